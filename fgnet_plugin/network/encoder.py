@@ -1,0 +1,140 @@
+"""The pSp encoder: an aligned face -> one latent code row a generator layer (paper section 3.1; Richardson et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgnet_plugin.network.config import FGNetConfig
+from fgnet_plugin.network.ops import grouped_conv2d
+
+COARSE_ROWS, MIDDLE_ROWS = 3, 4
+"""Rows of the latent code that the coarsest and the middle level of the feature pyramid write; the finest writes the rest."""
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a gate in (0, 1) computed from all channels' means (Hu et al. 2018)."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // reduction, 1, bias=False)
+        self.excite = nn.Conv2d(channels // reduction, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, C, H, W] -> [B, C, H, W]
+        mean = F.adaptive_avg_pool2d(x, 1)
+        # For a single small sample torch's CPU path takes another matrix product than for a batch, which rounds
+        # differently, and 24 gates in a row amplify that: two copies keep a face's result independent of its batch.
+        alone = len(mean) == 1 and mean.device.type == "cpu"
+        gate = torch.cat([mean, mean]) if alone else mean
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(gate))))
+        return x * (gate[:1] if alone else gate)
+
+
+class Bottleneck(nn.Module):
+    """One IR-SE unit: two 3×3 convolutions and squeeze-and-excitation, beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, reduction: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.act = nn.PReLU(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.gate = SqueezeExcitation(outputs, reduction)
+        self.shortcut: nn.Sequential | None = None
+        if inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, inputs, H, W] -> [B, outputs, H/stride, W/stride]
+        shortcut = self.shortcut(x) if self.shortcut is not None else x[:, :, :: self.stride, :: self.stride]
+        out = self.norm2(self.conv2(self.act(self.conv1(self.norm1(x)))))
+        return self.gate(out) + shortcut
+
+
+class StyleHeads(nn.Module):
+    """All the style heads of one pyramid level: stride-2 convolutions down to one pixel, then a linear layer, for each row.
+
+    The heads share their input, so their first convolutions are one convolution; after it they run side by side.
+    """
+
+    def __init__(self, rows: int, size: int, inputs: int, style_dim: int) -> None:
+        super().__init__()
+        self.rows, self.style_dim = rows, style_dim
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for step in range(int(math.log2(size))):
+            fan_in = (inputs if step == 0 else style_dim) * 9
+            bound = 1 / math.sqrt(fan_in)  # torch's default for convolutions
+            self.weights.append(nn.Parameter(torch.empty(rows * style_dim, fan_in // 9, 3, 3).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(rows * style_dim).uniform_(-bound, bound)))
+        self.linear = nn.Parameter(torch.randn(rows, style_dim, style_dim))  # equalised: used × 1/√style_dim
+        self.linear_bias = nn.Parameter(torch.zeros(rows, style_dim))
+
+    def forward(self, x: Tensor, rows: int | None = None) -> Tensor:
+        """[B, C, size, size] -> the first `rows` (default: all) rows of this level, [B, rows, style_dim]."""
+        rows = self.rows if rows is None else rows
+        for step, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            n = rows * self.style_dim
+            x = grouped_conv2d(x, weight[:n], bias[:n], groups=1 if step == 0 else rows)
+            x = F.leaky_relu(x, 0.01, inplace=not x.requires_grad)
+        codes = x.reshape(len(x), rows, self.style_dim).transpose(0, 1)  # [rows, B, style_dim]
+        linear = self.linear[:rows].transpose(1, 2) / math.sqrt(self.style_dim)
+        return torch.baddbmm(self.linear_bias[:rows, None], codes, linear).transpose(0, 1)
+
+
+class Encoder(nn.Module):
+    """Faces -> latent codes. `latent_average`, from pSp's own file, is added to what the heads say."""
+
+    latent_average: Tensor  # [n_styles, style_dim]
+
+    def __init__(self, config: FGNetConfig) -> None:
+        super().__init__()
+        widths, self.channels_last = config.encoder_channels, False
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.PReLU(widths[0])
+        )
+        self.groups = nn.ModuleList()  # of units: halving the size once each
+        inputs = widths[0]
+        for width, units in zip(widths, config.encoder_units, strict=True):
+            group = [Bottleneck(inputs, width, 2, config.squeeze_reduction)]
+            group += [Bottleneck(width, width, 1, config.squeeze_reduction) for _ in range(units - 1)]
+            self.groups.append(nn.Sequential(*group))
+            inputs = width
+        self.lateral_middle = nn.Conv2d(widths[2], widths[3], 1)
+        self.lateral_fine = nn.Conv2d(widths[1], widths[3], 1)
+        fine_rows, size = config.n_styles - COARSE_ROWS - MIDDLE_ROWS, config.image_size
+        self.coarse = StyleHeads(COARSE_ROWS, size // 16, widths[3], config.style_dim)
+        self.middle = StyleHeads(MIDDLE_ROWS, size // 8, widths[3], config.style_dim)
+        self.fine = StyleHeads(fine_rows, size // 4, widths[3], config.style_dim)
+        self.register_buffer("latent_average", torch.zeros(config.n_styles, config.style_dim))
+
+    def forward(self, faces: Tensor, rows: int | None = None) -> Tensor:
+        """Latent codes of aligned faces.
+
+        Args:
+            faces: [B, 3, S, S] in [-1, 1].
+            rows: compute only the first so many rows; detection never reads the last one, which styles only an RGB layer.
+
+        Returns:
+            [B, rows (default n_styles), style_dim], `latent_average` added, of the dtype of `latent_average`.
+        """
+        rows = self.latent_average.shape[0] if rows is None else rows
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        x = self.stem(faces.to(self.stem[0].weight.dtype).contiguous(memory_format=layout))
+        levels = []
+        for group in self.groups:
+            x = group(x)
+            levels.append(x)
+        _, c1, c2, c3 = levels  # image_size / 4, / 8, / 16
+        p2 = _upsample_add(c3, self.lateral_middle(c2))
+        p1 = _upsample_add(p2, self.lateral_fine(c1))
+        coarse, middle, fine = (p.contiguous(memory_format=torch.channels_last) for p in (c3, p2, p1))
+        codes = [self.coarse(coarse), self.middle(middle), self.fine(fine, rows - COARSE_ROWS - MIDDLE_ROWS)]
+        return torch.cat(codes, dim=1).to(self.latent_average.dtype) + self.latent_average[:rows]
+
+
+def _upsample_add(x: Tensor, lateral: Tensor) -> Tensor:
+    return F.interpolate(x, size=lateral.shape[-2:], mode="bilinear", align_corners=True) + lateral

@@ -1,0 +1,221 @@
+"""FG-Net, as in the paper's Figure 2: face -> latent code -> StyleGAN2 feature maps -> one heatmap per action unit.
+
+Yin, Chang, Song, Soleymani: FG-Net: Facial Action Unit Detection with Generalizable Pyramidal Features, WACV 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fgnet_plugin.network.config import FGNetConfig
+from fgnet_plugin.network.encoder import Encoder, StyleHeads
+from fgnet_plugin.network.generator import Generator, StyledConv
+from fgnet_plugin.network.interpreter import Interpreter
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+SCORE_SLOPE = 16.0
+"""Slope of the logistic that turns an activation into a score; see `scores`."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What FG-Net says of a batch of B faces about its A action units."""
+
+    aus: tuple[str, ...]
+    """Names of the AUs, in channel order: ``"AU01"``, …"""
+    heatmaps: Tensor
+    """[B, A, H, H] float32, about [-1, 1], unclamped: positive where the face speaks for the AU, negative where against it."""
+    activations: Tensor
+    """[B, A] float32 in [-1, 1]: mean of the clamped heatmap."""
+
+    @property
+    def scores(self) -> Tensor:
+        """[B, A] float32 in [0, 1]: see the function `scores`."""
+        return scores(self.activations)
+
+    @property
+    def present(self) -> Tensor:
+        """[B, A] bool, the published decision: activation > 0."""
+        return self.activations > 0
+
+    def to(self, device: torch.device | str) -> Prediction:
+        """The same on another device."""
+        return Prediction(self.aus, self.heatmaps.to(device), self.activations.to(device))
+
+
+def decode(heatmaps: Tensor) -> Tensor:
+    """Heatmaps [B, A, H, H] -> activations [B, A]: the mean of the map clamped to [-1, 1] (published code: ``heatmap2au``)."""
+    return heatmaps.float().clamp(-1.0, 1.0).mean((2, 3))
+
+
+def scores(activations: Tensor) -> Tensor:
+    """Activations in [-1, 1] -> scores in [0, 1]: ``sigmoid(16 · activation)``.
+
+    Monotone, and exactly 0.5 at activation 0, so that ``score > 0.5`` is the published decision. A heatmap that meets its
+    training target has an activation of ±0.23 to ±0.29, depending on the AU (most of a target is zero): the slope puts
+    these at 0.02 and 0.98, and ±0.1 at 0.17 and 0.83. A score is no calibrated probability.
+    """
+    return torch.sigmoid(SCORE_SLOPE * activations)
+
+
+class FGNet(nn.Module):
+    """The network. Make one with `fgnet_plugin.load`, or untrained from a config: ``FGNet(FGNetConfig(aus=("AU12",)))``."""
+
+    def __init__(self, config: FGNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.generator = Generator(config)
+        self.interpreter = Interpreter(config)
+
+    @property
+    def aus(self) -> tuple[str, ...]:
+        """The AUs in channel order: ``("AU01", "AU02", …)``."""
+        return self.config.aus
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.latent_average.device
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Heatmaps of aligned faces.
+
+        Args:
+            faces: [B, 3, S, S] float in [-1, 1], RGB, aligned as FFHQ is; S = config.image_size.
+
+        Returns:
+            [B, A, H, H] float32, unclamped; H = config.heatmap_size.
+        """
+        codes = self.encoder(faces, rows=self.config.n_layers)  # [B, n_layers, style_dim]
+        styles = self.generator.mapping(codes)  # [B, n_layers, style_dim]
+        maps = self.generator(styles, max_size=self.config.heatmap_size)  # n_maps × [B, C_i, ≤ H, ≤ H]
+        return self.interpreter(maps).float()  # [B, A, H, H]
+
+    def predict(self, faces: Tensor, batch_size: int = 8, validate: bool = True) -> Prediction:
+        """AUs of aligned faces, without gradients and without dropout whatever the model's mode.
+
+        Args:
+            faces: [B, 3, S, S] on any device: uint8 in [0, 255], or floating point in [-1, 1]. RGB, aligned as FFHQ is.
+            batch_size: faces that go through the network at once; it bounds the memory, not the result.
+            validate: look at the values of floating-point faces (NaN, range); on a GPU this waits for the device.
+
+        Returns:
+            A `Prediction` on the model's device.
+
+        Raises:
+            TypeError: faces is no tensor, or of another dtype.
+            ValueError: wrong shape or size; values outside [-1, 1]; NaN.
+
+        Example:
+            >>> net = FGNet(small_config(("AU06", "AU12")))
+            >>> net.predict(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).scores.shape
+            torch.Size([2, 2])
+        """
+        self._check(faces, validate)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        size, n = self.config.heatmap_size, len(self.aus)
+        heatmaps = torch.empty(len(faces), n, size, size, device=self.device)
+        with torch.no_grad(), _evaluating(self):
+            for start in range(0, len(faces), batch_size):
+                chunk = faces[start : start + batch_size].to(self.device)
+                heatmaps[start : start + batch_size] = self(normalize(chunk))
+        return Prediction(self.aus, heatmaps, decode(heatmaps))
+
+    def prepare(self, precision: Precision = "float32", channels_last: bool | None = None) -> FGNet:
+        """Sets numeric precision and memory layout for detection, in place; returns the model.
+
+        Args:
+            precision: dtype of convolution weights and feature maps. Latent codes, the mapping network, modulation,
+                demodulation, BatchNorm and the decoded heatmaps stay float32.
+            channels_last: memory layout of feature maps; the results are the same up to rounding. Default: True for
+                generator and interpreter, and for the encoder too except in float32 on the CPU, where its trunk keeps
+                the published code's layout and with it the published code's rounding (docs/numerics.md).
+
+        Raises:
+            ValueError: unknown precision.
+        """
+        self._arrange(precision, channels_last, self.device.type)
+        return self
+
+    def _arrange(self, precision: Precision, channels_last: bool | None, device_type: str) -> None:
+        """`prepare` for a model that is going to run on that type of device."""
+        if precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}")
+        dtype = PRECISIONS[precision]
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.PReLU, StyleHeads)):
+                module.to(dtype)
+            elif isinstance(module, StyledConv):
+                module.weight.data = module.weight.data.to(dtype)
+        like_published = device_type == "cpu" and precision == "float32"
+        trunk_channels_last = not like_published if channels_last is None else channels_last
+        rest_channels_last = channels_last is not False
+        self.encoder.channels_last, self.generator.channels_last = trunk_channels_last, rest_channels_last
+        trunk = ("encoder.stem.", "encoder.groups.", "encoder.lateral_")
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 4:  # torch convolves in channels-last layout where either operand has it
+                last = trunk_channels_last if name.startswith(trunk) else rest_channels_last
+                layout = torch.channels_last if last else torch.contiguous_format
+                parameter.data = parameter.data.contiguous(memory_format=layout)
+
+    def _check(self, faces: Tensor, validate: bool) -> None:
+        size = self.config.image_size
+        if not isinstance(faces, Tensor):
+            raise TypeError(
+                f"faces must be a torch tensor, got {type(faces).__name__}; "
+                "an array [B, H, W, 3] goes in as torch.from_numpy(array).permute(0, 3, 1, 2)"
+            )
+        if faces.dtype != torch.uint8 and not faces.is_floating_point():
+            raise TypeError(f"faces must be uint8 in [0, 255] or floating point in [-1, 1], got {faces.dtype}")
+        if faces.ndim != 4 or faces.shape[1] != 3:
+            hint = ""
+            if faces.ndim == 3:
+                hint = "; a single face goes in as faces[None]"
+            elif faces.ndim == 4 and faces.shape[3] == 3:
+                hint = "; channels come second: faces.permute(0, 3, 1, 2)"
+            raise ValueError(f"faces must have shape [B, 3, {size}, {size}], got {list(faces.shape)}{hint}")
+        if faces.shape[2:] != (size, size):
+            raise ValueError(
+                f"this model reads aligned faces of {size}×{size} px, got {faces.shape[2]}×{faces.shape[3]}; "
+                f"align them to {size} px (a plain resize of a photo is no aligned face)"
+            )
+        if validate and faces.is_floating_point() and faces.numel():
+            low, high = (value.item() for value in torch.aminmax(faces))
+            if low != low or high != high:
+                raise ValueError("faces contain NaN")
+            if low < -1.001 or high > 1.001:
+                hint = "; pixel values in [0, 255] go in as uint8" if high > 2 else ""
+                raise ValueError(f"floating-point faces must lie in [-1, 1], got [{low:.4g}, {high:.4g}]{hint}")
+
+
+def normalize(faces: Tensor) -> Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1], as the published code does it; floating point passes as float32."""
+    if faces.dtype == torch.uint8:
+        return (faces.float() / 255 - 0.5) / 0.5
+    return faces.float()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, each module's own mode restored after."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,25 @@
+"""The operations that FG-Net is made of beyond torch's own, one module each.
+
+Every module has a public function, and a plain-torch ``…_reference`` that defines what it computes.
+"""
+
+from fgnet_plugin.network.ops.epilogue import noise_bias_act, noise_bias_act_reference
+from fgnet_plugin.network.ops.grouped_conv import grouped_conv2d, grouped_conv2d_reference
+from fgnet_plugin.network.ops.modulated_conv import modulated_conv2d, modulated_conv2d_reference
+from fgnet_plugin.network.ops.resample import blur_upsample, resize, sample_points, upsample2
+from fgnet_plugin.network.ops.upsampled_conv import upsampled_conv2d, upsampled_conv2d_reference
+
+__all__ = [
+    "blur_upsample",
+    "grouped_conv2d",
+    "grouped_conv2d_reference",
+    "modulated_conv2d",
+    "modulated_conv2d_reference",
+    "noise_bias_act",
+    "noise_bias_act_reference",
+    "resize",
+    "sample_points",
+    "upsample2",
+    "upsampled_conv2d",
+    "upsampled_conv2d_reference",
+]

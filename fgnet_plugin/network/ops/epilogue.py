@@ -1,0 +1,34 @@
+"""What follows each of the generator's convolutions: demodulation, noise, bias, leaky ReLU, gain."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SLOPE, GAIN = 0.2, math.sqrt(2.0)
+
+
+def noise_bias_act_reference(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor) -> Tensor:
+    """``leaky_relu(x · demodulation + noise + bias, 0.2) · √2``.
+
+    Args:
+        x: [B, C, H, W]; demodulation: [B, C]; noise: [1 or B, 1 or C, H, W], its strength included; bias: [C].
+    """
+    x = x * demodulation[:, :, None, None] + noise + bias[:, None, None]
+    return F.leaky_relu(x, SLOPE) * GAIN
+
+
+def noise_bias_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor) -> Tensor:
+    """`noise_bias_act_reference` in x's dtype; overwrites x where no gradient is recorded.
+
+    Leaky ReLU commutes with positive factors, so the gain goes into the three small operands.
+    """
+    scale = (demodulation * GAIN).to(x.dtype)[:, :, None, None]
+    noise = (noise * GAIN).to(x.dtype)
+    bias = (bias * GAIN).to(x.dtype)[:, None, None]
+    if torch.is_grad_enabled():
+        return F.leaky_relu(x * scale + noise + bias, SLOPE)
+    return F.leaky_relu_(x.mul_(scale).add_(noise).add_(bias), SLOPE)

@@ -1,0 +1,152 @@
+"""Named weights: where they are on this machine, and how they get there."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgnet_plugin.errors import CheckpointError, DownloadError
+
+TIMEOUT_SECONDS, RETRIES = 30, 3
+
+
+@dataclass(frozen=True)
+class NamedWeights:
+    """One entry of ``weights/manifest.json``."""
+
+    name: str
+    kind: str
+    """"published" (converted from the authors' files) or "bundled" (part of this package)."""
+    about: str
+    licence: str
+    corpus: str = ""
+    file: str = ""
+    """Bundled: its file's name in ``weights/``."""
+    files: dict[str, dict[str, str]] | None = None
+    """Published: the authors' files, ``{"model.pth": {"drive": Google Drive's id}, …}``."""
+
+    @property
+    def path(self) -> Path:
+        """Where the checkpoint is, or will be."""
+        return data_folder("weights") / self.file if self.kind == "bundled" else cache_folder() / f"{self.name}.safetensors"
+
+    @property
+    def drive_files(self) -> dict[Path, str]:
+        """Published: where each of the authors' files goes on this machine -> its Google Drive id."""
+        own, shared = cache_folder() / "downloads" / self.name, cache_folder() / "downloads"
+        # pSp's encoder.pt is one file for all published models.
+        return {(shared if name == "encoder.pt" else own) / name: file["drive"] for name, file in (self.files or {}).items()}
+
+    def how_to_get(self) -> str:
+        """Instructions for a machine where the download does not work."""
+        if self.kind == "bundled":
+            return f"{self.name} comes with the package, but this version has no {self.path}"
+        lines = [f"to get {self.name} by hand:"]
+        for step, (path, drive) in enumerate(self.drive_files.items(), start=1):
+            lines.append(f"  {step}. open https://drive.google.com/file/d/{drive}/view in a browser and save the file as")
+            lines.append(f"     {path}")
+        files = " ".join(f'"{path}"' for path in self.drive_files)
+        lines.append(f"  {len(self.drive_files) + 1}. run: fgnet weights convert {files} --corpus {self.corpus}")
+        return "\n".join(lines)
+
+
+def data_folder(name: str) -> Path:
+    """``weights`` or ``cuda``: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_data" / name
+    return installed if installed.is_dir() else package.parent / name
+
+
+def cache_folder() -> Path:
+    """Where downloaded and converted weights are kept: ``$FGNET_HOME``, or this platform's cache folder."""
+    home = os.environ.get("FGNET_HOME")
+    if home:
+        return Path(home).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("fgnet-plugin", appauthor=False)
+
+
+def manifest() -> dict[str, NamedWeights]:
+    """All named weights: name -> entry."""
+    entries: dict[str, Any] = json.loads((data_folder("weights") / "manifest.json").read_text(encoding="utf-8"))
+    return {name: NamedWeights(name=name, **entry) for name, entry in entries.items()}
+
+
+def named(name: str) -> NamedWeights:
+    """The entry of a name. Raises CheckpointError for a name that the manifest lacks."""
+    entries = manifest()
+    if name not in entries:
+        raise CheckpointError(f"no weights are called {name!r}; there are {', '.join(entries)}")
+    return entries[name]
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file of a name or path; it exists.
+
+    Raises CheckpointError, saying how to get the file, where it does not exist.
+    """
+    path = Path(name_or_path)
+    entries = manifest()
+    if str(name_or_path) in entries:
+        entry = entries[str(name_or_path)]
+        if not entry.path.is_file():
+            way = "" if entry.kind == "bundled" else f" run: fgnet weights download {entry.name}\nor, "
+            raise CheckpointError(f"{entry.name} is not on this machine.{way or ' '}{entry.how_to_get()}")
+        return entry.path
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, and no weights of that name (there are {', '.join(entries)})")
+    return path
+
+
+def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool = False) -> Path:
+    """Fetches published weights from the authors' Google Drive and converts them; an interrupted download is continued.
+
+    The files' checksums are recorded in the checkpoint, since the authors publish none.
+
+    Args:
+        name: of published weights; bundled ones are there already.
+        half: store float16, see `checkpoints.convert_published`.
+        keep: keep model.pth after conversion. encoder.pt is kept anyway: the other published model needs it too.
+        quiet: no progress bar.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        DownloadError: the link fails; the message says how to get the files in a browser.
+        CheckpointError: no such name, or what was downloaded is no checkpoint.
+    """
+    from fgnet_plugin.checkpoints import convert_published
+
+    entry = named(name)
+    if entry.kind == "bundled" or entry.path.is_file():
+        return resolve(name)
+    for path, drive in entry.drive_files.items():
+        fetch_drive_file(entry, path, drive, quiet)
+    model_pth, encoder_pt = entry.drive_files
+    convert_published(model_pth, encoder_pt, entry.corpus, entry.path, half=half)
+    if not keep:
+        model_pth.unlink()
+    return entry.path
+
+
+def fetch_drive_file(entry: NamedWeights, path: Path, drive: str, quiet: bool) -> None:
+    """One file from Google Drive to `path`, unless it is there. Raises DownloadError with instructions where that fails."""
+    if path.is_file():
+        return
+    import gdown
+    import requests
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # gdown writes to a temporary file beside `path`, continues it if there is one, and renames it when complete.
+        gdown.download(
+            id=drive, output=str(path), quiet=quiet, resume=True, timeout=TIMEOUT_SECONDS, retries=RETRIES, use_cookies=False
+        )
+    except (gdown.exceptions.DownloadError, requests.RequestException, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DownloadError(f"{path.name} of {entry.name} could not be downloaded ({reason})\n{entry.how_to_get()}") from error
