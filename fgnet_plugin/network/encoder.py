@@ -128,11 +128,10 @@ class Encoder(nn.Module):
         for group in self.groups:
             x = group(x)
             levels.append(x)
-        _, c1, c2, c3 = levels  # image_size / 4, / 8, / 16
+        c1, c2, c3 = (level.contiguous(memory_format=torch.channels_last) for level in levels[1:])  # image_size / 4, 8, 16
         p2 = _upsample_add(c3, self.lateral_middle(c2))
         p1 = _upsample_add(p2, self.lateral_fine(c1))
-        coarse, middle, fine = (p.contiguous(memory_format=torch.channels_last) for p in (c3, p2, p1))
-        codes = [self.coarse(coarse), self.middle(middle), self.fine(fine, rows - COARSE_ROWS - MIDDLE_ROWS)]
+        codes = [self.coarse(c3), self.middle(p2), self.fine(p1, rows - COARSE_ROWS - MIDDLE_ROWS)]
         return torch.cat(codes, dim=1).to(self.latent_average.dtype) + self.latent_average[:rows]
 
 

@@ -165,7 +165,7 @@ class FGNet(nn.Module):
         trunk_channels_last = not like_published if channels_last is None else channels_last
         rest_channels_last = channels_last is not False
         self.encoder.channels_last, self.generator.channels_last = trunk_channels_last, rest_channels_last
-        trunk = ("encoder.stem.", "encoder.groups.", "encoder.lateral_")
+        trunk = ("encoder.stem.", "encoder.groups.")
         for name, parameter in self.named_parameters():
             if parameter.ndim == 4:  # torch convolves in channels-last layout where either operand has it
                 last = trunk_channels_last if name.startswith(trunk) else rest_channels_last

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.ops import blur_upsample, modulated_conv2d, noise_bias_act, resize, sample_points, upsample2
-from fgnet_plugin.network.ops.modulated_conv import weight_energy
+from fgnet_plugin.network.last_map import resized_pair
+from fgnet_plugin.network.ops import blur_upsample, modulated_conv2d, noise_bias_act, resize, upsample2
+from fgnet_plugin.network.ops.modulated_conv import demodulation, normalized_style, weight_energy
 
 MAPPING_RATE = 0.01
 """Learning-rate multiplier of the mapping network: its stored weights and biases are used × this."""
@@ -60,14 +61,14 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, row: Tensor, overwrite: bool = False) -> Tensor:
         """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`."""
-        x, demodulation = self.convolve(x, row, overwrite)
-        return noise_bias_act(x, demodulation, self.noise * self.noise_strength, self.bias)
+        style = self.style(row)
+        x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
+        x = blur_upsample(x) if self.upsample else x
+        return noise_bias_act(x, demodulation(style, self.energy()), self.noise * self.noise_strength, self.bias)
 
-    def convolve(self, x: Tensor, row: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
-        """The convolution, blurred where it upsamples, and the demodulation [B, O] that it is to be multiplied by."""
-        style = self.modulation(row) * self.scale
-        x, demodulation = modulated_conv2d(x, self.weight, style, self.energy(), self.upsample, overwrite=overwrite)
-        return (blur_upsample(x) if self.upsample else x), demodulation
+    def style(self, row: Tensor) -> Tensor:
+        """Style row [B, style_dim] -> factors of the input's channels [B, I], the weight's scale 1/√fan_in included."""
+        return normalized_style(self.modulation(row) * self.scale, self.weight.dtype)
 
     def energy(self) -> Tensor:
         """`weight_energy` of the weight, kept between calls while the weight stays the same and no gradient is wanted."""
@@ -131,7 +132,7 @@ class Generator(nn.Module):
             # A map that was resized for the interpreter has no other reader than this layer.
             spent = not torch.is_grad_enabled() and maps[-1] is not x
             if j == final and max_size is not None and conv.noise.shape[-1] > max_size:
-                maps.append(_pair_at_points(up, conv, x, styles[:, j], styles[:, j + 1], max_size, spent))
+                maps.append(resized_pair(up, conv, x, styles[:, j : j + 2], max_size, spent))
                 break
             x = up(x, styles[:, j], overwrite=spent)
             x = conv(x, styles[:, j + 1], overwrite=not torch.is_grad_enabled())
@@ -148,41 +149,3 @@ class Generator(nn.Module):
         for i, to_rgb in enumerate(list(self.to_rgb)[1:], start=1):
             image = upsample2(image) + to_rgb(maps[i], styles[:, 2 * i + 1])
         return image
-
-
-def _pair_at_points(
-    up: StyledConv, conv: StyledConv, x: Tensor, up_row: Tensor, conv_row: Tensor, size: int, overwrite: bool
-) -> Tensor:
-    """``resize(conv(up(x)), size)``, computing of both outputs only what the resize reads.
-
-    Each output pixel interpolates 2×2 pixels of conv's output, which read 4×4 pixels of up's. These patches are laid
-    side by side; a 4×4 kernel with stride 4 that holds conv's 3×3 kernel in one of its four corners then gives one of
-    the 2×2 pixels for all patches.
-    """
-    source, outputs = conv.noise.shape[-1], conv.weight.shape[0]
-    first, weight = sample_points(source, size, x.device)  # [size] each
-    wanted = (first[:, None] + torch.arange(-1, 3, device=x.device)).flatten()  # [4·size], rows and columns alike
-    index = wanted.clamp(0, source - 1)
-
-    y, demodulation = up.convolve(x, up_row, overwrite)
-    y = noise_bias_act(_select(y, index), demodulation, _select(up.noise * up.noise_strength, index), up.bias)
-    inside = (wanted == index).to(y.dtype)  # 0 where conv reads its padding
-
-    style = conv.modulation(conv_row) * conv.scale
-    kernel = torch.cat([F.pad(conv.weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)])  # [4·O, I, 4, 4]
-    y, demodulation = modulated_conv2d(y * inside * inside[:, None], kernel, style, conv.energy(), stride=4)
-    noise = conv.noise * conv.noise_strength
-    noise = torch.cat([_select(noise, first + a, first + b) for a in (0, 1) for b in (0, 1)], dim=1)  # [1, 4, size, size]
-    noise = noise.repeat_interleave(outputs, dim=1)
-    y = noise_bias_act(y, demodulation.repeat(1, 4), noise, conv.bias.repeat(4))
-
-    sides = torch.stack([1 - weight, weight])  # [2, size]
-    weights = sides[:, None, :, None] * sides[None, :, None, :]  # [2, 2, size, size]: rows a, columns b
-    y = y.unflatten(1, (4, outputs)) * weights.to(y.dtype).flatten(0, 1)[:, None]
-    return y.sum(1)
-
-
-def _select(x: Tensor, rows: Tensor, columns: Tensor | None = None) -> Tensor:
-    """Rows and columns of a map by index, [B, C, H, W] -> [B, C, len(rows), len(columns)], channels last."""
-    x = x.permute(0, 2, 3, 1).index_select(1, rows).index_select(2, rows if columns is None else columns)
-    return x.permute(0, 3, 1, 2)

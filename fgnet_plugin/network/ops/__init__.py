@@ -6,7 +6,7 @@ Every module has a public function, and a plain-torch ``…_reference`` that def
 from fgnet_plugin.network.ops.epilogue import noise_bias_act, noise_bias_act_reference
 from fgnet_plugin.network.ops.grouped_conv import grouped_conv2d, grouped_conv2d_reference
 from fgnet_plugin.network.ops.modulated_conv import modulated_conv2d, modulated_conv2d_reference
-from fgnet_plugin.network.ops.resample import blur_upsample, resize, sample_points, upsample2
+from fgnet_plugin.network.ops.resample import blur_upsample, resize, upsample2
 from fgnet_plugin.network.ops.upsampled_conv import upsampled_conv2d, upsampled_conv2d_reference
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "noise_bias_act",
     "noise_bias_act_reference",
     "resize",
-    "sample_points",
     "upsample2",
     "upsampled_conv2d",
     "upsampled_conv2d_reference",

@@ -33,36 +33,41 @@ def weight_energy(weight: Tensor) -> Tensor:
     return weight.float().square().sum((2, 3))
 
 
-def modulated_conv2d(
-    x: Tensor,
-    weight: Tensor,
-    style: Tensor,
-    energy: Tensor,
-    upsample: bool = False,
-    stride: int = 1,
-    overwrite: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """The same with the scalings moved from the weight to the input's and the output's channels, so that a batch shares it.
+def normalized_style(style: Tensor, dtype: torch.dtype) -> Tensor:
+    """The style [B, I] as a convolution in `dtype` needs it; demodulation undoes whatever factor this brings.
+
+    For float16 it is divided by its largest entry, so that products stay in range (StyleGAN2-ADA's pre-normalisation).
+    """
+    if dtype != torch.float16:
+        return style
+    return style / style.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def demodulation(style: Tensor, energy: Tensor) -> Tensor:
+    """Factors that bring each output channel to unit norm: style [B, I], `weight_energy` [O, I] -> [B, O] float32."""
+    return (style.square() @ energy.t() + DEMODULATION_EPS).rsqrt()
+
+
+def scale_channels(x: Tensor, style: Tensor, overwrite: bool = False) -> Tensor:
+    """x [B, I, H, W] times its style [B, I], in x's dtype; in place where `overwrite`."""
+    scale = style.to(x.dtype)[:, :, None, None]
+    return x.mul_(scale) if overwrite else x * scale
+
+
+def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, upsample: bool = False, overwrite: bool = False) -> Tensor:
+    """The same but for the output's scaling, with the style on the input's channels, so that a batch shares the weight.
+
+    ``modulated_conv2d(…) * demodulation(style, weight_energy(weight))[:, :, None, None]`` is the reference.
 
     Args:
-        x: [B, I, H, W].
-        weight: [O, I, 3, 3], of x's dtype.
-        style: [B, I] float32. For float16 it is first divided by its largest entry, which demodulation undoes, so that
-            products stay within float16's range (StyleGAN2-ADA's pre-normalisation).
-        energy: `weight_energy` of the weight.
+        x: [B, I, H, W]; weight: [O, I, 3, 3] of x's dtype; style: [B, I], see `normalized_style`.
         upsample: transposed convolution with stride 2.
-        stride: 1 with padding 1, or a larger stride without padding, for patches laid side by side.
         overwrite: x may be overwritten (detection only).
 
     Returns:
-        The convolution [B, O, H, W] (or [B, O, 2H+1, 2W+1]) and the demodulation [B, O] float32 that it is still to be
-        multiplied by: their product equals `modulated_conv2d_reference`.
+        [B, O, H, W], or [B, O, 2H+1, 2W+1] with `upsample`.
     """
-    if x.dtype == torch.float16:
-        style = style / style.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    demodulation = (style.square() @ energy.t() + DEMODULATION_EPS).rsqrt()
-    scale = style.to(x.dtype)[:, :, None, None]
-    x = x.mul_(scale) if overwrite else x * scale
+    x = scale_channels(x, style, overwrite)
     if upsample:
-        return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), demodulation
-    return F.conv2d(x, weight, stride=stride, padding=1 if stride == 1 else 0), demodulation
+        return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+    return F.conv2d(x, weight, padding=1)

@@ -38,13 +38,11 @@ def resize(x: Tensor, size: int) -> Tensor:
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=True)
 
 
-@functools.cache
-def sample_points(source: int, target: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def sample_points(source: int, target: int) -> tuple[Tensor, Tensor]:
     """Where `resize` from `source` to `target` px reads: first index [target] int64 and weight [target] of its successor.
 
     Output i is ``(1 - weight) · x[first] + weight · x[first + 1]``. Positions are rounded as torch rounds them.
     """
-    with torch.inference_mode(False):
-        positions = torch.arange(target, dtype=torch.float32) * ((source - 1) / (target - 1))
-        first = positions.long().clamp(max=source - 2)
-        return first.to(device), (positions - first).to(device)
+    positions = torch.arange(target, dtype=torch.float32) * ((source - 1) / (target - 1))
+    first = positions.long().clamp(max=source - 2)
+    return first, positions - first
