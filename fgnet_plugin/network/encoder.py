@@ -123,12 +123,13 @@ class Encoder(nn.Module):
         """
         rows = self.latent_average.shape[0] if rows is None else rows
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        x = self.stem(faces.to(self.stem[0].weight.dtype).contiguous(memory_format=layout))
+        x = self.stem(faces.contiguous(memory_format=layout))
         levels = []
         for group in self.groups:
             x = group(x)
             levels.append(x)
-        c1, c2, c3 = (level.contiguous(memory_format=torch.channels_last) for level in levels[1:])  # image_size / 4, 8, 16
+        dtype = self.lateral_fine.weight.dtype
+        c1, c2, c3 = (c.to(dtype, memory_format=torch.channels_last) for c in levels[1:])  # image_size / 4, / 8, / 16
         p2 = _upsample_add(c3, self.lateral_middle(c2))
         p1 = _upsample_add(p2, self.lateral_fine(c1))
         codes = [self.coarse(c3), self.middle(p2), self.fine(p1, rows - COARSE_ROWS - MIDDLE_ROWS)]

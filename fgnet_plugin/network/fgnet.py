@@ -139,11 +139,12 @@ class FGNet(nn.Module):
         """Sets numeric precision and memory layout for detection, in place; returns the model.
 
         Args:
-            precision: dtype of convolution weights and feature maps. Latent codes, the mapping network, modulation,
-                demodulation, BatchNorm and the decoded heatmaps stay float32.
-            channels_last: memory layout of feature maps; the results are the same up to rounding. Default: True for
-                generator and interpreter, and for the encoder too except in float32 on the CPU, where its trunk keeps
-                the published code's layout and with it the published code's rounding (docs/numerics.md).
+            precision: dtype of the weights and feature maps of style heads, generator and interpreter. The encoder's trunk,
+                a tenth of the arithmetic, stays float32 because it amplifies rounding (docs/numerics.md); so do latent
+                codes, mapping network, modulation, demodulation, BatchNorm and the decoded heatmaps. On a CPU bfloat16 is
+                fast where the processor has it, and float16 rarely is.
+            channels_last: memory layout of feature maps; the results are the same up to rounding. Default: True, but for
+                the encoder's trunk on the CPU, which keeps the published code's layout and with it its rounding.
 
         Raises:
             ValueError: unknown precision.
@@ -156,16 +157,17 @@ class FGNet(nn.Module):
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}")
         dtype = PRECISIONS[precision]
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.PReLU, StyleHeads)):
+        trunk = ("encoder.stem", "encoder.groups")
+        trunk_channels_last = device_type != "cpu" if channels_last is None else channels_last
+        rest_channels_last = channels_last is not False
+        self.encoder.channels_last, self.generator.channels_last = trunk_channels_last, rest_channels_last
+        for name, module in self.named_modules():
+            if name.startswith(trunk):
+                continue
+            if isinstance(module, (nn.Conv2d, StyleHeads)):
                 module.to(dtype)
             elif isinstance(module, StyledConv):
                 module.weight.data = module.weight.data.to(dtype)
-        like_published = device_type == "cpu" and precision == "float32"
-        trunk_channels_last = not like_published if channels_last is None else channels_last
-        rest_channels_last = channels_last is not False
-        self.encoder.channels_last, self.generator.channels_last = trunk_channels_last, rest_channels_last
-        trunk = ("encoder.stem.", "encoder.groups.")
         for name, parameter in self.named_parameters():
             if parameter.ndim == 4:  # torch convolves in channels-last layout where either operand has it
                 last = trunk_channels_last if name.startswith(trunk) else rest_channels_last
