@@ -10,6 +10,7 @@ from typing import Any
 
 from fgnet_plugin.errors import CheckpointError, DownloadError
 
+DRIVE_ADDRESS = "https://drive.google.com/uc?id={id}"
 TIMEOUT_SECONDS, RETRIES = 30, 3
 
 
@@ -34,22 +35,26 @@ class NamedWeights:
         return data_folder("weights") / self.file if self.kind == "bundled" else cache_folder() / f"{self.name}.safetensors"
 
     @property
-    def drive_files(self) -> dict[Path, str]:
-        """Published: where each of the authors' files goes on this machine -> its Google Drive id."""
-        own, shared = cache_folder() / "downloads" / self.name, cache_folder() / "downloads"
-        # pSp's encoder.pt is one file for all published models.
-        return {(shared if name == "encoder.pt" else own) / name: file["drive"] for name, file in (self.files or {}).items()}
+    def downloads(self) -> dict[Path, str]:
+        """Published: where each of the authors' files goes on this machine -> its address."""
+        mirror, kept = os.environ.get("FGNET_MIRROR"), cache_folder() / "downloads"
+        found = {}
+        for name, file in (self.files or {}).items():
+            # pSp's encoder.pt is one file for all published models.
+            relative = name if name == "encoder.pt" else f"{self.name}/{name}"
+            found[kept / relative] = f"{mirror.rstrip('/')}/{relative}" if mirror else DRIVE_ADDRESS.format(id=file["drive"])
+        return found
 
     def how_to_get(self) -> str:
         """Instructions for a machine where the download does not work."""
         if self.kind == "bundled":
-            return f"{self.name} comes with the package, but this version has no {self.path}"
+            return f"{self.name} comes with the package, but this version lacks {self.path}"
         lines = [f"to get {self.name} by hand:"]
-        for step, (path, drive) in enumerate(self.drive_files.items(), start=1):
-            lines.append(f"  {step}. open https://drive.google.com/file/d/{drive}/view in a browser and save the file as")
+        for step, (path, file) in enumerate(zip(self.downloads, (self.files or {}).values(), strict=True), start=1):
+            lines.append(f"  {step}. open https://drive.google.com/file/d/{file['drive']}/view in a browser and save the file as")
             lines.append(f"     {path}")
-        files = " ".join(f'"{path}"' for path in self.drive_files)
-        lines.append(f"  {len(self.drive_files) + 1}. run: fgnet weights convert {files} --corpus {self.corpus}")
+        files = " ".join(f'"{path}"' for path in self.downloads)
+        lines.append(f"  {len(self.downloads) + 1}. run: fgnet weights convert {files} --corpus {self.corpus}")
         return "\n".join(lines)
 
 
@@ -105,7 +110,8 @@ def resolve(name_or_path: str | Path) -> Path:
 def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool = False) -> Path:
     """Fetches published weights from the authors' Google Drive and converts them; an interrupted download is continued.
 
-    The files' checksums are recorded in the checkpoint, since the authors publish none.
+    The environment variable FGNET_MIRROR names a web folder to fetch from instead, with ``encoder.pt`` and
+    ``fgnet-bp4d/model.pth`` in it. The files' checksums are recorded in the checkpoint, since the authors publish none.
 
     Args:
         name: of published weights; bundled ones are there already.
@@ -125,17 +131,24 @@ def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool =
     entry = named(name)
     if entry.kind == "bundled" or entry.path.is_file():
         return resolve(name)
-    for path, drive in entry.drive_files.items():
-        fetch_drive_file(entry, path, drive, quiet)
-    model_pth, encoder_pt = entry.drive_files
+    for path, address in entry.downloads.items():
+        try:
+            fetch(address, path, quiet=quiet)
+        except DownloadError as error:
+            raise DownloadError(f"{path.name} of {name} could not be downloaded: {error}\n{entry.how_to_get()}") from error
+    model_pth, encoder_pt = entry.downloads
     convert_published(model_pth, encoder_pt, entry.corpus, entry.path, half=half)
     if not keep:
         model_pth.unlink()
     return entry.path
 
 
-def fetch_drive_file(entry: NamedWeights, path: Path, drive: str, quiet: bool) -> None:
-    """One file from Google Drive to `path`, unless it is there. Raises DownloadError with instructions where that fails."""
+def fetch(address: str, path: Path, *, quiet: bool = False) -> None:
+    """A file from the web (Google Drive's large-file pages included) to `path`, unless it is there already.
+
+    It arrives under another name beside `path` and is renamed when complete; a part that an earlier attempt left is
+    continued. Raises DownloadError.
+    """
     if path.is_file():
         return
     import gdown
@@ -143,10 +156,9 @@ def fetch_drive_file(entry: NamedWeights, path: Path, drive: str, quiet: bool) -
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # gdown writes to a temporary file beside `path`, continues it if there is one, and renames it when complete.
         gdown.download(
-            id=drive, output=str(path), quiet=quiet, resume=True, timeout=TIMEOUT_SECONDS, retries=RETRIES, use_cookies=False
+            address, str(path), quiet=quiet, resume=True, timeout=TIMEOUT_SECONDS, retries=RETRIES, use_cookies=False
         )
     except (gdown.exceptions.DownloadError, requests.RequestException, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DownloadError(f"{path.name} of {entry.name} could not be downloaded ({reason})\n{entry.how_to_get()}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DownloadError(reason if len(reason) < 300 else reason[:300] + " …") from error

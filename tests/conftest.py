@@ -1,0 +1,110 @@
+"""What several tests need: checkpoints by formula in the published files' layout, and real pictures."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from fgnet_plugin import convert_published, load, published
+from fgnet_plugin.network import FGNet, FGNetConfig
+
+GOLDEN = Path(__file__).parent / "golden"
+sys.path.insert(0, str(GOLDEN))
+
+SMALL = FGNetConfig(
+    aus=("AU01", "AU06", "AU12"),
+    image_size=64,
+    generator_size=128,
+    generator_channels=(32, 32, 32, 32, 24, 16),
+    style_dim=32,
+    mapping_layers=2,
+    encoder_channels=(16, 16, 32, 32),
+    encoder_units=(1, 1, 2, 1),
+    heatmap_size=32,
+)
+"""The published layout at a size for quick tests; its last map is larger than its heatmaps."""
+
+
+def write_published(folder: Path, config: FGNetConfig, seed: int) -> tuple[Path, Path]:
+    """model.pth and encoder.pt by formula, as the authors lay them out."""
+    from formula_checkpoint import _normal, formula_state_dict
+
+    parts = {
+        part: {name: torch.from_numpy(np.asarray(array)) for name, array in formula_state_dict(part, shapes, seed).items()}
+        for part, shapes in published.shapes(config).items()
+    }
+    average = torch.from_numpy(_normal("encoder.pt", "latent_avg", (config.n_styles, config.style_dim), seed))
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(parts, folder / "model.pth")
+    torch.save({"state_dict": {}, "opts": {"output_size": 1024}, "latent_avg": average}, folder / "encoder.pt")
+    return folder / "model.pth", folder / "encoder.pt"
+
+
+@pytest.fixture(scope="session")
+def golden_keys() -> dict[str, dict[str, list[int]]]:
+    """{part: {name: shape}} of a published model.pth."""
+    return json.loads((GOLDEN / "checkpoint_keys.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def full_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The published files at full size, by formula, seed 1."""
+    from fgnet_plugin.action_units import corpus_aus
+
+    return write_published(tmp_path_factory.mktemp("full"), FGNetConfig(aus=corpus_aus("BP4D")), seed=1)
+
+
+@pytest.fixture(scope="session")
+def full_checkpoint(full_files: tuple[Path, Path]) -> Path:
+    """The same, converted."""
+    return convert_published(*full_files, "BP4D", full_files[0].parent / "fgnet.safetensors")
+
+
+@pytest.fixture(scope="session")
+def full_net(full_checkpoint: Path) -> FGNet:
+    """The same, loaded. Tests must leave it as it was."""
+    return load(full_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def golden_faces() -> torch.Tensor:
+    """The two 256 px pictures of reference_seed1.npz, uint8 [2, 3, 256, 256]."""
+    crops = np.stack([data.astronaut()[0:256, 96:352], data.coffee()[100:356, 150:406]])
+    return torch.from_numpy(crops).permute(0, 3, 1, 2)
+
+
+@pytest.fixture(scope="session")
+def crops(golden_faces: torch.Tensor) -> torch.Tensor:
+    """Eight different pictures, uint8 [8, 3, 256, 256]."""
+    cat, rocket = data.chelsea(), data.rocket()
+    more = np.stack([cat[0:256, 100:356], rocket[100:356, 200:456]])
+    four = torch.cat([golden_faces, torch.from_numpy(more).permute(0, 3, 1, 2)])
+    return torch.cat([four, four.flip(3)])
+
+
+@pytest.fixture
+def small_files(tmp_path: Path) -> tuple[Path, Path]:
+    """The published files at the small size."""
+    return write_published(tmp_path / "published", SMALL, seed=3)
+
+
+@pytest.fixture
+def small_checkpoint(small_files: tuple[Path, Path], tmp_path: Path) -> Path:
+    """The same, converted."""
+    return convert_published(*small_files, "BP4D", tmp_path / "small.safetensors", config=SMALL)
+
+
+@pytest.fixture
+def small_net(small_checkpoint: Path) -> FGNet:
+    """The same, loaded."""
+    return load(small_checkpoint)
+
+
+@pytest.fixture
+def small_faces(crops: torch.Tensor) -> torch.Tensor:
+    """Real pictures at the small size, uint8 [8, 3, 64, 64]."""
+    return crops[:, :, ::4, ::4]
