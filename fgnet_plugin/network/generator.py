@@ -116,8 +116,8 @@ class Generator(nn.Module):
 
         Args:
             styles: [B, rows, style_dim] float32 from `mapping`; layer j reads row j, so the last row may be left out.
-            max_size: resize larger maps to this side, px (bilinear, corners aligned), and of the largest one compute only
-                the pixels that the resize reads.
+            max_size: resize larger maps to this side, px (bilinear, corners aligned); of a last map over four times that
+                size, only the pixels that the resize reads are computed.
 
         Returns:
             Maps [B, channels[i], 4·2^i, 4·2^i], larger ones at `max_size`.
@@ -131,7 +131,8 @@ class Generator(nn.Module):
             up, conv = self.layers[j], self.layers[j + 1]
             # A map that was resized for the interpreter has no other reader than this layer.
             spent = not torch.is_grad_enabled() and maps[-1] is not x
-            if j == final and max_size is not None and conv.noise.shape[-1] > max_size:
+            # Each point of the resize needs 4×4 pixels of `up`: a saving only where these are fewer than all.
+            if j == final and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
                 maps.append(resized_pair(up, conv, x, styles[:, j : j + 2], max_size, spent))
                 break
             x = up(x, styles[:, j], overwrite=spent)

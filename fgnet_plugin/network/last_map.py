@@ -39,14 +39,16 @@ class Side:
 
 
 @functools.cache
-def sides(size: int, target: int, device: torch.device) -> tuple[tuple[Side, Side], Tensor]:
-    """The even and the odd points of a resize from `size` to `target` px, and the order that sorts both together."""
+def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Tensor]:
+    """The even and the odd points of a resize from `size` to `target` px (where there are any), and the order that sorts both."""
     with torch.inference_mode(False):
         first, weight = sample_points(size, target)
         blur = torch.tensor(BLUR) / 4  # one direction's share of a kernel with sum 4
         found = []
         for parity in (0, 1):
             points = ((first - 1) % 2 == parity).nonzero().flatten()
+            if not len(points):
+                continue
             start, taps = first[points] - 1, 4 + parity
             rows = start[:, None] + torch.arange(4)
             source = (start.div(2, rounding_mode="floor") - 1)[:, None] + torch.arange(taps)
@@ -66,7 +68,7 @@ def sides(size: int, target: int, device: torch.device) -> tuple[tuple[Side, Sid
             )
             found.append(side)
         order = torch.cat([side.points for side in found]).argsort()
-        return (found[0], found[1]), order
+        return found, order
 
 
 def resized_pair(up: StyledConv, conv: StyledConv, x: Tensor, rows: Tensor, target: int, overwrite: bool) -> Tensor:
