@@ -269,7 +269,7 @@ def _digest(metadata: Mapping[str, str], tensor: Callable[[str], Tensor], names:
     for name in sorted(names):
         value = tensor(name)
         sha.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-        sha.update(value.reshape(-1).view(torch.uint8).numpy())
+        sha.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 

@@ -80,7 +80,11 @@ def _add_encoder(config: FGNetConfig, state: Mapping[str, Tensor], add: Any, add
     add_all("encoder.lateral_middle", "pspencoder", "latlayer1")
     add_all("encoder.lateral_fine", "pspencoder", "latlayer2")
     first = 0
-    for level, rows in (("coarse", COARSE_ROWS), ("middle", MIDDLE_ROWS), ("fine", config.n_styles - COARSE_ROWS - MIDDLE_ROWS)):
+    for level, rows in (
+        ("coarse", COARSE_ROWS),
+        ("middle", MIDDLE_ROWS),
+        ("fine", config.n_styles - COARSE_ROWS - MIDDLE_ROWS),
+    ):
         heads = [f"styles.{first + row}" for row in range(rows)]
         for name in state:
             if name.startswith(f"encoder.{level}.weights."):

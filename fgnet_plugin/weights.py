@@ -51,7 +51,9 @@ class NamedWeights:
             return f"{self.name} comes with the package, but this version lacks {self.path}"
         lines = [f"to get {self.name} by hand:"]
         for step, (path, file) in enumerate(zip(self.downloads, (self.files or {}).values(), strict=True), start=1):
-            lines.append(f"  {step}. open https://drive.google.com/file/d/{file['drive']}/view in a browser and save the file as")
+            lines.append(
+                f"  {step}. open https://drive.google.com/file/d/{file['drive']}/view in a browser and save the file as"
+            )
             lines.append(f"     {path}")
         files = " ".join(f'"{path}"' for path in self.downloads)
         lines.append(f"  {len(self.downloads) + 1}. run: fgnet weights convert {files} --corpus {self.corpus}")

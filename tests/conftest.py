@@ -12,6 +12,9 @@ from skimage import data
 from fgnet_plugin import convert_published, load, published
 from fgnet_plugin.network import FGNet, FGNetConfig
 
+SUMMARY = pytest.StashKey[list[str]]()
+"""Lines that benchmarks want printed after everything else."""
+
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
 
@@ -27,6 +30,12 @@ SMALL = FGNetConfig(
     heatmap_size=16,
 )
 """The published layout at a size for quick tests; its last map is eight times larger than its heatmaps, as there."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints the benchmarks' table."""
+    for line in config.stash.get(SUMMARY, []):
+        terminalreporter.write_line(line)
 
 
 def write_published(folder: Path, config: FGNetConfig, seed: int) -> tuple[Path, Path]:

@@ -141,5 +141,7 @@ def test_layout_and_precision_keep_the_decisions(
     found = net.predict(crops[:faces]).activations
     clear = expected.abs() > 0.02
     agreement = ((found > 0) == (expected > 0))[clear].float().mean().item()
-    print(f"\n{precision}: {agreement:.2%} of {int(clear.sum())} pairs, largest difference {(found - expected).abs().max():.1e}")
+    print(
+        f"\n{precision}: {agreement:.2%} of {int(clear.sum())} pairs, largest difference {(found - expected).abs().max():.1e}"
+    )
     assert agreement >= 0.99

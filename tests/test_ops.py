@@ -57,7 +57,9 @@ def test_prenormalisation_keeps_float16_in_range() -> None:
     style = 3e4 * torch.randn(1, 64)
     expected = modulated_conv2d_reference(x, weight, style)
     normal = normalized_style(style, torch.float16)
-    half = modulated_conv2d(x.half(), weight.half(), normal).float() * demodulation(normal, weight_energy(weight))[..., None, None]
+    half = (
+        modulated_conv2d(x.half(), weight.half(), normal).float() * demodulation(normal, weight_energy(weight))[..., None, None]
+    )
     assert not modulated_conv2d(x.half(), weight.half(), normalized_style(style, torch.bfloat16)).isfinite().all()
     assert_same(half, expected, tolerance=5e-3)
 

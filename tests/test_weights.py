@@ -148,7 +148,10 @@ def test_command_line_converts_by_hand(full_files: tuple[Path, Path], tmp_path: 
     assert done.stdout.strip() == str(out)
     assert read_info(out).fold == 1
     again = fgnet("weights", "convert", *full_files, "--corpus", "bp4d", "--out", out)
-    assert (again.returncode, again.stderr) == (1, f"error: {out} exists; give --overwrite to replace it, or --out for another file\n")
+    assert (again.returncode, again.stderr) == (
+        1,
+        f"error: {out} exists; give --overwrite to replace it, or --out for another file\n",
+    )
     with out.open("r+b") as file:
         file.seek(300_000_000)
         byte = file.read(1)

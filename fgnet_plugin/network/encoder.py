@@ -23,7 +23,8 @@ class SqueezeExcitation(nn.Module):
         self.squeeze = nn.Conv2d(channels, channels // reduction, 1, bias=False)
         self.excite = nn.Conv2d(channels // reduction, channels, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, C, H, W] -> [B, C, H, W]
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]."""
         mean = F.adaptive_avg_pool2d(x, 1)
         # For a single small sample torch's CPU path takes another matrix product than for a batch, which rounds
         # differently, and 24 gates in a row amplify that: two copies keep a face's result independent of its batch.
@@ -49,7 +50,8 @@ class Bottleneck(nn.Module):
         if inputs != outputs:
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, inputs, H, W] -> [B, outputs, H/stride, W/stride]
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, outputs, H/stride, W/stride]."""
         shortcut = self.shortcut(x) if self.shortcut is not None else x[:, :, :: self.stride, :: self.stride]
         out = self.norm2(self.conv2(self.act(self.conv1(self.norm1(x)))))
         return self.gate(out) + shortcut
@@ -93,9 +95,7 @@ class Encoder(nn.Module):
     def __init__(self, config: FGNetConfig) -> None:
         super().__init__()
         widths, self.channels_last = config.encoder_channels, False
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.PReLU(widths[0])
-        )
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.PReLU(widths[0]))
         self.groups = nn.ModuleList()  # of units: halving the size once each
         inputs = widths[0]
         for width, units in zip(widths, config.encoder_units, strict=True):

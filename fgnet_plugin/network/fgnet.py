@@ -173,6 +173,11 @@ class FGNet(nn.Module):
                 last = trunk_channels_last if name.startswith(trunk) else rest_channels_last
                 layout = torch.channels_last if last else torch.contiguous_format
                 parameter.data = parameter.data.contiguous(memory_format=layout)
+        for module in self.modules():
+            if isinstance(module, StyledConv) and module.upsample:  # its convolution reads the transposed weight
+                layout = torch.channels_last if rest_channels_last else torch.contiguous_format
+                transposed = module.weight.data.transpose(0, 1).contiguous(memory_format=layout)
+                module.weight.data = transposed.transpose(0, 1)
 
     def _check(self, faces: Tensor, validate: bool) -> None:
         size = self.config.image_size

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +28,8 @@ class EqualizedLinear(nn.Module):
         self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
         self.scale, self.rate = rate / math.sqrt(inputs), rate
 
-    def forward(self, x: Tensor) -> Tensor:  # [..., inputs] -> [..., outputs]
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs]."""
         return F.linear(x, self.weight * self.scale, self.bias * self.rate)
 
 
@@ -37,7 +40,8 @@ class Mapping(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(EqualizedLinear(dim, dim, MAPPING_RATE) for _ in range(layers))
 
-    def forward(self, z: Tensor) -> Tensor:  # [..., dim] -> [..., dim]
+    def forward(self, z: Tensor) -> Tensor:
+        """[..., dim] -> [..., dim]; z is first brought to unit mean square."""
         x = z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-8)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2) * math.sqrt(2.0)
@@ -91,7 +95,8 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
         self.scale = 1 / math.sqrt(inputs)
 
-    def forward(self, x: Tensor, row: Tensor) -> Tensor:  # [B, I, h, w], [B, style_dim] -> [B, 3, h, w]
+    def forward(self, x: Tensor, row: Tensor) -> Tensor:
+        """[B, I, h, w] and a style row [B, style_dim] -> [B, 3, h, w]."""
         style = (self.modulation(row) * self.scale).to(x.dtype)
         return F.conv2d(x * style[:, :, None, None], self.weight.to(x.dtype), self.bias.to(x.dtype))
 
@@ -104,10 +109,11 @@ class Generator(nn.Module):
         dim, channels = config.style_dim, config.generator_channels
         self.mapping = Mapping(dim, config.mapping_layers)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        self.layers = nn.ModuleList([StyledConv(channels[0], channels[0], 4, dim, upsample=False)])
+        layers = [StyledConv(channels[0], channels[0], 4, dim, upsample=False)]
         for inputs, outputs, size in zip(channels, channels[1:], config.map_sizes[1:], strict=False):
-            self.layers.append(StyledConv(inputs, outputs, size, dim, upsample=True))
-            self.layers.append(StyledConv(outputs, outputs, size, dim, upsample=False))
+            layers.append(StyledConv(inputs, outputs, size, dim, upsample=True))
+            layers.append(StyledConv(outputs, outputs, size, dim, upsample=False))
+        self.layers = nn.ModuleList(layers)
         self.to_rgb = nn.ModuleList(ToRGB(c, dim) for c in channels)
         self.channels_last = True
 
@@ -123,20 +129,19 @@ class Generator(nn.Module):
             Maps [B, channels[i], 4·2^i, 4·2^i], larger ones at `max_size`.
         """
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        x = self.constant.to(self.layers[0].weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)
-        x = self.layers[0](x, styles[:, 0])
+        first, *rest = cast(Iterable[StyledConv], self.layers)
+        x = self.constant.to(first.weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)
+        x = first(x, styles[:, 0])
         maps = [x]
-        final = len(self.layers) - 2
-        for j in range(1, len(self.layers), 2):
-            up, conv = self.layers[j], self.layers[j + 1]
-            # A map that was resized for the interpreter has no other reader than this layer.
-            spent = not torch.is_grad_enabled() and maps[-1] is not x
-            # Each point of the resize needs 4×4 pixels of `up`: a saving only where these are fewer than all.
-            if j == final and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
-                maps.append(resized_pair(up, conv, x, styles[:, j : j + 2], max_size, spent))
+        detecting = not torch.is_grad_enabled()
+        for j, (up, conv) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
+            rows = styles[:, 2 * j + 1 : 2 * j + 3]
+            spent = detecting and maps[-1] is not x  # x was resized for the interpreter and has no other reader than `up`
+            # Each point of a resize needs 4×4 pixels of `up`: a saving only where these are fewer than all.
+            if conv is rest[-1] and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
+                maps.append(resized_pair(up, conv, x, rows, max_size, overwrite=spent))
                 break
-            x = up(x, styles[:, j], overwrite=spent)
-            x = conv(x, styles[:, j + 1], overwrite=not torch.is_grad_enabled())
+            x = conv(up(x, rows[:, 0], overwrite=spent), rows[:, 1], overwrite=detecting)
             maps.append(resize(x, max_size) if max_size is not None and x.shape[-1] > max_size else x)
         return maps
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +21,8 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
         self.upsample, self.dropout = upsample, dropout
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, inputs, h, w] -> [B, outputs, h, w], or 2h × 2w
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, h, w] -> [B, outputs, h, w], or 2h × 2w where it upsamples."""
         if self.upsample:
             assert self.conv.bias is not None
             x = upsampled_conv2d(x, self.conv.weight, self.conv.bias)
@@ -36,7 +39,7 @@ class Interpreter(nn.Module):
         channels, size, dropout = config.generator_channels, config.heatmap_size, config.dropout
         self.size = size
         self.blocks = nn.ModuleList()
-        for i, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False)):
+        for i, (inputs, outputs) in enumerate(pairwise(channels)):
             upsample = config.map_sizes[i] < size
             self.blocks.append(Block(inputs, outputs, 3 if i == 0 else 5, upsample, dropout))
         self.blocks.append(Block(channels[-1], channels[-1], 5, False, dropout))
@@ -54,7 +57,7 @@ class Interpreter(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Feature maps as `Generator.forward` lists them, larger ones resized or not -> heatmaps [B, A, size, size], unclamped."""
+        """Feature maps of `Generator.forward`, larger ones resized or not -> heatmaps [B, A, size, size], unclamped."""
         h = maps[0]
         for block, feature_map in zip(self.blocks, maps[1:], strict=False):  # the last block has no map to add
             h = block(h)

@@ -34,13 +34,13 @@ class Side:
     source: Tensor  # [n·taps] rows of the small map that these 4 are made of, clamped
     outside: Tensor  # positions in `source` that are not on the small map, where the upsampling reads 0
     taps: int  # 4 for even patches, 5 for odd ones
-    spread: Tensor  # [4, taps, 3]: how the 3 rows of the kernel, blurred, spread over the taps, for each of the 4 rows
+    spread: Tensor  # [4, taps, 3]: for each of the 4 rows, how the kernel's 3 rows, blurred, spread over the taps
     weight: Tensor  # [n, 2] bilinear weights of the 2 middle rows
 
 
 @functools.cache
 def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Tensor]:
-    """The even and the odd points of a resize from `size` to `target` px (where there are any), and the order that sorts both."""
+    """The even and the odd points of a resize from `size` to `target` px, if any, and the order that sorts both together."""
     with torch.inference_mode(False):
         first, weight = sample_points(size, target)
         blur = torch.tensor(BLUR) / 4  # one direction's share of a kernel with sum 4
@@ -99,31 +99,30 @@ def _patches(
     up: StyledConv, conv: StyledConv, x: Tensor, v: Side, h: Side, style: Tensor, demodulations: tuple[Tensor, Tensor]
 ) -> Tensor:
     """The points of two sides, from their patches laid side by side: [B, I, n·taps, m·taps] -> [B, O, n, m]."""
-    n, m, middle, outputs = len(v.points), len(h.points), up.weight.shape[0], conv.weight.shape[0]
+    middle, outputs = up.weight.shape[0], conv.weight.shape[0]
 
     # 4×4 pixels of up's output, each point's as channels (row, column, channel).
     kernel = torch.einsum("kta,luc,oiac->klotiu", v.spread, h.spread, up.weight.float()).permute(0, 1, 2, 4, 3, 5)
     kernel = kernel.reshape(16 * middle, -1, v.taps, h.taps).to(x.dtype)
     y = F.conv2d(x, kernel.contiguous(memory_format=torch.channels_last), stride=(v.taps, h.taps))  # [B, 16·M, n, m]
+    pixels = y.unflatten(1, (16, middle)).transpose(0, 1)  # [16, B, M, n, m]
     noise = (up.noise * up.noise_strength)[0, 0][v.rows.t()[:, None, :, None], h.rows.t()[None, :, None, :]]  # [4, 4, n, m]
-    y = noise_bias_act(y, demodulations[0].repeat(1, 16), _per_channel(noise, middle), up.bias.repeat(16))
-    inside = (v.inside.t()[:, None, :, None] & h.inside.t()[None, :, None, :]).to(y.dtype)  # [4, 4, n, m]
+    pixels = noise_bias_act(pixels, demodulations[0], noise.flatten(0, 1)[:, None, None], up.bias)
+    inside = (v.inside.t()[:, None, :, None] & h.inside.t()[None, :, None, :]).flatten(0, 1)[:, None, None]
+    if torch.is_grad_enabled():
+        y = scale_channels(pixels * inside, style).transpose(0, 1).flatten(1, 2)
+    else:  # in place, and so in y
+        scale_channels(pixels.mul_(inside), style, overwrite=True)
 
     # The 2×2 pixels in their middle of conv's output.
-    y = scale_channels(y * _per_channel(inside, middle), style.repeat(1, 16), overwrite=not torch.is_grad_enabled())
     kernel = torch.cat([F.pad(conv.weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)])  # [4·O, M, 4, 4]
     y = F.conv2d(y, kernel.permute(0, 2, 3, 1).reshape(4 * outputs, 16 * middle, 1, 1))  # [B, 4·O, n, m]
+    pixels = y.unflatten(1, (4, outputs)).transpose(0, 1)  # [4, B, O, n, m]
     noise = (conv.noise * conv.noise_strength)[0, 0][v.rows.t()[1:3, None, :, None], h.rows.t()[None, 1:3, None, :]]
-    y = noise_bias_act(y, demodulations[1].repeat(1, 4), _per_channel(noise, outputs), conv.bias.repeat(4))
+    pixels = noise_bias_act(pixels, demodulations[1], noise.flatten(0, 1)[:, None, None], conv.bias)
 
-    weights = (v.weight.t()[:, None, :, None] * h.weight.t()[None, :, None, :]).to(y.dtype)  # [2, 2, n, m]
-    return (y.view(len(y), 4, outputs, n, m) * weights.view(4, 1, n, m)).sum(1)
-
-
-def _per_channel(values: Tensor, channels: int) -> Tensor:
-    """[p, q, n, m], one value for a pixel of a patch -> [1, p·q·channels, n, m], channels last."""
-    values = values.flatten(0, 1).permute(1, 2, 0).repeat_interleave(channels, dim=2)
-    return values.permute(2, 0, 1)[None]
+    weights = v.weight.t()[:, None, :, None] * h.weight.t()[None, :, None, :]  # [2, 2, n, m]
+    return (pixels * weights.to(y.dtype).flatten(0, 1)[:, None, None]).sum(0)
 
 
 def _gather(x: Tensor, dim: int, side: Side) -> Tensor:

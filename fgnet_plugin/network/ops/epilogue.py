@@ -15,7 +15,8 @@ def noise_bias_act_reference(x: Tensor, demodulation: Tensor, noise: Tensor, bia
     """``leaky_relu(x · demodulation + noise + bias, 0.2) · √2``.
 
     Args:
-        x: [B, C, H, W]; demodulation: [B, C]; noise: [1 or B, 1 or C, H, W], its strength included; bias: [C].
+        x: [..., B, C, H, W]; demodulation: [B, C]; bias: [C].
+        noise: [..., 1, 1, H, W], its strength included.
     """
     x = x * demodulation[:, :, None, None] + noise + bias[:, None, None]
     return F.leaky_relu(x, SLOPE) * GAIN

@@ -49,7 +49,7 @@ def demodulation(style: Tensor, energy: Tensor) -> Tensor:
 
 
 def scale_channels(x: Tensor, style: Tensor, overwrite: bool = False) -> Tensor:
-    """x [B, I, H, W] times its style [B, I], in x's dtype; in place where `overwrite`."""
+    """X [B, I, H, W] times its style [B, I], in x's dtype; in place where `overwrite`."""
     scale = style.to(x.dtype)[:, :, None, None]
     return x.mul_(scale) if overwrite else x * scale
 

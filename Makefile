@@ -1,0 +1,29 @@
+# Each target sets up what it needs in .venv; a Python of at least 3.11 and a package index are all that must be there.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/with-plots ## FG-Net on a real, aligned face: AU table, heatmaps, time
+	$(BIN)/python examples/aligned_face.py
+
+test: .venv/with-dev ## all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/with-dev ## linters, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/with-dev ## speed on this machine; beside the published code where baseline/FG-Net holds it
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+clean:
+	rm -rf .venv dist outputs
+
+.venv/with-%: pyproject.toml .ci/constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[$*]'
+	@touch $@

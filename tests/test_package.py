@@ -1,0 +1,50 @@
+"""What an installed wheel holds and how the command starts."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked as an installer would."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = folder.glob("fgnet_plugin-*.whl")
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def test_weights_and_kernels_reach_the_wheel(installed: Path) -> None:
+    data = installed / "fgnet_plugin" / "_data"
+    assert (data / "weights" / "manifest.json").read_text() == (ROOT / "weights" / "manifest.json").read_text()
+    assert {p.name for p in (data / "cuda").iterdir()} == {p.name for p in (ROOT / "cuda").iterdir()}
+    assert "fgnet = fgnet_plugin.cli:main" in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
+
+
+def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
+    code = "import fgnet_plugin.weights as w; print(w.__file__); print(*w.manifest())"
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [
+        str(installed / "fgnet_plugin" / "weights.py"),
+        "fgnet-bp4d",
+        "fgnet-disfa",
+        "fgnet-rendered",
+    ]
+
+
+def test_help_loads_no_torch() -> None:
+    code = "import sys\nfrom fgnet_plugin.cli import app\ntry:\n  app(['weights', 'list'])\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert done.stdout.startswith("fgnet-bp4d")
