@@ -18,6 +18,8 @@ from fgnet_plugin.network.ops import (
     upsample2,
     upsampled_conv2d,
     upsampled_conv2d_reference,
+    upsampling_conv2d,
+    upsampling_conv2d_reference,
 )
 from fgnet_plugin.network.ops.modulated_conv import demodulation, normalized_style, weight_energy
 
@@ -97,6 +99,14 @@ def test_upsampled_conv(size: int, kernel: int, batch: int, layout: torch.memory
     weight = torch.randn(4, 6, kernel, kernel).to(memory_format=layout)
     with torch.no_grad():
         assert_same(upsampled_conv2d(x, weight, bias), upsampled_conv2d_reference(x, weight, bias))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (128, 6), (150, 5), (161, 3)])
+def test_upsampling_conv(height: int, width: int, layout: torch.memory_format) -> None:
+    x = torch.randn(2, 5, height, width).to(memory_format=layout)
+    weight = torch.randn(7, 5, 3, 3)
+    with torch.no_grad():
+        assert_same(upsampling_conv2d(x, weight), upsampling_conv2d_reference(x, weight))
 
 
 @pytest.mark.parametrize(("size", "target"), [(16, 8), (32, 8), (64, 8), (64, 32), (128, 16), (256, 32)])

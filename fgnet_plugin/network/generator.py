@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.last_map import resized_pair
-from fgnet_plugin.network.ops import blur_upsample, modulated_conv2d, noise_bias_act, resize, upsample2
+from fgnet_plugin.network.ops import modulated_conv2d, noise_bias_act, resize, upsample2
 from fgnet_plugin.network.ops.modulated_conv import demodulation, normalized_style, weight_energy
 
 MAPPING_RATE = 0.01
@@ -67,7 +67,6 @@ class StyledConv(nn.Module):
         """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`."""
         style = self.style(row)
         x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
-        x = blur_upsample(x) if self.upsample else x
         return noise_bias_act(x, demodulation(style, self.energy()), self.noise * self.noise_strength, self.bias)
 
     def style(self, row: Tensor) -> Tensor:

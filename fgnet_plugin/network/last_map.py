@@ -105,7 +105,7 @@ def _patches(
     kernel = torch.einsum("kta,luc,oiac->klotiu", v.spread, h.spread, up.weight.float()).permute(0, 1, 2, 4, 3, 5)
     kernel = kernel.reshape(16 * middle, -1, v.taps, h.taps).to(x.dtype)
     y = F.conv2d(x, kernel.contiguous(memory_format=torch.channels_last), stride=(v.taps, h.taps))  # [B, 16·M, n, m]
-    pixels = y.unflatten(1, (16, middle)).transpose(0, 1)  # [16, B, M, n, m]
+    pixels = y.view(len(y), 16, middle, *y.shape[2:]).transpose(0, 1)  # [16, B, M, n, m]
     noise = (up.noise * up.noise_strength)[0, 0][v.rows.t()[:, None, :, None], h.rows.t()[None, :, None, :]]  # [4, 4, n, m]
     pixels = noise_bias_act(pixels, demodulations[0], noise.flatten(0, 1)[:, None, None], up.bias)
     inside = (v.inside.t()[:, None, :, None] & h.inside.t()[None, :, None, :]).flatten(0, 1)[:, None, None]
@@ -117,7 +117,7 @@ def _patches(
     # The 2×2 pixels in their middle of conv's output.
     kernel = torch.cat([F.pad(conv.weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)])  # [4·O, M, 4, 4]
     y = F.conv2d(y, kernel.permute(0, 2, 3, 1).reshape(4 * outputs, 16 * middle, 1, 1))  # [B, 4·O, n, m]
-    pixels = y.unflatten(1, (4, outputs)).transpose(0, 1)  # [4, B, O, n, m]
+    pixels = y.view(len(y), 4, outputs, *y.shape[2:]).transpose(0, 1)  # [4, B, O, n, m]
     noise = (conv.noise * conv.noise_strength)[0, 0][v.rows.t()[1:3, None, :, None], h.rows.t()[None, 1:3, None, :]]
     pixels = noise_bias_act(pixels, demodulations[1], noise.flatten(0, 1)[:, None, None], conv.bias)
 

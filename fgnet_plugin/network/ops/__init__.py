@@ -8,6 +8,7 @@ from fgnet_plugin.network.ops.grouped_conv import grouped_conv2d, grouped_conv2d
 from fgnet_plugin.network.ops.modulated_conv import modulated_conv2d, modulated_conv2d_reference
 from fgnet_plugin.network.ops.resample import blur_upsample, resize, upsample2
 from fgnet_plugin.network.ops.upsampled_conv import upsampled_conv2d, upsampled_conv2d_reference
+from fgnet_plugin.network.ops.upsampling_conv import upsampling_conv2d, upsampling_conv2d_reference
 
 __all__ = [
     "blur_upsample",
@@ -21,4 +22,6 @@ __all__ = [
     "upsample2",
     "upsampled_conv2d",
     "upsampled_conv2d_reference",
+    "upsampling_conv2d",
+    "upsampling_conv2d_reference",
 ]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fgnet_plugin.network.ops.upsampling_conv import upsampling_conv2d, upsampling_conv2d_reference
+
 DEMODULATION_EPS = 1e-8
 
 
@@ -14,15 +16,15 @@ def modulated_conv2d_reference(x: Tensor, weight: Tensor, style: Tensor, upsampl
 
     Args:
         x: [B, I, H, W]; weight: [O, I, 3, 3]; style: [B, I].
-        upsample: transposed convolution with stride 2 instead (the blur is not part of it).
+        upsample: transposed convolution with stride 2 instead, then blurred.
 
     Returns:
-        [B, O, H, W], or [B, O, 2H+1, 2W+1] with `upsample`.
+        [B, O, H, W], or [B, O, 2H, 2W] with `upsample`.
     """
     own = weight[None] * style[:, None, :, None, None]  # [B, O, I, 3, 3]
     own = own * (own.square().sum((2, 3, 4), keepdim=True) + DEMODULATION_EPS).rsqrt()
     if upsample:
-        samples = [F.conv_transpose2d(xi[None], wi.transpose(0, 1), stride=2) for xi, wi in zip(x, own, strict=True)]
+        samples = [upsampling_conv2d_reference(xi[None], wi) for xi, wi in zip(x, own, strict=True)]
     else:
         samples = [F.conv2d(xi[None], wi, padding=1) for xi, wi in zip(x, own, strict=True)]
     return torch.cat(samples)
@@ -61,13 +63,11 @@ def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, upsample: bool = 
 
     Args:
         x: [B, I, H, W]; weight: [O, I, 3, 3] of x's dtype; style: [B, I], see `normalized_style`.
-        upsample: transposed convolution with stride 2.
+        upsample: double the size, see `upsampling_conv2d`.
         overwrite: x may be overwritten (detection only).
 
     Returns:
-        [B, O, H, W], or [B, O, 2H+1, 2W+1] with `upsample`.
+        [B, O, H, W], or [B, O, 2H, 2W] with `upsample`.
     """
     x = scale_channels(x, style, overwrite)
-    if upsample:
-        return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    return F.conv2d(x, weight, padding=1)
+    return upsampling_conv2d(x, weight) if upsample else F.conv2d(x, weight, padding=1)

@@ -30,7 +30,7 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The same, up to rounding, with a third of the multiplications: the kernel's taps meet the map before it is upsampled.
 
     Convolution and interpolation are both linear: each tap is applied to the small map (a quarter of the pixels), and
-    products with banded matrices then interpolate, shift and sum the taps, first down the columns, then along the rows.
+    products with banded matrices then interpolate, shift and sum the taps, first along the rows, then down the columns.
     In float32 on the CPU, without gradients; elsewhere, and for small maps, this is the reference.
     """
     b, _, h, w = x.shape
@@ -38,17 +38,19 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     cheaper = x.device.type == "cpu" and x.dtype == torch.float32 and min(h, w) >= _LOW_RESOLUTION_FROM
     if not cheaper or torch.is_grad_enabled():
         return upsampled_conv2d_reference(x, weight, bias)
-    rows = x.new_empty(b, 2 * h, w, k, o)
-    for column, taps in enumerate(weight.permute(3, 2, 0, 1).contiguous()):  # a column of the kernel at a time: [k, O, I]
+    x = x.contiguous(memory_format=torch.channels_last)
+    wide = x.new_empty(b, h, k, 2 * w, o)
+    for row, taps in enumerate(weight.permute(2, 3, 0, 1).contiguous()):  # a row of the kernel at a time: [k, O, I]
         z = F.conv2d(x, taps.reshape(k * o, i, 1, 1))  # [B, k·O, h, w]
-        z = z.permute(0, 2, 3, 1).reshape(b, h, w, k, o).transpose(2, 3).reshape(b, h * k, w * o)
+        z = z.permute(0, 2, 3, 1).reshape(b, h, w * k, o)
+        for out, source, matrix in _bands(w, k):
+            wide[:, :, row, out] = torch.matmul(matrix, z[:, :, source])
+    wide = wide.view(b, h * k, 2 * w * o)
+    result = x.new_empty(b, 2 * h, 2 * w * o)
+    for sample in range(b):
         for out, source, matrix in _bands(h, k):
-            rows[:, out, :, column] = torch.matmul(matrix, z[:, source]).view(b, -1, w, o)
-    rows = rows.view(b * 2 * h, w * k, o)
-    result = x.new_empty(b * 2 * h, 2 * w, o)
-    for out, source, matrix in _bands(w, k):
-        result[:, out] = torch.matmul(matrix, rows[:, source])
-    return result.add_(bias).view(b, 2 * h, 2 * w, o).permute(0, 3, 1, 2)
+            torch.mm(matrix, wide[sample, source], out=result[sample, out])
+    return result.view(b, 2 * h, 2 * w, o).add_(bias).permute(0, 3, 1, 2)
 
 
 @functools.cache
