@@ -61,7 +61,9 @@ def main() -> None:
     """Runs the example."""
     name, picture = (sys.argv[1:] + [None] * 2)[:2]
     face = plt.imread(picture or Path(__file__).with_name("astronaut_aligned.png"))
-    face = (face[..., :3] * 255).round().astype(np.uint8)
+    if face.dtype != np.uint8:  # matplotlib reads PNG as [0, 1]
+        face = (face * 255).round().astype(np.uint8)
+    face = face[..., :3]
     net, weights = get_model(name)
     faces = torch.from_numpy(face).permute(2, 0, 1)[None]
     net.predict(faces)  # the first call sets things up

@@ -6,8 +6,6 @@ channel orders as in the published checkpoints of Yin et al., WACV 2024.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 NAMES: dict[int, str] = {
     1: "inner brow raiser",
     2: "outer brow raiser",
@@ -65,17 +63,3 @@ def corpus_aus(corpus: str) -> tuple[str, ...]:
         return CORPUS_AUS[corpus.upper()]
     except KeyError:
         raise ValueError(f"unknown corpus {corpus!r}; published checkpoints exist for {', '.join(CORPUS_AUS)}") from None
-
-
-def shared_aus(*corpora: str) -> tuple[str, ...]:
-    """The AUs that all the named corpora code, in the first one's order: what a cross-corpus test can score."""
-    first, *others = (corpus_aus(corpus) for corpus in corpora)
-    return tuple(au for au in first if all(au in other for other in others))
-
-
-def channels(aus: Sequence[str], among: Sequence[str]) -> list[int]:
-    """The positions of `aus` in `among`: the heatmap channels of some AUs. Raises ValueError for an AU that is not there."""
-    missing = [au for au in aus if au not in among]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} not among the AUs of this model: {', '.join(among)}")
-    return [list(among).index(au) for au in aus]

@@ -90,9 +90,12 @@ def save(model: FGNet | Mapping[str, Tensor], path: Path | str, info: Checkpoint
         half: store weights as float16 (half the size; vectors and the average latent code stay float32).
 
     Raises:
+        ValueError: the model's config is not the one in `info`.
         OSError: the file can't be written; nothing is left behind.
     """
     path = Path(path)
+    if isinstance(model, FGNet) and model.config != info.config:
+        raise ValueError("the metadata's config is not that of the model")
     state = model.state_dict() if isinstance(model, FGNet) else model
     # Contiguous in the usual layout, and on the CPU: what safetensors stores.
     tensors = {name: _stored(name, tensor, half).cpu().contiguous() for name, tensor in state.items()}
@@ -218,7 +221,7 @@ def convert_published(
     for name, tensor in published.assemble(parts, config):
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             broken.append(f"{name} holds NaN or infinity")
-        state[name] = tensor.to(torch.float16) if half and _halved(name, tensor) else tensor
+        state[name] = _stored(name, tensor, half)  # halved one by one: both sizes together would need more memory
     published.raise_problems(model_pth, broken)
     del parts
     files = {"model.pth": model_pth, "encoder.pt": encoder_pt}
@@ -254,13 +257,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
 
 
-def _halved(name: str, tensor: Tensor) -> bool:
-    return tensor.ndim >= 2 and name != "encoder.latent_average" and float(tensor.abs().max()) < torch.finfo(torch.float16).max
-
-
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    """A tensor as a file holds it: with `half` as float16, but for vectors, the average code, and what float16 can't hold."""
     tensor = tensor.detach()
-    return tensor.to(torch.float16) if half and tensor.dtype == torch.float32 and _halved(name, tensor) else tensor
+    if not half or tensor.dtype != torch.float32 or tensor.ndim < 2 or name.endswith(("bias", "latent_average")):
+        return tensor
+    return tensor.to(torch.float16) if float(tensor.abs().max()) < torch.finfo(torch.float16).max else tensor
 
 
 def _digest(metadata: Mapping[str, str], tensor: Callable[[str], Tensor], names: Any) -> str:

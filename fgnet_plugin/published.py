@@ -136,7 +136,7 @@ def shapes(config: FGNetConfig) -> dict[str, dict[str, tuple[int, ...]]]:
 def read_model(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
     """A published ``model.pth``, checked against the architecture; its tensors stay in the file until they are read.
 
-    Raises CheckpointError where the file is something else, truncated, or has missing, misshapen or non-finite tensors.
+    Raises CheckpointError where the file is something else, truncated, or has missing or misshapen tensors.
     """
     content = read_torch_file(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in PARTS):
@@ -154,7 +154,9 @@ def read_model(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
     if not problems:
         kernel = blur_kernel(torch.device("cpu"), torch.float32)
         blurs = {name: content["g_all"][name] for name in blur_names(config)}
-        problems = [f"g_all: {name} is not the [1, 3, 3, 1] blur" for name, b in blurs.items() if not torch.allclose(b, kernel)]
+        problems = [
+            f"g_all: {name} is not the [1, 3, 3, 1] blur" for name, b in blurs.items() if not torch.allclose(b.float(), kernel)
+        ]
     raise_problems(path, problems)
     return {part: content[part] for part in PARTS}
 

@@ -112,6 +112,8 @@ def resolve(name_or_path: str | Path) -> Path:
 def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool = False) -> Path:
     """Fetches published weights from the authors' Google Drive and converts them; an interrupted download is continued.
 
+    A checkpoint that is there already is left as it is.
+
     The environment variable FGNET_MIRROR names a web folder to fetch from instead, with ``encoder.pt`` and
     ``fgnet-bp4d/model.pth`` in it. The files' checksums are recorded in the checkpoint, since the authors publish none.
 
@@ -139,7 +141,10 @@ def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool =
         except DownloadError as error:
             raise DownloadError(f"{path.name} of {name} could not be downloaded: {error}\n{entry.how_to_get()}") from error
     model_pth, encoder_pt = entry.downloads
-    convert_published(model_pth, encoder_pt, entry.corpus, entry.path, half=half)
+    try:
+        convert_published(model_pth, encoder_pt, entry.corpus, entry.path, half=half)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}\nIf the file was damaged on its way, delete it and download again.") from error
     if not keep:
         model_pth.unlink()
     return entry.path

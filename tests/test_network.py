@@ -1,7 +1,9 @@
 """The network's classes at a small size: shapes, modes, gradients, precision, input checks."""
 
+import dataclasses
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ def test_forward_and_predict_agree(small_net: FGNet, small_faces: Tensor) -> Non
     torch.testing.assert_close(prediction.activations, heatmaps.detach().clamp(-1, 1).mean((2, 3)))
     assert prediction.aus == small_net.aus == ("AU01", "AU06", "AU12")
     assert torch.equal(prediction.present, prediction.scores > 0.5)
+    assert prediction.to("meta").heatmaps.device.type == "meta"
     assert prediction.heatmaps.std(0).max() > 1e-3  # the pictures are told apart
 
 
@@ -127,8 +130,6 @@ def test_precision_is_an_argument(precision: str, small_net: FGNet, small_faces:
     assert small_net.interpreter.readout.weight.dtype == getattr(torch, precision)
     assert found.heatmaps.dtype == torch.float32
     assert 0 < (found.activations - expected.activations).abs().max() < 0.02
-    back = small_net.prepare("float32").predict(small_faces)
-    assert back.heatmaps.dtype == torch.float32
 
 
 @pytest.mark.parametrize("layout", [True, False])
@@ -166,6 +167,23 @@ def test_bad_faces_are_refused(small_net: FGNet, faces: Tensor, error: type[Exce
         small_net.predict(faces)
 
 
+@pytest.mark.parametrize("size", [32, 128])
+def test_forward_refuses_other_sizes_too(size: int, small_net: FGNet) -> None:
+    with pytest.raises(ValueError, match=f"64×64 px, got {size}×{size}"):
+        small_net(torch.zeros(1, 3, size, size))
+    with pytest.raises(TypeError, match="predict takes uint8"):
+        small_net(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
+def test_faces_from_0_to_1_bring_a_warning(small_net: FGNet) -> None:
+    with pytest.warns(UserWarning, match="black is -1 here"):
+        small_net.predict(torch.rand(1, 3, 64, 64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small_net.predict(torch.rand(1, 3, 64, 64), validate=False)
+        small_net.predict(2 * torch.rand(1, 3, 64, 64) - 1)
+
+
 def test_one_nan_pixel_is_found(small_net: FGNet) -> None:
     faces = torch.zeros(3, 3, 64, 64)
     faces[1, 2, 5, 7] = float("nan")
@@ -177,6 +195,10 @@ def test_one_nan_pixel_is_found(small_net: FGNet) -> None:
     ("changes", "says"),
     [
         ({"aus": ()}, "at least one AU"),
+        ({"aus": "AU12"}, "a sequence of names"),
+        ({"aus": ("AU12", 3)}, "must be names"),
+        ({"encoder_units": (1, 0, 1, 1)}, "at least 1"),
+        ({"squeeze_reduction": 0}, "at least 1"),
         ({"aus": ("AU01", "AU01")}, "none twice"),
         ({"image_size": 100}, "power of two"),
         ({"heatmap_size": 256}, "exceeds generator_size"),
@@ -185,11 +207,46 @@ def test_one_nan_pixel_is_found(small_net: FGNet) -> None:
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes: dict[str, object], says: str) -> None:
-    import dataclasses
-
     with pytest.raises(ValueError, match=says):
         dataclasses.replace(SMALL, **changes)
     assert FGNetConfig.from_json(SMALL.to_json()) == SMALL
+
+
+def test_float64_is_a_reference(small_net: FGNet, small_faces: Tensor) -> None:
+    faces = small_faces[:2].double() / 127.5 - 1
+    found = small_net(faces.float()).detach()
+    expected = small_net.double()(faces)
+    assert expected.dtype == torch.float64
+    assert 0 < (found - expected).abs().max() < 1e-3 * (expected.max() - expected.min())
+
+
+def test_gradients_are_those_of_finite_differences(small_net: FGNet, small_faces: Tensor) -> None:
+    net, faces = small_net.double().eval(), small_faces[:1].double() / 127.5 - 1
+    probe = torch.randn(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    names = """encoder.middle.weights.1 generator.mapping.layers.0.weight generator.layers.3.weight generator.layers.9.bias
+        generator.layers.9.noise_strength generator.layers.10.weight interpreter.blocks.1.conv.weight""".split()
+    (net(faces) * probe).sum().backward()
+    for name in names:
+        parameter, step = net.get_parameter(name), 1e-6
+        assert parameter.grad is not None
+        at = torch.unravel_index(parameter.grad.abs().argmax(), parameter.shape)
+        values = []
+        for change in (step, -2 * step):
+            parameter.data[at] += change
+            values.append((net(faces) * probe).sum().item())
+        parameter.data[at] += step
+        assert (values[0] - values[1]) / (2 * step) == pytest.approx(parameter.grad[at].item(), rel=1e-4), name
+
+
+def test_weights_changed_behind_autograds_back_count(small_net: FGNet, small_faces: Tensor) -> None:
+    """As averaging of weights does it: detection must keep nothing of the old ones."""
+    import copy
+
+    before = small_net.predict(small_faces).heatmaps
+    for layer in small_net.generator.layers:
+        layer.weight.data.mul_(3)  # demodulation undoes it
+    torch.testing.assert_close(small_net.predict(small_faces).heatmaps, before, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(copy.deepcopy(small_net).predict(small_faces).heatmaps, before, atol=1e-4, rtol=1e-4)
 
 
 def test_unknown_precision_is_refused(small_net: FGNet) -> None:

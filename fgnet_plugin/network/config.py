@@ -43,10 +43,17 @@ class FGNetConfig:
     """Drop probability in the interpreter while training."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.aus, str):
+            raise ValueError(f'aus must be a sequence of names, got the single name "{self.aus}"')
         for field in ("aus", "generator_channels", "encoder_channels", "encoder_units"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if not self.aus or len(set(self.aus)) != len(self.aus):
             raise ValueError(f"aus must name at least one AU and none twice, got {self.aus}")
+        if not all(isinstance(au, str) for au in self.aus):
+            raise ValueError(f'aus must be names such as "AU12", got {self.aus}')
+        sizes = (self.style_dim, self.mapping_layers, self.squeeze_reduction, *self.generator_channels)
+        if min(*sizes, *self.encoder_channels, *self.encoder_units) < 1:
+            raise ValueError("numbers of channels, layers and units must be at least 1")
         for field, least in (("image_size", 64), ("generator_size", 64), ("heatmap_size", 8)):
             size = getattr(self, field)
             if not _is_power_of_two(size) or size < least:

@@ -123,7 +123,7 @@ class Encoder(nn.Module):
         """
         rows = self.latent_average.shape[0] if rows is None else rows
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        x = self.stem(faces.contiguous(memory_format=layout))
+        x = self.stem(faces.to(self.latent_average.dtype).contiguous(memory_format=layout))
         levels = []
         for group in self.groups:
             x = group(x)

@@ -1,10 +1,11 @@
 """FG-Net, as in the paper's Figure 2: face -> latent code -> StyleGAN2 feature maps -> one heatmap per action unit.
 
-Yin, Chang, Song, Soleymani: FG-Net: Facial Action Unit Detection with Generalizable Pyramidal Features, WACV 2024.
+Yin et al.: FG-Net: Facial Action Unit Detection with Generalizable Pyramidal Features, WACV 2024, arXiv 2308.12380.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ SCORE_SLOPE = 16.0
 """Slope of the logistic that turns an activation into a score; see `scores`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What FG-Net says of a batch of B faces about its A action units."""
 
@@ -98,14 +99,24 @@ class FGNet(nn.Module):
 
         Returns:
             [B, A, H, H] float32, unclamped; H = config.heatmap_size.
+
+        Raises:
+            TypeError, ValueError: another dtype or shape. Values are not looked at (`predict` does).
+
+        The generator's ToRGB layers take no part and get no gradient: freeze them where a trainer wants one for everything.
         """
+        self._check(faces)
+        if faces.dtype == torch.uint8:
+            raise TypeError("forward takes floating-point faces in [-1, 1]; predict takes uint8, too")
         codes = self.encoder(faces, rows=self.config.n_layers)  # [B, n_layers, style_dim]
         styles = self.generator.mapping(codes)  # [B, n_layers, style_dim]
         maps = self.generator(styles, max_size=self.config.heatmap_size)  # n_maps × [B, C_i, ≤ H, ≤ H]
-        return self.interpreter(maps).float()  # [B, A, H, H]
+        return self.interpreter(maps).to(codes.dtype)  # [B, A, H, H]
 
     def predict(self, faces: Tensor, batch_size: int = 8, validate: bool = True) -> Prediction:
         """AUs of aligned faces, without gradients and without dropout whatever the model's mode.
+
+        In training mode not to be called while another thread uses the model: it changes the mode and restores it.
 
         Args:
             faces: [B, 3, S, S] on any device: uint8 in [0, 255], or floating point in [-1, 1]. RGB, aligned as FFHQ is.
@@ -117,14 +128,16 @@ class FGNet(nn.Module):
 
         Raises:
             TypeError: faces is no tensor, or of another dtype.
-            ValueError: wrong shape or size; values outside [-1, 1]; NaN.
+            ValueError: wrong shape or size; values outside [-1, 1]; NaN. Values that are all in [0, 1] bring a warning.
 
         Example:
             >>> net = FGNet(small_config(("AU06", "AU12")))
             >>> net.predict(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).scores.shape
             torch.Size([2, 2])
         """
-        self._check(faces, validate)
+        self._check(faces)
+        if validate and faces.is_floating_point() and faces.numel():
+            _check_values(faces)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         size, n = self.config.heatmap_size, len(self.aus)
@@ -144,7 +157,11 @@ class FGNet(nn.Module):
                 codes, mapping network, modulation, demodulation, BatchNorm and the decoded heatmaps. On a CPU bfloat16 is
                 fast where the processor has it, and float16 rarely is.
             channels_last: memory layout of feature maps; the results are the same up to rounding. Default: True, but for
-                the encoder's trunk on the CPU, which keeps the published code's layout and with it its rounding.
+                the encoder's trunk on the CPU, which keeps the published code's layout and with it its rounding. Style
+                heads and the last map are channels-last in any case.
+
+        Weights that went to half precision come back rounded: load them again for float32. On NVIDIA GPUs, "float32"
+        convolutions are TF32 unless ``torch.backends.cudnn.allow_tf32`` is off.
 
         Raises:
             ValueError: unknown precision.
@@ -179,7 +196,7 @@ class FGNet(nn.Module):
                 transposed = module.weight.data.transpose(0, 1).contiguous(memory_format=layout)
                 module.weight.data = transposed.transpose(0, 1)
 
-    def _check(self, faces: Tensor, validate: bool) -> None:
+    def _check(self, faces: Tensor) -> None:
         size = self.config.image_size
         if not isinstance(faces, Tensor):
             raise TypeError(
@@ -200,13 +217,20 @@ class FGNet(nn.Module):
                 f"this model reads aligned faces of {size}×{size} px, got {faces.shape[2]}×{faces.shape[3]}; "
                 f"align them to {size} px (a plain resize of a photo is no aligned face)"
             )
-        if validate and faces.is_floating_point() and faces.numel():
-            low, high = (value.item() for value in torch.aminmax(faces))
-            if low != low or high != high:
-                raise ValueError("faces contain NaN")
-            if low < -1.001 or high > 1.001:
-                hint = "; pixel values in [0, 255] go in as uint8" if high > 2 else ""
-                raise ValueError(f"floating-point faces must lie in [-1, 1], got [{low:.4g}, {high:.4g}]{hint}")
+
+
+def _check_values(faces: Tensor) -> None:
+    low, high = (value.item() for value in torch.aminmax(faces))
+    if low != low or high != high:
+        raise ValueError("faces contain NaN")
+    if low < -1.001 or high > 1.001:
+        hint = "; pixel values in [0, 255] go in as uint8" if high > 2 else ""
+        raise ValueError(f"floating-point faces must lie in [-1, 1], got [{low:.4g}, {high:.4g}]{hint}")
+    if 0 <= low < high:
+        warnings.warn(
+            f"faces lie in [{low:.2g}, {high:.2g}], but black is -1 here, not 0; where 0 is black, pass 2 * faces - 1",
+            stacklevel=3,
+        )
 
 
 def normalize(faces: Tensor) -> Tensor:

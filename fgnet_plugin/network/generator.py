@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.last_map import resized_pair
 from fgnet_plugin.network.ops import modulated_conv2d, noise_bias_act, resize, upsample2
-from fgnet_plugin.network.ops.modulated_conv import demodulation, normalized_style, weight_energy
+from fgnet_plugin.network.ops.modulated_conv import demodulation, normalized_style
 
 MAPPING_RATE = 0.01
 """Learning-rate multiplier of the mapping network: its stored weights and biases are used × this."""
@@ -61,27 +61,17 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(1))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("noise", torch.randn(1, 1, size, size))
-        self._energy: tuple[tuple[object, ...], Tensor] | None = None
 
     def forward(self, x: Tensor, row: Tensor, overwrite: bool = False) -> Tensor:
         """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`."""
         style = self.style(row)
         x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
-        return noise_bias_act(x, demodulation(style, self.energy()), self.noise * self.noise_strength, self.bias)
+        factors = demodulation(style, self.weight)
+        return noise_bias_act(x, factors, self.noise * self.noise_strength, self.bias, overwrite=not torch.is_grad_enabled())
 
     def style(self, row: Tensor) -> Tensor:
         """Style row [B, style_dim] -> factors of the input's channels [B, I], the weight's scale 1/√fan_in included."""
-        return normalized_style(self.modulation(row) * self.scale, self.weight.dtype)
-
-    def energy(self) -> Tensor:
-        """`weight_energy` of the weight, kept between calls while the weight stays the same and no gradient is wanted."""
-        weight = self.weight
-        if torch.is_grad_enabled() or weight.is_inference():
-            return weight_energy(weight)
-        key = (weight.data_ptr(), weight._version, weight.dtype, weight.device)
-        if self._energy is None or self._energy[0] != key:
-            self._energy = key, weight_energy(weight)
-        return self._energy[1]
+        return normalized_style(self.modulation(row), self.weight.dtype) * self.scale
 
 
 class ToRGB(nn.Module):

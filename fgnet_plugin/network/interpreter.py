@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.ops import resize, upsampled_conv2d
+from fgnet_plugin.network.ops import upsampled_conv2d
 
 
 class Block(nn.Module):
@@ -37,7 +37,6 @@ class Interpreter(nn.Module):
     def __init__(self, config: FGNetConfig) -> None:
         super().__init__()
         channels, size, dropout = config.generator_channels, config.heatmap_size, config.dropout
-        self.size = size
         self.blocks = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise(channels)):
             upsample = config.map_sizes[i] < size
@@ -57,10 +56,9 @@ class Interpreter(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Feature maps of `Generator.forward`, larger ones resized or not -> heatmaps [B, A, size, size], unclamped."""
+        """Feature maps of `Generator.forward` at most `heatmap_size` large -> heatmaps [B, A, H, H], unclamped."""
         h = maps[0]
         for block, feature_map in zip(self.blocks, maps[1:], strict=False):  # the last block has no map to add
             h = block(h)
-            feature_map = resize(feature_map, self.size) if feature_map.shape[-1] > self.size else feature_map
             h = h + feature_map if torch.is_grad_enabled() else h.add_(feature_map)
         return self.readout(self.blocks[-1](h))

@@ -43,17 +43,17 @@ def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Ten
     """The even and the odd points of a resize from `size` to `target` px, if any, and the order that sorts both together."""
     with torch.inference_mode(False):
         first, weight = sample_points(size, target)
-        blur = torch.tensor(BLUR) / 4  # one direction's share of a kernel with sum 4
+        blur = torch.tensor(BLUR, dtype=torch.float32, device="cpu") / 4  # one direction's share of a kernel with sum 4
         found = []
         for parity in (0, 1):
             points = ((first - 1) % 2 == parity).nonzero().flatten()
             if not len(points):
                 continue
             start, taps = first[points] - 1, 4 + parity
-            rows = start[:, None] + torch.arange(4)
-            source = (start.div(2, rounding_mode="floor") - 1)[:, None] + torch.arange(taps)
+            rows = start[:, None] + torch.arange(4, device="cpu")
+            source = (start.div(2, rounding_mode="floor") - 1)[:, None] + torch.arange(taps, device="cpu")
             # Row r of the upsampled map is the sum over s, a, b with 2s + a = r + b - 1 of kernel[a] · blur[b] · x[s].
-            k, tap, a = torch.meshgrid(torch.arange(4), torch.arange(taps), torch.arange(3), indexing="ij")
+            k, tap, a = torch.meshgrid(*(torch.arange(n, device="cpu") for n in (4, taps, 3)), indexing="ij")
             b = a - (parity + k + 1 - 2 * tap)
             spread = torch.where((b >= 0) & (b < 4), blur[b.clamp(0, 3)], 0.0)
             side = Side(
@@ -85,7 +85,7 @@ def resized_pair(up: StyledConv, conv: StyledConv, x: Tensor, rows: Tensor, targ
     """
     both, order = sides(conv.noise.shape[-1], target, x.device)
     styles = up.style(rows[:, 0]), conv.style(rows[:, 1])
-    demodulations = demodulation(styles[0], up.energy()), demodulation(styles[1], conv.energy())
+    demodulations = demodulation(styles[0], up.weight), demodulation(styles[1], conv.weight)
     x = scale_channels(x, styles[0], overwrite)
     out = []
     for vertical in both:
@@ -99,27 +99,29 @@ def _patches(
     up: StyledConv, conv: StyledConv, x: Tensor, v: Side, h: Side, style: Tensor, demodulations: tuple[Tensor, Tensor]
 ) -> Tensor:
     """The points of two sides, from their patches laid side by side: [B, I, n·taps, m·taps] -> [B, O, n, m]."""
-    middle, outputs = up.weight.shape[0], conv.weight.shape[0]
+    middle, outputs, detecting = up.weight.shape[0], conv.weight.shape[0], not torch.is_grad_enabled()
 
     # 4×4 pixels of up's output, each point's as channels (row, column, channel).
-    kernel = torch.einsum("kta,luc,oiac->klotiu", v.spread, h.spread, up.weight.float()).permute(0, 1, 2, 4, 3, 5)
+    weight = up.weight.to(demodulations[0].dtype)
+    vertical, horizontal = v.spread.to(weight.dtype), h.spread.to(weight.dtype)
+    kernel = torch.einsum("kta,luc,oiac->klotiu", vertical, horizontal, weight).permute(0, 1, 2, 4, 3, 5)
     kernel = kernel.reshape(16 * middle, -1, v.taps, h.taps).to(x.dtype)
     y = F.conv2d(x, kernel.contiguous(memory_format=torch.channels_last), stride=(v.taps, h.taps))  # [B, 16·M, n, m]
     pixels = y.view(len(y), 16, middle, *y.shape[2:]).transpose(0, 1)  # [16, B, M, n, m]
     noise = (up.noise * up.noise_strength)[0, 0][v.rows.t()[:, None, :, None], h.rows.t()[None, :, None, :]]  # [4, 4, n, m]
-    pixels = noise_bias_act(pixels, demodulations[0], noise.flatten(0, 1)[:, None, None], up.bias)
+    pixels = noise_bias_act(pixels, demodulations[0], noise.flatten(0, 1)[:, None, None], up.bias, detecting)
     inside = (v.inside.t()[:, None, :, None] & h.inside.t()[None, :, None, :]).flatten(0, 1)[:, None, None]
-    if torch.is_grad_enabled():
-        y = scale_channels(pixels * inside, style).transpose(0, 1).flatten(1, 2)
-    else:  # in place, and so in y
+    if detecting:  # in place, and so in y
         scale_channels(pixels.mul_(inside), style, overwrite=True)
+    else:
+        y = scale_channels(pixels * inside, style).transpose(0, 1).flatten(1, 2)
 
     # The 2×2 pixels in their middle of conv's output.
     kernel = torch.cat([F.pad(conv.weight, (b, 1 - b, a, 1 - a)) for a in (0, 1) for b in (0, 1)])  # [4·O, M, 4, 4]
     y = F.conv2d(y, kernel.permute(0, 2, 3, 1).reshape(4 * outputs, 16 * middle, 1, 1))  # [B, 4·O, n, m]
     pixels = y.view(len(y), 4, outputs, *y.shape[2:]).transpose(0, 1)  # [4, B, O, n, m]
     noise = (conv.noise * conv.noise_strength)[0, 0][v.rows.t()[1:3, None, :, None], h.rows.t()[None, 1:3, None, :]]
-    pixels = noise_bias_act(pixels, demodulations[1], noise.flatten(0, 1)[:, None, None], conv.bias)
+    pixels = noise_bias_act(pixels, demodulations[1], noise.flatten(0, 1)[:, None, None], conv.bias, detecting)
 
     weights = v.weight.t()[:, None, :, None] * h.weight.t()[None, :, None, :]  # [2, 2, n, m]
     return (pixels * weights.to(y.dtype).flatten(0, 1)[:, None, None]).sum(0)

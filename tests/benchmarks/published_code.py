@@ -46,7 +46,7 @@ class PublishedNetwork:
 
     def parts(self) -> dict[str, Callable[[Tensor], object]]:
         """Encoder (faces -> styles), generator (styles -> maps), interpreter (maps -> heatmaps)."""
-        return {"encoder": self.styles, "generator": self.maps, "interpreter": lambda maps: self.interpreter(list(maps))}
+        return {"encoder": self.styles, "generator": self.maps, "interpreter": self.interpreter}
 
     def styles(self, faces: Tensor) -> Tensor:
         latent = self.encoder(faces) + self.average

@@ -136,7 +136,7 @@ def test_part(
         parts: dict[str, Callable[..., object]] = {
             "encoder": lambda faces: generator.mapping(frozen_net.encoder(faces, config.n_layers)),
             "generator": lambda styles: generator(styles, config.heatmap_size),
-            "interpreter": lambda maps: frozen_net.interpreter([m.clone() for m in maps]),
+            "interpreter": lambda maps: frozen_net.interpreter(maps),
         }
     else:
         parts = request.getfixturevalue("published_net").parts()

@@ -1,6 +1,7 @@
 """The operations that FG-Net is made of beyond torch's own, one module each.
 
-Every module has a public function, and a plain-torch ``…_reference`` that defines what it computes.
+Where a module computes something in another way than its definition, the definition stands beside it as ``…_reference``,
+in plain torch.
 """
 
 from fgnet_plugin.network.ops.epilogue import noise_bias_act, noise_bias_act_reference

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,14 +21,14 @@ def noise_bias_act_reference(x: Tensor, demodulation: Tensor, noise: Tensor, bia
     return F.leaky_relu(x, SLOPE) * GAIN
 
 
-def noise_bias_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor) -> Tensor:
-    """`noise_bias_act_reference` in x's dtype; overwrites x where no gradient is recorded.
+def noise_bias_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, overwrite: bool = False) -> Tensor:
+    """`noise_bias_act_reference` in x's dtype; in place where `overwrite` (detection only).
 
     Leaky ReLU commutes with positive factors, so the gain goes into the three small operands.
     """
     scale = (demodulation * GAIN).to(x.dtype)[:, :, None, None]
     noise = (noise * GAIN).to(x.dtype)
     bias = (bias * GAIN).to(x.dtype)[:, None, None]
-    if torch.is_grad_enabled():
-        return F.leaky_relu(x * scale + noise + bias, SLOPE)
-    return F.leaky_relu_(x.mul_(scale).add_(noise).add_(bias), SLOPE)
+    if overwrite:
+        return F.leaky_relu_(x.mul_(scale).add_(noise).add_(bias), SLOPE)
+    return F.leaky_relu(x * scale + noise + bias, SLOPE)

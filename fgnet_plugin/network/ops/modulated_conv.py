@@ -30,11 +30,6 @@ def modulated_conv2d_reference(x: Tensor, weight: Tensor, style: Tensor, upsampl
     return torch.cat(samples)
 
 
-def weight_energy(weight: Tensor) -> Tensor:
-    """Sum of squares of each kernel, float32: [O, I, k, k] -> [O, I]. All that demodulation needs to know of a weight."""
-    return weight.float().square().sum((2, 3))
-
-
 def normalized_style(style: Tensor, dtype: torch.dtype) -> Tensor:
     """The style [B, I] as a convolution in `dtype` needs it; demodulation undoes whatever factor this brings.
 
@@ -45,8 +40,9 @@ def normalized_style(style: Tensor, dtype: torch.dtype) -> Tensor:
     return style / style.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def demodulation(style: Tensor, energy: Tensor) -> Tensor:
-    """Factors that bring each output channel to unit norm: style [B, I], `weight_energy` [O, I] -> [B, O] float32."""
+def demodulation(style: Tensor, weight: Tensor) -> Tensor:
+    """Factors that bring each output channel to unit norm: style [B, I], weight [O, I, k, k] -> [B, O], of style's dtype."""
+    energy = torch.linalg.vector_norm(weight, dim=(2, 3), dtype=style.dtype).square()  # [O, I]
     return (style.square() @ energy.t() + DEMODULATION_EPS).rsqrt()
 
 
@@ -59,7 +55,7 @@ def scale_channels(x: Tensor, style: Tensor, overwrite: bool = False) -> Tensor:
 def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, upsample: bool = False, overwrite: bool = False) -> Tensor:
     """The same but for the output's scaling, with the style on the input's channels, so that a batch shares the weight.
 
-    ``modulated_conv2d(…) * demodulation(style, weight_energy(weight))[:, :, None, None]`` is the reference.
+    ``modulated_conv2d(…) * demodulation(style, weight)[:, :, None, None]`` is the reference.
 
     Args:
         x: [B, I, H, W]; weight: [O, I, 3, 3] of x's dtype; style: [B, I], see `normalized_style`.

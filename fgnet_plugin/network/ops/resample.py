@@ -15,7 +15,7 @@ BLUR = (1.0, 3.0, 3.0, 1.0)
 def blur_kernel(device: torch.device, dtype: torch.dtype) -> Tensor:
     """The [1, 3, 3, 1] blur as a 4×4 kernel with sum 4: the gain that an upsampling by 2 in both directions needs."""
     with torch.inference_mode(False):
-        taps = torch.tensor(BLUR)
+        taps = torch.tensor(BLUR, dtype=torch.float32, device="cpu")
         return (torch.outer(taps, taps) * (4 / taps.sum() ** 2)).to(device, dtype)
 
 
@@ -43,6 +43,6 @@ def sample_points(source: int, target: int) -> tuple[Tensor, Tensor]:
 
     Output i is ``(1 - weight) · x[first] + weight · x[first + 1]``. Positions are rounded as torch rounds them.
     """
-    positions = torch.arange(target, dtype=torch.float32) * ((source - 1) / (target - 1))
+    positions = torch.arange(target, dtype=torch.float32, device="cpu") * ((source - 1) / (target - 1))
     first = positions.long().clamp(max=source - 2)
     return first, positions - first

@@ -61,7 +61,7 @@ def _bands(size: int, taps: int) -> list[tuple[slice, slice, Tensor]]:
     outside the image are the convolution's zeros.
     """
     with torch.inference_mode(False):
-        columns = torch.eye(size)[None, :, :, None]  # column i as an image with one lit row
+        columns = torch.eye(size, dtype=torch.float32, device="cpu")[None, :, :, None]  # column i as an image with one lit row
         upsampled = F.interpolate(columns, size=(2 * size, 1), mode="bilinear", align_corners=True)[0, :, :, 0].t()
         padded = F.pad(upsampled, (0, 0, taps // 2, taps // 2))
         matrix = torch.stack([padded[tap : tap + 2 * size] for tap in range(taps)], dim=2)  # [2·size, size, taps]
