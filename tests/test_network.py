@@ -223,8 +223,8 @@ def test_float64_is_a_reference(small_net: FGNet, small_faces: Tensor) -> None:
 def test_gradients_are_those_of_finite_differences(small_net: FGNet, small_faces: Tensor) -> None:
     net, faces = small_net.double().eval(), small_faces[:1].double() / 127.5 - 1
     probe = torch.randn(1, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    names = """encoder.middle.weights.1 generator.mapping.layers.0.weight generator.layers.3.weight generator.layers.9.bias
-        generator.layers.9.noise_strength generator.layers.10.weight interpreter.blocks.1.conv.weight""".split()
+    layers = (f"generator.layers.{name}" for name in ("3.weight", "9.bias", "9.noise_strength", "10.weight"))
+    names = ["encoder.middle.weights.1", "generator.mapping.layers.0.weight", *layers, "interpreter.blocks.1.conv.weight"]
     (net(faces) * probe).sum().backward()
     for name in names:
         parameter, step = net.get_parameter(name), 1e-6
