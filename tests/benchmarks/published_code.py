@@ -44,6 +44,12 @@ class PublishedNetwork:
         self.interpreter.load_state_dict(parts["interpreter"])
         self.average = torch.load(encoder_pt, weights_only=True)["latent_avg"]
 
+    def double(self) -> None:
+        """To float64, the noise included."""
+        for part in (self.encoder, self.generator, self.interpreter):
+            part.double()
+        self.average = self.average.double()
+
     def parts(self) -> dict[str, Callable[[Tensor], object]]:
         """Encoder (faces -> styles), generator (styles -> maps), interpreter (maps -> heatmaps)."""
         return {"encoder": self.styles, "generator": self.maps, "interpreter": self.interpreter}

@@ -43,7 +43,7 @@ def normalized_style(style: Tensor, dtype: torch.dtype) -> Tensor:
 def demodulation(style: Tensor, weight: Tensor) -> Tensor:
     """Factors that bring each output channel to unit norm: style [B, I], weight [O, I, k, k] -> [B, O], of style's dtype."""
     # Tap by tap: a reduction over the two small dimensions is up to a hundred times slower, depending on the layout.
-    energy = torch.stack([tap.to(style.dtype).square() for tap in weight.flatten(2).unbind(2)]).sum(0)  # [O, I]
+    energy: Tensor = sum(tap.to(style.dtype).square() for tap in weight.flatten(2).unbind(2))  # type: ignore[assignment]  # [O, I]
     return (style.square() @ energy.t() + DEMODULATION_EPS).rsqrt()
 
 
