@@ -52,7 +52,7 @@ def draw(face: np.ndarray, prediction: Prediction, title: str) -> None:
         shown = axis.imshow(heatmap, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.5, extent=(0, 1, 1, 0), interpolation="bilinear")
         axis.set_title(f"{au} {NAMES[au_number(au)]}\n{score:.2f}", fontsize=9)
     figure.colorbar(shown, ax=axes, shrink=0.5, label="heatmap: + present, − absent")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, color="red" if "random" in title else "black")
     OUTPUT.parent.mkdir(exist_ok=True)
     figure.savefig(OUTPUT, dpi=110)
 
@@ -77,7 +77,7 @@ def main() -> None:
     print(f"\n{seconds:.2f} s a face on {torch.get_num_threads()} CPU threads, weights: {weights}")
     title = f"FG-Net, {weights}"
     if weights == "random weights":
-        title += ": no detection"
+        title += ": this is no detection"
         print("These numbers mean nothing: no trained weights are on this machine. To get the authors':")
         print("  .venv/bin/fgnet weights download fgnet-bp4d      (2.5 GB; then run this again)")
     draw(face, prediction, title)
