@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench gpu clean
 
 demo: .venv/with-plots ## FG-Net on a real, aligned face: AU table, heatmaps, time
 	$(BIN)/python examples/aligned_face.py
@@ -18,6 +18,10 @@ lint: .venv/with-dev ## linters, formatting, types
 
 bench: .venv/with-dev ## speed on this machine; beside the published code where baseline/FG-Net holds it
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, safetensors, scikit-image, pytest and pytest-benchmark
+	PYTHONPATH=. $(PYTHON) -m pytest -s tests/test_gpu.py
+	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu.py
 
 clean:
 	rm -rf .venv dist outputs

@@ -1,7 +1,7 @@
 """Runs the authors' own network beside ours, where a checkout of ihp-lab/FG-Net lies in ``baseline/FG-Net``.
 
 That folder is ignored by git: nothing of the published code is part of this repository. Its StyleGAN2 compiles CUDA
-extensions when it is imported, which its path on the CPU doesn't use; here they stay uncompiled.
+extensions when it is imported, which its path on the CPU doesn't use: without a GPU they stay uncompiled.
 """
 
 import argparse
@@ -21,13 +21,14 @@ FOLDER = Path(os.environ.get("FGNET_PUBLISHED_CODE", Path(__file__).parents[2] /
 class PublishedNetwork:
     """The published network with the weights of a ``model.pth``; each part a function of its input."""
 
-    def __init__(self, model_pth: Path, encoder_pt: Path) -> None:
+    def __init__(self, model_pth: Path, encoder_pt: Path, device: torch.device | str = "cpu") -> None:
         if not (FOLDER / "models").is_dir():
             pytest.skip(f"no checkout of ihp-lab/FG-Net at {FOLDER.parent}")
         patch = pytest.MonkeyPatch()
         extensions = types.ModuleType("torch.utils.cpp_extension")
         extensions.load = lambda *_, **__: types.SimpleNamespace()  # type: ignore[attr-defined]
-        patch.setitem(sys.modules, "torch.utils.cpp_extension", extensions)
+        if torch.device(device).type == "cpu":
+            patch.setitem(sys.modules, "torch.utils.cpp_extension", extensions)
         patch.syspath_prepend(str(FOLDER))
         from models.encoders.psp_encoders import GradualStyleEncoder
         from models.interpreter import pyramid_interpreter
@@ -42,7 +43,9 @@ class PublishedNetwork:
         self.encoder.load_state_dict(parts["pspencoder"])
         self.generator.load_state_dict(parts["g_all"])
         self.interpreter.load_state_dict(parts["interpreter"])
-        self.average = torch.load(encoder_pt, weights_only=True)["latent_avg"]
+        self.average = torch.load(encoder_pt, weights_only=True)["latent_avg"].to(device)
+        for part in (self.encoder, self.generator, self.interpreter):
+            part.to(device)
 
     def double(self) -> None:
         """To float64, the noise included."""

@@ -1,0 +1,105 @@
+"""The network on a GPU: ``make gpu``. FGNET_DEVICE=cpu rehearses the same tests without one."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN, SMALL
+from torch import Tensor
+
+from fgnet_plugin import load
+from fgnet_plugin.network import FGNet, normalize
+
+DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
+
+pytestmark = pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU")
+
+
+@pytest.fixture(autouse=True)
+def _plain_float32() -> Iterator[None]:
+    """float32 that is float32: no TF32."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.fixture(scope="module")
+def net(full_checkpoint: Path) -> FGNet:
+    return load(full_checkpoint, device=DEVICE)
+
+
+def share(found: Tensor, expected: Tensor) -> float:
+    return float((found.cpu() - expected).abs().max() / (expected.max() - expected.min()))
+
+
+def test_generator_and_interpreter_meet_the_reference(net: FGNet) -> None:
+    golden = np.load(GOLDEN / "reference_seed1.npz")
+    latent, expected = torch.from_numpy(golden["latent"]).to(DEVICE), torch.from_numpy(golden["heatmaps"])
+    with torch.no_grad():
+        heatmaps = net.interpreter(net.generator(net.generator.mapping(latent), net.config.heatmap_size))
+    assert share(heatmaps, expected) < 2e-4
+
+
+def test_latent_codes_agree_with_the_cpu_on_a_small_network(
+    small_checkpoint: Path, small_net: FGNet, small_faces: Tensor
+) -> None:
+    expected, found = small_net.predict(small_faces), load(small_checkpoint, device=DEVICE).predict(small_faces)
+    assert found.heatmaps.device.type == DEVICE.type
+    assert share(found.heatmaps, expected.heatmaps) < 1e-3
+
+
+def test_end_to_end_on_golden_pictures(net: FGNet, full_net: FGNet, crops: Tensor) -> None:
+    """The trunk amplifies rounding (docs/numerics.md): decisions are compared, deviations printed."""
+    expected, found = full_net.predict(crops), net.predict(crops)
+    clear = expected.activations.abs() > 0.02
+    agreement = (found.present.cpu() == expected.present)[clear].float().mean().item()
+    print(
+        f"\nfloat32, {DEVICE} against CPU: heatmaps {share(found.heatmaps, expected.heatmaps):.1e}, decisions {agreement:.2%}"
+    )
+    assert agreement >= 0.99
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_keeps_the_decisions(precision: str, net: FGNet, full_checkpoint: Path, crops: Tensor) -> None:
+    if DEVICE.type == "cpu" and precision == "float16":
+        pytest.skip("float16 on a CPU is tested in test_golden.py")
+    expected, found = net.predict(crops), load(full_checkpoint, DEVICE, precision).predict(crops)
+    clear = expected.activations.abs() > 0.02
+    agreement = (found.present == expected.present)[clear].float().mean().item()
+    change = (found.activations - expected.activations).abs().max()
+    print(f"\n{precision}: {agreement:.2%} of {int(clear.sum())} pairs, largest change {change:.1e}")
+    assert agreement >= 0.99
+
+
+def test_forward_does_not_wait_for_the_device(net: FGNet, crops: Tensor) -> None:
+    faces = normalize(crops[:2].to(DEVICE))
+    with torch.no_grad():
+        net(faces)  # what is kept between calls is made in the first
+        if DEVICE.type == "cuda":
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            net(faces)
+        finally:
+            if DEVICE.type == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+
+
+def test_training_lowers_the_loss() -> None:
+    torch.manual_seed(0)
+    net = FGNet(SMALL).to(DEVICE).prepare().train()
+    faces, target = torch.rand(8, 3, 64, 64, device=DEVICE) * 2 - 1, torch.full((8, 3, 16, 16), 0.3, device=DEVICE)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(20):
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            heatmaps = net(faces)
+        loss = torch.nn.functional.mse_loss(heatmaps.float(), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
