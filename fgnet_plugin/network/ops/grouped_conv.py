@@ -30,11 +30,8 @@ def grouped_conv2d(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tens
     b, _, h, w = x.shape
     on_cpu = x.device.type == "cpu"
     if groups == 1:
-        parts = (
-            zip(torch.split(weight, _CPU_CHANNELS), torch.split(bias, _CPU_CHANNELS), strict=True)
-            if on_cpu
-            else [(weight, bias)]
-        )
+        step = _CPU_CHANNELS if on_cpu else len(weight)
+        parts = zip(torch.split(weight, step), torch.split(bias, step), strict=True)
         return torch.cat([F.conv2d(x, wg, bg, stride=2, padding=1) for wg, bg in parts], dim=1)
     if on_cpu and b * h * w // 4 >= _CPU_CONV_PIXELS:
         each = zip(x.chunk(groups, 1), weight.chunk(groups), bias.chunk(groups), strict=True)

@@ -43,12 +43,12 @@ def normalized_style(style: Tensor, dtype: torch.dtype) -> Tensor:
 def demodulation(style: Tensor, weight: Tensor) -> Tensor:
     """Factors that bring each output channel to unit norm: style [B, I], weight [O, I, k, k] -> [B, O], of style's dtype."""
     # Tap by tap: a reduction over the two small dimensions is up to a hundred times slower, depending on the layout.
-    energy: Tensor = sum(tap.to(style.dtype).square() for tap in weight.flatten(2).unbind(2))  # type: ignore[assignment]  # [O, I]
+    energy = sum((tap.to(style.dtype).square() for tap in weight.flatten(2).unbind(2)), start=style.new_zeros(()))  # [O, I]
     return (style.square() @ energy.t() + DEMODULATION_EPS).rsqrt()
 
 
 def scale_channels(x: Tensor, style: Tensor, overwrite: bool = False) -> Tensor:
-    """X [B, I, H, W] times its style [B, I], in x's dtype; in place where `overwrite`."""
+    """A map [B, I, H, W] times its style [B, I], in the map's dtype; in place where `overwrite`."""
     scale = style.to(x.dtype)[:, :, None, None]
     return x.mul_(scale) if overwrite else x * scale
 
