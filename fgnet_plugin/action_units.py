@@ -32,14 +32,22 @@ NAMES: dict[int, str] = {
 
 
 def au_name(number: int) -> str:
-    """The column name of an AU: ``au_name(1) == "AU01"``. Raises ValueError for a number that is not in `NAMES`."""
+    """The column name of an AU. Raises ValueError for a number that is not in `NAMES`.
+
+    >>> au_name(1)
+    'AU01'
+    """
     if number not in NAMES:
         raise ValueError(f"unknown action unit {number}; known are {', '.join(map(str, NAMES))}")
     return f"AU{number:02d}"
 
 
 def au_number(name: str) -> int:
-    """The FACS number of a column name: ``au_number("AU01") == 1``. Raises ValueError for anything else."""
+    """The FACS number of a column name. Raises ValueError for anything else.
+
+    >>> au_number("AU12")
+    12
+    """
     digits = name.removeprefix("AU")
     if digits == name or not digits.isdigit() or au_name(int(digits)) != name:
         raise ValueError(f"{name!r} is not an action unit's name; names look like 'AU01'")

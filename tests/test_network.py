@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from conftest import SMALL
 from torch import Tensor
 
+from fgnet_plugin import action_units
 from fgnet_plugin.network import FGNet, FGNetConfig, decode, scores, small_config
 from fgnet_plugin.network.ops import resize
 
@@ -247,6 +248,18 @@ def test_weights_changed_behind_autograds_back_count(small_net: FGNet, small_fac
         layer.weight.data.mul_(3)  # demodulation undoes it
     torch.testing.assert_close(small_net.predict(small_faces).heatmaps, before, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(copy.deepcopy(small_net).predict(small_faces).heatmaps, before, atol=1e-4, rtol=1e-4)
+
+
+def test_au_names() -> None:
+    for corpus, count in (("BP4D", 12), ("disfa", 8)):
+        aus = action_units.corpus_aus(corpus)
+        assert len(aus) == count
+        assert [action_units.au_name(action_units.au_number(au)) for au in aus] == list(aus)
+    for wrong in ("AU1", "12", "AU99", "AUxx"):
+        with pytest.raises(ValueError, match="action unit"):
+            action_units.au_number(wrong)
+    with pytest.raises(ValueError, match="unknown corpus 'CK'"):
+        action_units.corpus_aus("CK")
 
 
 def test_unknown_precision_is_refused(small_net: FGNet) -> None:

@@ -1,5 +1,7 @@
 """What an installed wheel holds and how the command starts."""
 
+import doctest
+import importlib
 import os
 import subprocess
 import sys
@@ -41,6 +43,13 @@ def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
         "fgnet-disfa",
         "fgnet-rendered",
     ]
+
+
+@pytest.mark.parametrize("name", ["action_units", "network.fgnet"])
+def test_docstring_examples(name: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"fgnet_plugin.{name}"))
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def test_help_loads_no_torch() -> None:

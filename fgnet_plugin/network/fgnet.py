@@ -131,6 +131,7 @@ class FGNet(nn.Module):
             ValueError: wrong shape or size; values outside [-1, 1]; NaN. Values that are all in [0, 1] bring a warning.
 
         Example:
+            >>> from fgnet_plugin.network import FGNet, small_config
             >>> net = FGNet(small_config(("AU06", "AU12")))
             >>> net.predict(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).scores.shape
             torch.Size([2, 2])
