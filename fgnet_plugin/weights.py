@@ -101,8 +101,8 @@ def resolve(name_or_path: str | Path) -> Path:
     if str(name_or_path) in entries:
         entry = entries[str(name_or_path)]
         if not entry.path.is_file():
-            way = "" if entry.kind == "bundled" else f" run: fgnet weights download {entry.name}\nor, "
-            raise CheckpointError(f"{entry.name} is not on this machine.{way or ' '}{entry.how_to_get()}")
+            way = f"run: fgnet weights download {entry.name}\nor, " if entry.kind == "published" else ""
+            raise CheckpointError(f"{entry.name} is not on this machine; {way}{entry.how_to_get()}")
         return entry.path
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file, and no weights of that name (there are {', '.join(entries)})")

@@ -154,7 +154,7 @@ class FGNet(nn.Module):
 
         Args:
             precision: dtype of the weights and feature maps of style heads, generator and interpreter. The encoder's trunk,
-                a tenth of the arithmetic, stays float32 because it amplifies rounding (docs/numerics.md); so do latent
+                an eighth of the arithmetic, stays float32 because it amplifies rounding (docs/numerics.md); so do latent
                 codes, mapping network, modulation, demodulation, BatchNorm and the decoded heatmaps. On a CPU bfloat16 is
                 fast where the processor has it, and float16 rarely is.
             channels_last: memory layout of feature maps; the results are the same up to rounding. Default: True, but for

@@ -104,45 +104,37 @@ def test_convolution(benchmark: BenchmarkFixture, table: Table) -> None:
     timed(benchmark, table, "conv", lambda: F.conv2d(x, weight, padding=2))
 
 
+Network = FGNet | PublishedNetwork
+
+
+@pytest.fixture
+def network(code: str, request: pytest.FixtureRequest) -> Network:
+    return request.getfixturevalue("frozen_net" if code == "ours" else "published_net")
+
+
+def parts(net: Network) -> dict[str, Callable[..., object]]:
+    """The mapping network counts with the encoder."""
+    if isinstance(net, PublishedNetwork):
+        return net.parts()
+    return {
+        "encoder": lambda faces: net.generator.mapping(net.encoder(faces, net.config.n_layers)),
+        "generator": lambda styles: net.generator(styles, net.config.heatmap_size),
+        "interpreter": net.interpreter,
+    }
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("code", ["ours", "published"])
-def test_face(
-    code: str,
-    batch: int,
-    benchmark: BenchmarkFixture,
-    table: Table,
-    frozen_net: FGNet,
-    crops: Tensor,
-    request: pytest.FixtureRequest,
-) -> None:
+def test_face(code: str, batch: int, network: Network, benchmark: BenchmarkFixture, table: Table, crops: Tensor) -> None:
     faces = normalize(crops[:batch]).contiguous()
-    net = frozen_net if code == "ours" else request.getfixturevalue("published_net")
-    timed(benchmark, table, f"batch{batch} {code}", lambda: net(faces), batch)
+    timed(benchmark, table, f"batch{batch} {code}", lambda: network(faces), batch)
 
 
 @pytest.mark.parametrize("part", ["encoder", "generator", "interpreter"])
 @pytest.mark.parametrize("code", ["ours", "published"])
-def test_part(
-    code: str,
-    part: str,
-    benchmark: BenchmarkFixture,
-    table: Table,
-    frozen_net: FGNet,
-    crops: Tensor,
-    request: pytest.FixtureRequest,
-) -> None:
-    """The parts at batch 1; the mapping network counts with the encoder."""
-    if code == "ours":
-        config, generator = frozen_net.config, frozen_net.generator
-        parts: dict[str, Callable[..., object]] = {
-            "encoder": lambda faces: generator.mapping(frozen_net.encoder(faces, config.n_layers)),
-            "generator": lambda styles: generator(styles, config.heatmap_size),
-            "interpreter": lambda maps: frozen_net.interpreter(maps),
-        }
-    else:
-        parts = request.getfixturevalue("published_net").parts()
+def test_part(code: str, part: str, network: Network, benchmark: BenchmarkFixture, table: Table, crops: Tensor) -> None:
     value: object = normalize(crops[:1]).contiguous()
-    for name, run in parts.items():
+    for name, run in parts(network).items():
         if name == part:
             timed(benchmark, table, f"{part} {code}", lambda run=run, value=value: run(value))
             return
