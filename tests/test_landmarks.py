@@ -60,8 +60,12 @@ def test_crops_show_what_the_square_holds(side: float, dtype: torch.dtype) -> No
 
 def test_beyond_the_border_the_photo_goes_on() -> None:
     photo = torch.full((3, 40, 30), 200, dtype=torch.uint8)
-    square = Square(torch.tensor([[0.0, 0.0], [500.0, 500.0]]), torch.tensor([60.0, 300.0]), torch.tensor([0.1, 0.0]))
-    torch.testing.assert_close(cut_crops(photo, square), torch.full((2, 3, 64, 64), 200 / 127.5 - 1))
+    square = Square(
+        torch.tensor([[0.0, 0.0], [500.0, 500.0], [-300.0, -300.0]]),
+        torch.tensor([60.0, 300.0, 300.0]),
+        torch.tensor([0.1, 0.0, 0.5]),
+    )
+    torch.testing.assert_close(cut_crops(photo, square), torch.full((3, 3, 64, 64), 200 / 127.5 - 1))
     assert cut_crops(photo, Square(*(value[:0] for value in square))).shape == (0, 3, 64, 64)
 
 

@@ -102,7 +102,8 @@ def cut_crops(photo: Tensor, square: Square, size: int = CROP_SIZE) -> Tensor:
         shrink = max(1, min(int(side / size), width, height))
         # What is read of the photo, with a margin of averaged pixels, and at least one pixel of it.
         x0, y0 = min(max(int(left) - shrink, 0), width - shrink), min(max(int(top) - shrink, 0), height - shrink)
-        x1, y1 = max(min(int(right) + shrink, width - 1), x0), max(min(int(bottom) + shrink, height - 1), y0)
+        x1 = max(min(int(right) + shrink, width - 1), x0 + shrink - 1)
+        y1 = max(min(int(bottom) + shrink, height - 1), y0 + shrink - 1)
         part = photo[None, :, y0 : y1 + 1, x0 : x1 + 1].to(as_float)
         if shrink > 1:
             part = F.avg_pool2d(part, shrink, ceil_mode=True)
