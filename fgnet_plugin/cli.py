@@ -10,10 +10,12 @@ import typer
 
 from fgnet_plugin import __version__
 from fgnet_plugin.errors import CheckpointError, DownloadError
+from fgnet_plugin.training.cli import train_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 weights_app = typer.Typer(no_args_is_help=True, help="Named weights: list, fetch, convert, check.")
 app.add_typer(weights_app, name="weights")
+app.add_typer(train_app, name="train")
 
 Name = Annotated[str, typer.Argument(help="A name from `fgnet weights list`.")]
 NameOrPath = Annotated[str, typer.Argument(help="A name from `fgnet weights list`, or a checkpoint file.")]

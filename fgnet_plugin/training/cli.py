@@ -1,0 +1,55 @@
+"""The command ``fgnet train``."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Annotated
+
+import typer
+
+train_app = typer.Typer(no_args_is_help=True, help="Training, from a settings file. Needs the extra `train`.")
+
+Config = Annotated[str, typer.Option("--config", help="A settings file, or a name from `fgnet train configs`.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: optimiser.lr=1e-3. Repeatable.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from last.ckpt in the training's folder, if it is there.")]
+
+_NEEDED = ("lightning", "torchmetrics", "yaml", "pandas", "numba", "cv2")
+
+
+def _require_extra() -> None:
+    """Ends the program with one line where the extra is not installed."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f'training needs {", ".join(missing)}; run: pip install "fgnet-plugin[train]"')
+
+
+@train_app.command()
+def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train FG-Net; the best weights so far are always in fgnet.safetensors in the training's folder."""
+    _require_extra()
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.run import train_detector
+
+    typer.echo(train_detector(read_detector(config, set_ or ()), resume))
+
+
+@train_app.command()
+def landmarks(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train the landmark network, on rendered faces."""
+    _require_extra()
+    from fgnet_plugin.training.config import read_landmarks
+    from fgnet_plugin.training.run import train_landmarks
+
+    typer.echo(train_landmarks(read_landmarks(config, set_ or ()), resume))
+
+
+@train_app.command()
+def configs() -> None:
+    """The settings files that come with the package."""
+    from fgnet_plugin.training.bundled import BUNDLED, bundled
+
+    for name in bundled():
+        first = (BUNDLED / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        typer.echo(f"{name:16}{first.removeprefix('#').strip()}")

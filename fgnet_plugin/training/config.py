@@ -1,0 +1,201 @@
+"""The settings of a training, as its YAML file holds them. The defaults are the paper's recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fgnet_plugin.network import FGNetConfig, small_config
+from fgnet_plugin.training import strict_yaml
+from fgnet_plugin.training.bundled import config_path
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network, and what its weights start from."""
+
+    size: int | None = None
+    """Side of the aligned face, px, of a small network (`network.small_config`); none: the published architecture."""
+    width: int = 128
+    """The small network's channels at most."""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    """Fields of `network.FGNetConfig` that differ from the above, e.g. ``{heatmap_size: 32, dropout: 0.0}``."""
+    start_from: str = ""
+    """A checkpoint's name or path, whose architecture is taken as well; empty: random weights."""
+    reset_interpreter: bool = True
+    """Initialise the interpreter anew, as published; false goes on with the checkpoint's, where its AUs are the same."""
+
+    def __post_init__(self) -> None:
+        if self.start_from and (self.size is not None or self.architecture):
+            raise ValueError("start_from brings its architecture: leave out size and architecture")
+        self.config(("AU12",))  # finds sizes that don't fit
+
+    def config(self, aus: Sequence[str]) -> FGNetConfig:
+        """The architecture for these AUs (not where `start_from` says it). Raises ValueError where sizes don't fit."""
+        base = FGNetConfig(tuple(aus)) if self.size is None else small_config(aus, self.size, self.width)
+        unknown = set(self.architecture) - {f.name for f in dataclasses.fields(FGNetConfig)} | {"aus"} & set(self.architecture)
+        if unknown:
+            raise ValueError(f"architecture: {', '.join(sorted(unknown))} can't be set here")
+        return dataclasses.replace(base, **self.architecture)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Rendered faces: labelled exactly, by construction, and as many as one likes."""
+
+    domains: tuple[str, ...]
+    """Styles of the training faces, see `rendered.DOMAINS`."""
+    val_domains: tuple[str, ...]
+    """Styles of the validation faces; others than the training's, where generalisation is to be measured."""
+    faces_per_epoch: int = 8000
+    fresh: bool = True
+    """New faces in every epoch; false: the same ones, in another order."""
+    seed: int = 0
+    val_faces: int = 1000
+    val_seed: int = 1_000_000
+    """Must differ from `seed`, so that no face is both trained on and validated on."""
+
+    def __post_init__(self) -> None:
+        if min(self.faces_per_epoch, self.val_faces) < 1 or not self.domains or not self.val_domains:
+            raise ValueError("faces_per_epoch, val_faces, domains and val_domains must not be empty")
+        if self.seed == self.val_seed:
+            raise ValueError("seed and val_seed must differ, or validation faces are training faces")
+
+
+@dataclass(frozen=True)
+class Csv:
+    """Aligned faces on disk, listed in CSV files: see `csv_corpus`."""
+
+    train: str
+    """CSV file of the training frames."""
+    val: str = ""
+    """CSV file of the validation frames; empty: `val_fraction` of the training subjects is set aside."""
+    val_fraction: float = 0.1
+    image_root: str = ""
+    """Folder that relative image and landmark paths start from; empty: the CSV file's own folder."""
+    aus: tuple[str, ...] = ()
+    """AUs to train, in channel order; empty: all AU columns of the training file."""
+    threshold: float = 1.0
+    """An AU is present where its value is at least this: 1 for 0/1 labels, 2 for DISFA's intensities."""
+    resize: bool = False
+    """Resize images of another size than the network's; otherwise they are an error."""
+    samples: int | None = None
+    """Train on so many frames, drawn at random (the paper's few-sample setting); none: all."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"val_fraction must be between 0 and 1, got {self.val_fraction}")
+        if self.samples is not None and self.samples < 1:
+            raise ValueError(f"samples must be at least 1, got {self.samples}")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where faces come from: exactly one of the two."""
+
+    rendered: Rendered | None = None
+    csv: Csv | None = None
+    flip: bool = False
+    """Mirror half of the faces."""
+
+    def __post_init__(self) -> None:
+        if (self.rendered is None) == (self.csv is None):
+            raise ValueError("give one of rendered and csv")
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW."""
+
+    lr: float = 5e-5
+    weight_decay: float = 5e-4
+    batch_size: int = 16
+    clip: float = 0.1
+    """Largest norm of the gradient over all weights together; 0: no limit."""
+    epochs: int = 15
+    batches_per_epoch: int | None = 500
+    """Batches of an epoch at most; none: all of them."""
+    schedule: Literal["none", "cosine", "one-cycle"] = "none"
+    """Learning rate over the training: constant; to 0 along a cosine; up along a cosine for 30 % of it, then down."""
+    warmup_steps: int = 0
+    """Steps over which a constant or cosine rate first rises linearly."""
+    ema: float | None = None
+    """Decay of a running average of the weights, which is then what is validated and exported; none: no average."""
+
+    def __post_init__(self) -> None:
+        problems = [f"{key} must be positive" for key in ("lr", "batch_size", "epochs") if getattr(self, key) <= 0]
+        problems += [f"{k} must not be negative" for k in ("weight_decay", "clip", "warmup_steps") if getattr(self, k) < 0]
+        if self.batches_per_epoch is not None and self.batches_per_epoch < 1:
+            problems.append("batches_per_epoch must be positive")
+        if self.ema is not None and not 0 < self.ema < 1:
+            problems.append(f"ema must be between 0 and 1, got {self.ema}")
+        if problems:
+            raise ValueError("\n".join(problems))
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The machine, and where results go."""
+
+    out: str
+    """Folder of the training: its log, its last checkpoint, the exported weights."""
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    workers: int = 0
+    """Processes that prepare batches; the result does not depend on it."""
+    log_every: int = 50
+    """Steps between rows of the log."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints to resume from; one is written after each epoch, too."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or min(self.log_every, self.checkpoint_every) < 1:
+            raise ValueError("log_every and checkpoint_every must be at least 1, and workers at least 0")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is recorded in the exported checkpoint."""
+
+    corpus: str = ""
+    """Name of what it was trained on."""
+    licence: str = ""
+    half: bool = False
+    """Store float16: half the size."""
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """A training of FG-Net."""
+
+    data: Data
+    trainer: Trainer
+    model: Model = Model()
+    optimiser: Optimiser = Optimiser()
+    export: Export = Export()
+
+
+@dataclass(frozen=True)
+class LandmarksConfig:
+    """A training of the landmark network, on rendered faces."""
+
+    data: Rendered
+    trainer: Trainer
+    optimiser: Optimiser = Optimiser()
+    flip: bool = False
+    loss: Literal["smooth-l1", "wing"] = "smooth-l1"
+
+
+def read_detector(name_or_path: str, overrides: Sequence[str] = ()) -> DetectorConfig:
+    """The settings of a detector's training. Raises ValueError, listing all that does not fit."""
+    return strict_yaml.read(DetectorConfig, config_path(name_or_path), overrides)
+
+
+def read_landmarks(name_or_path: str, overrides: Sequence[str] = ()) -> LandmarksConfig:
+    """The settings of a landmark network's training. Raises ValueError, listing all that does not fit."""
+    return strict_yaml.read(LandmarksConfig, config_path(name_or_path), overrides)

@@ -1,0 +1,209 @@
+"""A whole training, from its settings to its files."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from fgnet_plugin.action_units import au_number
+from fgnet_plugin.network import FGNet, FGNetConfig
+from fgnet_plugin.training.callbacks import LAST, Keep, Log, steps_done
+from fgnet_plugin.training.config import Csv, DetectorConfig, LandmarksConfig, Model, Rendered
+from fgnet_plugin.training.loading import Corpus, StepSampler
+from fgnet_plugin.training.stage import Stage
+
+
+def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
+    """Trains FG-Net.
+
+    Args:
+        config: the settings.
+        resume: go on from ``out/last.ckpt``, if there is one. On a CPU, a training that was killed at any time and resumed
+            gives the same weights, bit for bit, as one that was not.
+
+    Returns:
+        ``out/fgnet.safetensors``, which `fgnet_plugin.load` reads.
+
+    Raises:
+        ValueError: data or settings that don't fit together, or a folder that already holds a training.
+    """
+    from fgnet_plugin.training.detector_stage import DetectorStage
+
+    check_folder(Path(config.trainer.out), resume)
+    torch.manual_seed(config.trainer.seed)
+    aus, size = corpus_aus(config), face_size(config.model)
+    corpus, val_corpus, sampler = detector_corpora(config, aus, size)
+    net, licence = detector(config.model, aus)
+    stage = DetectorStage(net, config, corpus, val_corpus, sampler, licence)
+    fit(stage, resume)
+    return Path(config.trainer.out) / "fgnet.safetensors"
+
+
+def train_landmarks(config: LandmarksConfig, resume: bool = False) -> Path:
+    """Trains the landmark network; see `train_detector`. Returns ``out/face-landmarks.safetensors``."""
+    from fgnet_plugin.network.landmarks import CROP_SIZE, LandmarkNet
+    from fgnet_plugin.training.landmark_stage import LandmarkStage
+
+    check_folder(Path(config.trainer.out), resume)
+    torch.manual_seed(config.trainer.seed)
+    corpus, val_corpus = rendered_corpora(config.data, CROP_SIZE, "crop", config.optimiser.epochs)
+    stage = LandmarkStage(
+        LandmarkNet(), config, corpus, val_corpus, sampler_of(config, config.data, config.data.faces_per_epoch)
+    )
+    fit(stage, resume)
+    return Path(config.trainer.out) / "face-landmarks.safetensors"
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Says what is going to happen. Raises ValueError where a training would overwrite another."""
+    last = out / LAST
+    if last.is_file():
+        step = steps_done(last)
+        if not resume:
+            raise ValueError(
+                f"{out} holds a training of {step:,} steps: give --resume to go on with it, "
+                "--set trainer.out=FOLDER for another folder, or delete it"
+            )
+        print(f"{last}: going on after step {step:,}", flush=True)
+    elif resume:
+        print(f"{last}: not there yet, starting from the beginning", flush=True)
+
+
+def corpus_aus(config: DetectorConfig) -> tuple[str, ...]:
+    """The AUs that a training's data has labels for, in channel order. Raises ValueError for names that are no AUs."""
+    if config.data.rendered is not None:
+        from fgnet_plugin.training.rendered import AUS
+
+        return tuple(AUS)
+    from fgnet_plugin.training.csv_corpus import au_columns
+
+    csv = config.data.csv
+    assert csv is not None
+    for au in csv.aus:
+        au_number(au)
+    return csv.aus or au_columns(Path(csv.train))
+
+
+def face_size(model: Model) -> int:
+    """Side of the faces that a model reads, px."""
+    return start_config(model).image_size if model.start_from else model.config(("AU12",)).image_size
+
+
+def start_config(model: Model) -> FGNetConfig:
+    """The architecture of the checkpoint that a model starts from."""
+    from fgnet_plugin.checkpoints import read_info
+    from fgnet_plugin.weights import resolve
+
+    return read_info(resolve(model.start_from)).config
+
+
+def detector(model: Model, aus: tuple[str, ...]) -> tuple[FGNet, str]:
+    """The network as training starts with it, and the licence of its weights.
+
+    Raises:
+        ValueError: the interpreter of a checkpoint with other AUs is to be kept.
+    """
+    import dataclasses
+
+    from fgnet_plugin.checkpoints import load, read_info
+    from fgnet_plugin.weights import resolve
+
+    if not model.start_from:
+        return FGNet(model.config(aus)).prepare(channels_last=True).train(), ""
+    path = resolve(model.start_from)
+    old = load(path, channels_last=True)
+    if old.aus != aus and not model.reset_interpreter:
+        raise ValueError(
+            f"{path} has the AUs {' '.join(old.aus)}, the data {' '.join(aus)}: "
+            "set model.reset_interpreter, or data.csv.aus to those of the checkpoint"
+        )
+    net = FGNet(dataclasses.replace(old.config, aus=aus)).prepare(channels_last=True)
+    net.encoder.load_state_dict(old.encoder.state_dict())
+    net.generator.load_state_dict(old.generator.state_dict())
+    if not model.reset_interpreter:
+        net.interpreter.load_state_dict(old.interpreter.state_dict())
+    return net.train(), read_info(path).licence
+
+
+def detector_corpora(config: DetectorConfig, aus: tuple[str, ...], size: int) -> tuple[Corpus, Corpus, StepSampler]:
+    """Training faces, validation faces, and the order of the training's."""
+    data = config.data
+    if data.rendered is not None:
+        corpora = rendered_corpora(data.rendered, size, "aligned", config.optimiser.epochs)
+        return *corpora, sampler_of(config, data.rendered, data.rendered.faces_per_epoch)
+    from fgnet_plugin.training.csv_corpus import csv_corpora
+
+    assert data.csv is not None
+    corpus, val_corpus = csv_corpora(data.csv, aus, size, config.trainer.seed)
+    return corpus, val_corpus, sampler_of(config, data.csv, len(corpus))
+
+
+def rendered_corpora(data: Rendered, size: int, framing: str, epochs: int) -> tuple[Corpus, Corpus]:
+    """Rendered training and validation faces. Raises ValueError for unknown domains."""
+    from fgnet_plugin.training.rendered import DOMAINS, RenderedCorpus
+
+    unknown = sorted({*data.domains, *data.val_domains} - set(DOMAINS))
+    if unknown:
+        raise ValueError(f"unknown domains {', '.join(unknown)}; there are {', '.join(DOMAINS)}")
+    faces = data.faces_per_epoch * (epochs if data.fresh else 1)
+    common: dict[str, Any] = {"size": size, "framing": framing}
+    corpus = RenderedCorpus(domains=data.domains, seed=data.seed, length=faces, **common)
+    return corpus, RenderedCorpus(domains=data.val_domains, seed=data.val_seed, length=data.val_faces, **common)
+
+
+def sampler_of(config: DetectorConfig | LandmarksConfig, data: Rendered | Csv, samples: int) -> StepSampler:
+    """The order of a corpus with so many faces an epoch."""
+    settings = config.optimiser
+    fresh = isinstance(data, Rendered) and data.fresh
+    return StepSampler(
+        samples, settings.batch_size, settings.epochs, settings.batches_per_epoch, seed=config.trainer.seed, fresh=fresh
+    )
+
+
+def fit(stage: Stage, resume: bool) -> None:
+    """Runs a stage to its end; with `resume`, from ``last.ckpt`` where there is one."""
+    settings, out = stage.machine, Path(stage.machine.out)
+    out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on workers and logging intervals
+    keep = Keep(out, settings.checkpoint_every)
+    callbacks: list[pl.Callback] = [Log(out, settings.log_every, stage.figure_names()), keep]
+    if settings.progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=settings.log_every if not _interactive() else 1))
+    trainer = pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=settings.precision,
+        max_epochs=1,
+        val_check_interval=stage.sampler.steps_per_epoch,
+        num_sanity_val_steps=0,
+        gradient_clip_val=stage.settings.clip or None,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=settings.progress,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=out,
+        callbacks=callbacks,
+    )
+    last = out / LAST
+    trainer.fit(stage, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
+    if keep.best is None or math.isnan(keep.best):
+        raise ValueError(
+            f"no validation gave a figure {stage.monitor}: the validation faces need some with each AU and some without"
+        )
+    print(f"best validation: {stage.monitor} {keep.best:.4f} after step {keep.best_step:,} of {stage.steps:,}", flush=True)
+
+
+def _interactive() -> bool:
+    import sys
+
+    return sys.stderr.isatty()
