@@ -44,7 +44,8 @@ class Log(pl.Callback):
         rows = []
         if trainer.global_step and self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+                complete = (row for row in csv.DictReader(file) if None not in row.values())  # the last may have been cut off
+                rows = [row for row in complete if int(row["step"]) <= trainer.global_step]
         with atomic_write(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()

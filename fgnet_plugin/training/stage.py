@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,7 +20,7 @@ from fgnet_plugin.training.strict_yaml import differences
 Batch = dict[str, Tensor]
 
 _FREE_TO_CHANGE = ("trainer.out", "trainer.workers", "trainer.checkpoint_every", "trainer.progress")
-"""Settings that may differ when a training is resumed, since its result does not depend on them."""
+"""Settings that the result does not depend on: they are not recorded, and may differ when a training is resumed."""
 
 
 class Stage(pl.LightningModule):
@@ -33,7 +34,7 @@ class Stage(pl.LightningModule):
         corpus, val_corpus: labelled faces.
         sampler: of the corpus.
         optimiser, trainer: settings.
-        recipe: all settings, as JSON knows them: for the checkpoint.
+        recipe: all settings, as JSON knows them: recorded in checkpoints, but for those of the machine.
     """
 
     monitor: str
@@ -54,7 +55,7 @@ class Stage(pl.LightningModule):
         self.net = net
         self.average = copy.deepcopy(net).requires_grad_(False) if optimiser.ema is not None else None
         self.corpus, self.val_corpus, self.sampler = corpus, val_corpus, sampler
-        self.settings, self.machine, self.recipe = optimiser, trainer, recipe
+        self.settings, self.machine, self.recipe = optimiser, trainer, _without(recipe, _FREE_TO_CHANGE)
         self.figures: dict[str, float] = {}
         """The last validation's: `monitor` is one of them."""
 
@@ -116,9 +117,18 @@ class Stage(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to go on with other settings. Raises ValueError."""
         changed = differences(json.loads(checkpoint["recipe"]), self.recipe)
-        changed = [change for change in changed if not change.startswith(_FREE_TO_CHANGE)]
         if changed:
             raise ValueError("\n  ".join(["this training was begun with other settings; resume it with the same:", *changed]))
+
+
+def _without(recipe: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Settings less some of those in its sections."""
+    return {
+        section: {key: value for key, value in values.items() if f"{section}.{key}" not in keys}
+        if isinstance(values, dict)
+        else values
+        for section, values in recipe.items()
+    }
 
 
 @torch.no_grad()
