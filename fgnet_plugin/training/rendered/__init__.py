@@ -1,0 +1,6 @@
+"""Faces whose action units are known, drawn on any machine, free of any corpus' licence."""
+
+from fgnet_plugin.training.rendered.corpus import AUS, RenderedCorpus
+from fgnet_plugin.training.rendered.domains import DOMAINS, Domain
+
+__all__ = ["AUS", "DOMAINS", "Domain", "RenderedCorpus"]

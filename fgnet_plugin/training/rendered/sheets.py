@@ -1,0 +1,70 @@
+"""Sheets to look at: every AU beside neutral, and random faces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fgnet_plugin.action_units import NAMES
+from fgnet_plugin.training.rendered import scene
+from fgnet_plugin.training.rendered.corpus import RenderedCorpus, photograph
+from fgnet_plugin.training.rendered.domains import DOMAINS, Domain
+from fgnet_plugin.training.rendered.expressions import LABELLED
+from fgnet_plugin.training.rendered.mesh import Floats
+from fgnet_plugin.training.rendered.muscles import DRAWN
+
+_WITH = {26: (25,), 10: (), 9: ()}
+
+
+def _calm(kind: Domain) -> Domain:
+    """A domain's light and people, frontal, without a camera's faults."""
+    return replace(
+        kind, yaw=0.03, pitch=0.03, roll=0.01, blur=(0.0, 0.2), noise=(0.0, 0.0), jpeg=(97.0, 98.0), grey=0.0,
+        low_resolution=0.0, glasses=0.0, occluders=0.0, plain_background=1.0, furrows=(1.0, 1.2), key=(0.8, 1.1), key_turn=0.5,
+        brightness=(0.0, 0.1), contrast=(1.0, 1.1),
+    )  # fmt: skip
+
+
+def au_sheet(path: Path, size: int = 192, people: int = 3, seed: int = 5, close: float = 1.5) -> None:
+    """Writes a PNG: a row for each AU at full intensity, each person neutral and with the AU.
+
+    Args:
+        close: how far the picture is cut to the face.
+    """
+    kind = _calm(DOMAINS["studio"])
+    cells = []
+    for au in LABELLED:
+        row = []
+        for person_seed in range(people):
+            for on in (False, True):
+                rng = np.random.default_rng([seed, person_seed])
+                person = scene.draw_person(rng, kind)
+                drawn = np.zeros((len(DRAWN), 2), np.float32)
+                if on:
+                    for number in (au, *_WITH.get(au, ())):
+                        drawn[DRAWN.index(number)] = 1
+                image, _ = photograph(np.random.default_rng([seed, person_seed, 1]), kind, person, drawn, int(size * close), "aligned")
+                start = int(size * (close - 1) / 2)
+                row.append(image[start : start + size, start : start + size])
+        strip = np.concatenate(row, 1)
+        label = np.full((size, 150, 3), 255, np.uint8)
+        cv2.putText(label, f"AU{au:02d}", (10, size // 2 - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 2, cv2.LINE_AA)
+        for line, word in enumerate(NAMES[au].split()):
+            cv2.putText(label, word, (10, size // 2 + 16 + 22 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
+        cells.append(np.concatenate([label, strip], 1))
+    _write(path, np.concatenate(cells))
+
+
+def face_sheet(path: Path, domains: tuple[str, ...] = tuple(DOMAINS), size: int = 128, columns: int = 8, seed: int = 0) -> None:
+    """Writes a PNG of columns² random faces."""
+    corpus = RenderedCorpus(domains, size, seed, columns * columns)
+    faces = [corpus[i]["image"].permute(1, 2, 0).numpy() for i in range(columns * columns)]
+    _write(path, np.concatenate([np.concatenate(faces[r * columns : (r + 1) * columns], 1) for r in range(columns)]))
+
+
+def _write(path: Path, rgb: np.ndarray | Floats) -> None:
+    if not cv2.imwrite(str(path), rgb[..., ::-1]):
+        raise OSError(f"{path}: cannot be written")
