@@ -6,6 +6,8 @@ channel orders as in the published checkpoints of Yin et al., WACV 2024.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 NAMES: dict[int, str] = {
     1: "inner brow raiser",
     2: "outer brow raiser",
@@ -71,3 +73,59 @@ def corpus_aus(corpus: str) -> tuple[str, ...]:
         return CORPUS_AUS[corpus.upper()]
     except KeyError:
         raise ValueError(f"unknown corpus {corpus!r}; published checkpoints exist for {', '.join(CORPUS_AUS)}") from None
+
+
+class Centre(NamedTuple):
+    """A place on the face where an AU shows, from the 68 landmarks (dlib's order)."""
+
+    points: tuple[int, ...]
+    """Landmarks whose mean it is."""
+    down: float = 0.0
+    """How far below that, as a multiple of the distance of the eyes' inner corners (points 39 and 42)."""
+
+
+_RIGHT_EYE, _LEFT_EYE = tuple(range(36, 42)), tuple(range(42, 48))
+_LIP_CORNERS = Centre((48,)), Centre((54,))
+_LIPS = Centre((51,)), Centre((57,))
+
+CENTRES: dict[int, tuple[Centre, Centre]] = {
+    1: (Centre((21,)), Centre((22,))),
+    2: (Centre((17,)), Centre((26,))),
+    4: (Centre(tuple(range(17, 22))), Centre(tuple(range(22, 27)))),
+    5: (Centre((37, 38)), Centre((43, 44))),
+    6: (Centre(_RIGHT_EYE, 1.0), Centre(_LEFT_EYE, 1.0)),
+    7: (Centre((38,)), Centre((43,))),
+    9: (Centre((39,)), Centre((42,))),
+    10: (Centre((50,)), Centre((52,))),
+    11: (Centre((31, 48)), Centre((35, 54))),
+    12: _LIP_CORNERS,
+    14: _LIP_CORNERS,
+    15: _LIP_CORNERS,
+    17: (Centre((56,), 0.5), Centre((58,), 0.5)),
+    20: _LIP_CORNERS,
+    23: _LIPS,
+    24: _LIPS,
+    25: _LIPS,
+    26: (Centre((56,)), Centre((58,))),
+    28: _LIPS,
+    43: (Centre(_RIGHT_EYE), Centre(_LEFT_EYE)),
+}
+"""FACS number -> the two centres of the AU's heatmap, right and left or upper and lower.
+
+As the published code has them; 5, 11, 20, 28 and 43, which FG-Net's corpora do not code, are ours.
+"""
+
+
+def au_centres(name: str) -> tuple[Centre, Centre]:
+    """The two centres of an AU's heatmap, by the AU's name.
+
+    Raises ValueError for an unknown name and for an AU without centres.
+
+    >>> au_centres("AU06")[1].down
+    1.0
+    """
+    number = au_number(name)
+    if number not in CENTRES:
+        known = ", ".join(au_name(number) for number in CENTRES)
+        raise ValueError(f"{name} has no place on the face to draw a heatmap at; known are {known}")
+    return CENTRES[number]
