@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Annotated
 
 import typer
@@ -18,17 +19,20 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from last.ckpt in 
 _NEEDED = ("lightning", "torchmetrics", "yaml", "pandas", "numba", "cv2")
 
 
-def _require_extra() -> None:
-    """Ends the program with one line where the extra is not installed."""
+def _prepare() -> None:
+    """Before torch is loaded: ends the program with one line where the extra is not installed, and lets threads sleep."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f'training needs {", ".join(missing)}; run: pip install "fgnet-plugin[train]"')
+    # OpenMP's threads otherwise wait for each other in busy loops, which the processes that prepare batches, and whatever
+    # else runs on the machine, turn into waits for the scheduler: steps then take several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @train_app.command()
 def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
     """Train FG-Net; the best weights so far are always in fgnet.safetensors in the training's folder."""
-    _require_extra()
+    _prepare()
     from fgnet_plugin.training.config import read_detector
     from fgnet_plugin.training.run import train_detector
 
@@ -38,7 +42,7 @@ def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
 @train_app.command()
 def landmarks(config: Config, resume: Resume = False, set_: Set = None) -> None:
     """Train the landmark network, on rendered faces."""
-    _require_extra()
+    _prepare()
     from fgnet_plugin.training.config import read_landmarks
     from fgnet_plugin.training.run import train_landmarks
 
