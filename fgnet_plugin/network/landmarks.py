@@ -19,6 +19,25 @@ CROP_MARGIN = 1.4
 """The crop's side, as a multiple of the longer side of the straightened landmarks' bounding box."""
 
 
+def _mirrored() -> tuple[int, ...]:
+    order = list(range(68))
+    sides = [
+        *((i, 16 - i) for i in range(8)),  # jaw
+        *((17 + i, 26 - i) for i in range(5)),  # brows
+        (31, 35), (32, 34),  # nostrils
+        (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46),  # eyes
+        (48, 54), (49, 53), (50, 52), (55, 59), (56, 58),  # outer lips
+        (60, 64), (61, 63), (65, 67),  # inner lips
+    ]  # fmt: skip
+    for one, other in sides:
+        order[one], order[other] = other, one
+    return tuple(order)
+
+
+MIRRORED = _mirrored()
+"""Landmark i of a mirrored face is landmark ``MIRRORED[i]`` of the face, its x reflected."""
+
+
 class Square(NamedTuple):
     """Turned squares in a photo, one for each face; all in pixels of the photo."""
 

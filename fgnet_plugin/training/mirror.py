@@ -5,25 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def _pairs() -> tuple[int, ...]:
-    """For each of dlib's 68 landmarks, the one that takes its place in a mirrored face."""
-    order = list(range(68))
-    sides = [
-        *((i, 16 - i) for i in range(8)),  # jaw
-        *((17 + i, 26 - i) for i in range(5)),  # brows
-        (31, 35), (32, 34),  # nostrils
-        (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46),  # eyes
-        (48, 54), (49, 53), (50, 52), (55, 59), (56, 58),  # outer lips
-        (60, 64), (61, 63), (65, 67),  # inner lips
-    ]  # fmt: skip
-    for left, right in sides:
-        order[left], order[right] = right, left
-    return tuple(order)
-
-
-MIRRORED = _pairs()
-"""Landmark i of a mirrored face is landmark ``MIRRORED[i]`` of the face, its x reflected."""
+from fgnet_plugin.network.landmarks import MIRRORED
 
 
 def mirror(images: Tensor, landmarks: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:

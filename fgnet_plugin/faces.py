@@ -1,0 +1,268 @@
+"""Faces and their 68 landmarks in photos, without a download: scikit-image's cascade and a small network of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from fgnet_plugin.cascade import TILTS, Candidates, find_candidates
+from fgnet_plugin.errors import CheckpointError
+from fgnet_plugin.network.landmarks import CROP_SIZE, MIRRORED, LandmarkNet, Square, crop_square, cut_crops, from_crop
+from fgnet_plugin.weights import data_folder
+
+Image = str | Path | npt.NDArray[np.uint8] | Tensor
+
+WEIGHTS = "face-landmarks.safetensors"
+FORMAT = "fgnet-plugin-landmarks/1"
+
+_FIRST_CONFIDENCE = 0.2  # a first look with less is no face: the second one costs as much again
+_MOST_CANDIDATES = 64  # of a photo
+_AGREE = 0.12  # mean distance of the two looks' landmarks, as a part of the crop's side
+_SCALE = 0.5, 2.0  # the second crop's side, as a multiple of the first's
+_SAME = 0.5  # faces whose centres are closer than this part of the larger one's half side are one face
+_CASCADE_SHARE = 0.2  # of the score; the rest is the network's
+_SURE_SUPPORT = 20.0  # windows at which the cascade's share is full
+_FOREHEAD = 0.25  # added above the landmarks for the box, as a part of their height
+_BATCH = 64  # crops that go through the network at once
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """The n faces of one photo, the surest first; n may be 0. On the CPU."""
+
+    boxes: Tensor
+    """[n, 5] float32: x1, y1, x2, y2 in pixels of the photo, forehead to chin, perhaps beyond its border; score in [0, 1]."""
+    landmarks: Tensor
+    """[n, 68, 2] float32, in pixels of the photo, dlib's order."""
+
+    @property
+    def scores(self) -> Tensor:
+        """[n] in [0, 1]."""
+        return self.boxes[:, 4]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+class FaceFinder:
+    """Finds faces. Each photo is looked at by itself: nothing is carried from one frame of a video to the next.
+
+    Args:
+        weights: of the landmark network; by default those that come with the package.
+        device: where the landmark network runs. The search itself runs on the CPU.
+        threshold: score in [0, 1] from which something counts as a face.
+        smallest_face: pixels from cheek to cheek of the smallest faces; by default 40, or a 24th of the photo's longer side
+            where that is more. Half of it takes about four times as long.
+        thorough: look for tilted faces (15° to 35°) in every photo, not only where no upright one is found: about three
+            times as long.
+
+    Raises:
+        CheckpointError: weights that are missing or no landmark network's.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        device: torch.device | str = "cpu",
+        threshold: float = 0.5,
+        smallest_face: float | None = None,
+        thorough: bool = False,
+    ) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1], got {threshold}")
+        if smallest_face is not None and not smallest_face >= 8:
+            raise ValueError(f"smallest_face must be at least 8 px, got {smallest_face}")
+        self.net = load_landmark_net(weights, device)
+        self.device = torch.device(device)
+        self.threshold, self.smallest_face, self.thorough = threshold, smallest_face, thorough
+
+    @torch.no_grad()
+    def find(self, images: Iterable[Image]) -> list[FoundFaces]:
+        """Faces of photos.
+
+        Args:
+            images: photos, of any sizes; see `read_photo`. A tensor [N, 3, H, W] is N photos.
+
+        Returns:
+            For each photo its faces.
+
+        Raises:
+            TypeError, ValueError, OSError: what is no photo; see `read_photo`.
+        """
+        if isinstance(images, (str, Path)) or (isinstance(images, (np.ndarray, Tensor)) and images.ndim == 3):
+            raise TypeError("images must be several photos; a single one goes in as [photo]")
+        photos = [read_photo(image) for image in images]
+        tilts = (0.0, *TILTS) if self.thorough else (0.0,)
+        found = self._faces(photos, [find_candidates(photo, self.smallest_face, tilts) for photo in photos])
+        empty = [] if self.thorough else [i for i, faces in enumerate(found) if not len(faces)]
+        again = [photos[i] for i in empty]
+        second = self._faces(again, [find_candidates(photo, self.smallest_face, TILTS) for photo in again])
+        for i, faces in zip(empty, second, strict=True):
+            found[i] = faces
+        return found
+
+    def _faces(self, photos: Sequence[Tensor], candidates: Sequence[Candidates]) -> list[FoundFaces]:
+        """The candidates that the network takes for faces, in two looks: at the cascade's crop, at the straightened one."""
+        owner = torch.tensor(
+            [i for i, found in enumerate(candidates) for _ in found.support[:_MOST_CANDIDATES]], dtype=torch.int64
+        )
+        square = _joined([Square(*(value[:_MOST_CANDIDATES] for value in found.square)) for found in candidates])
+        support = torch.cat([torch.empty(0), *(found.support[:_MOST_CANDIDATES] for found in candidates)])
+        first, sure = self._look(photos, owner, square)
+        closer = crop_square(first)
+        ratio = closer.side / square.side
+        kept = (sure > _FIRST_CONFIDENCE) & (ratio > _SCALE[0]) & (ratio < _SCALE[1])
+        owner, support, first, square = owner[kept], support[kept], first[kept], Square(*(value[kept] for value in closer))
+        second, sure = self._look(photos, owner, square, mirrored=True)
+        apart = (second - first).norm(dim=-1).mean(1) / square.side
+        scores = (1 - _CASCADE_SHARE) * sure + _CASCADE_SHARE * (support / _SURE_SUPPORT).clamp(max=1)
+        scores = torch.where(apart < _AGREE, scores, 0.0)
+        kept = (scores >= self.threshold) & (scores > 0)
+        owner, second, scores = owner[kept], second[kept], scores[kept]
+        return [_distinct(second[owner == i], scores[owner == i]) for i in range(len(photos))]
+
+    def _look(self, photos: Sequence[Tensor], owner: Tensor, square: Square, mirrored: bool = False) -> tuple[Tensor, Tensor]:
+        """Landmarks [F, 68, 2] in pixels and confidences [F] of crops, perhaps averaged with what their mirror images say."""
+        squares = [Square(*(value[owner == i] for value in square)) for i in range(len(photos))]
+        crops = [cut_crops(photo, of_photo) for photo, of_photo in zip(photos, squares, strict=True)]
+        points, confidences = [torch.empty(0, 68, 2)], [torch.empty(0)]
+        for chunk in torch.split(torch.cat([torch.empty(0, 3, CROP_SIZE, CROP_SIZE), *crops]), _BATCH):
+            units, logits = self.net(chunk.to(self.device))
+            if mirrored:
+                other, other_logits = self.net(chunk.flip(3).to(self.device))
+                other = other[:, list(MIRRORED)] * other.new_tensor([-1.0, 1.0])
+                units, logits = (units + other) / 2, (logits + other_logits) / 2
+            points.append(units.float().cpu())
+            confidences.append(logits.float().sigmoid().cpu())
+        return from_crop(torch.cat(points), square), torch.cat(confidences)
+
+
+def find_faces(images: Iterable[Image]) -> list[FoundFaces]:
+    """Faces of photos, with the bundled weights on the CPU; see `FaceFinder`, which keeps the weights for more photos."""
+    return FaceFinder().find(images)
+
+
+def face_boxes(landmarks: Tensor) -> Tensor:
+    """Landmarks [..., 68, 2] -> boxes from chin to forehead [..., 4]: x1, y1, x2, y2."""
+    low, high = landmarks.amin(-2), landmarks.amax(-2)
+    forehead = torch.stack([torch.zeros_like(low[..., 0]), _FOREHEAD * (high - low)[..., 1]], -1)
+    return torch.cat([low - forehead, high], -1)
+
+
+def _joined(squares: Sequence[Square]) -> Square:
+    empty = torch.empty(0)
+    return Square(
+        torch.cat([empty.view(0, 2), *(square.centre for square in squares)]),
+        torch.cat([empty, *(square.side for square in squares)]),
+        torch.cat([empty, *(square.angle for square in squares)]),
+    )
+
+
+def _distinct(landmarks: Tensor, scores: Tensor) -> FoundFaces:
+    """The surest first, and of those that lie on each other the surest only."""
+    order = scores.argsort(descending=True, stable=True)
+    landmarks, scores = landmarks[order], scores[order]
+    centre, side, _ = crop_square(landmarks)
+    distance = (centre[:, None] - centre).norm(dim=-1)
+    same = distance < _SAME * torch.maximum(side[:, None], side) / 2
+    kept: list[int] = []
+    for i in range(len(scores)):
+        if not same[i, kept].any():
+            kept.append(i)
+    boxes = torch.cat([face_boxes(landmarks[kept]), scores[kept, None]], 1)
+    return FoundFaces(boxes, landmarks[kept])
+
+
+def read_photo(image: Image) -> Tensor:
+    """A photo as uint8 RGB [3, H, W] on the CPU.
+
+    Args:
+        image: the path of a picture file, which is turned as its EXIF data say; an array [H, W], [H, W, 1], [H, W, 3] or
+            [H, W, 4] of uint8; or a tensor [3, H, W] (or 1 or 4 channels) of uint8, or floating point in [0, 255]. Grey
+            becomes RGB, and what is transparent shows white.
+
+    Raises:
+        TypeError: something else.
+        ValueError: another shape or range.
+        OSError: no such file, or no picture.
+    """
+    if isinstance(image, (str, Path)):
+        return _read_file(Path(image))
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8:
+            raise TypeError(f"an array must be uint8 in [0, 255], got {image.dtype}")
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)) or not image.size:
+            raise ValueError(f"an array must have shape [H, W], [H, W, 3] or [H, W, 4], got {list(image.shape)}")
+        planes = torch.from_numpy(np.array(image.reshape(*image.shape[:2], -1)))  # a copy: read-only arrays bring a warning
+        return _rgb(planes.permute(2, 0, 1))
+    if not isinstance(image, Tensor):
+        raise TypeError(f"a photo must be a path, a numpy array or a torch tensor, got {type(image).__name__}")
+    if image.ndim != 3 or image.shape[0] not in (1, 3, 4) or not image.numel():
+        raise ValueError(f"a tensor must have shape [3, H, W] (or 1 or 4 channels), got {list(image.shape)}")
+    image = image.detach().cpu()
+    if image.is_floating_point():
+        low, high = (float(value) for value in image.aminmax())
+        if not (low >= 0 and 1 < high <= 255):
+            raise ValueError(f"a floating-point photo must be in [0, 255], got values from {low:.3g} to {high:.3g}")
+        image = image.round().to(torch.uint8)
+    if image.dtype != torch.uint8:
+        raise TypeError(f"a tensor must be uint8 or floating point, got {image.dtype}")
+    return _rgb(image)
+
+
+def _read_file(path: Path) -> Tensor:
+    from PIL import Image as Pictures
+    from PIL import ImageOps
+
+    with Pictures.open(path) as file:
+        picture = ImageOps.exif_transpose(file)
+        if picture.mode.startswith("I;16"):  # 16 bits a pixel: PIL would clip them to 8
+            picture = Pictures.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        transparent = picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info
+        return read_photo(np.asarray(picture.convert("RGBA" if transparent else "RGB")))
+
+
+def _rgb(planes: Tensor) -> Tensor:
+    """uint8 [1, 3 or 4, H, W] -> [3, H, W]."""
+    if planes.shape[0] == 1:
+        return planes.expand(3, -1, -1).contiguous()
+    if planes.shape[0] == 3:
+        return planes.contiguous()
+    opaque = planes[3:].float() / 255
+    return (planes[:3] * opaque + 255 * (1 - opaque)).round().to(torch.uint8)
+
+
+def load_landmark_net(path: str | Path | None = None, device: torch.device | str = "cpu") -> LandmarkNet:
+    """The landmark network in float32, ready to look; by default with the weights of this package.
+
+    Raises:
+        CheckpointError: no such file, or one that is damaged or holds something else.
+    """
+    if path is None:
+        path = data_folder("weights") / WEIGHTS
+        missing = f"the landmark network's weights come with the package, but this version lacks {path}"
+    else:
+        path = Path(path)
+        missing = (
+            f"{path}: no such file; weights of the landmark network are wanted, such as {WEIGHTS} from `fgnet train landmarks`"
+        )
+    if not path.is_file():
+        raise CheckpointError(missing)
+    net = LandmarkNet()
+    try:
+        with safe_open(path, "pt") as file:
+            kind = (file.metadata() or {}).get("format")
+            if kind != FORMAT:
+                raise CheckpointError(f"{path} holds no landmark network (its format is {kind!r}, wanted is {FORMAT!r})")
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        net.load_state_dict(state)  # float16 becomes the network's float32
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is damaged, or of another version of this package: {error}") from error
+    return net.eval().requires_grad_(False).to(device)
