@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fgnet_plugin.action_units import au_name
+from fgnet_plugin.network.landmarks import crop_square
 from fgnet_plugin.training.rendered import camera, expressions, scene
 from fgnet_plugin.training.rendered.domains import DOMAINS, Domain, domain
 from fgnet_plugin.training.rendered.mesh import Floats
@@ -135,11 +136,15 @@ def _frame(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame
         return _similarity(centre, x, size)
 
     def crop(landmarks: Floats) -> Floats:
-        low, high = landmarks.min(0), landmarks.max(0)
-        side = CROP_FACTOR * float((high - low).max()) * np.exp(rng.uniform(-0.25, 0.25))
-        angle = rng.normal(0, 0.12) if rng.random() < 0.5 else rng.uniform(-0.65, 0.65)
-        centre = (low + high) / 2 + rng.normal(0, 0.07, 2) * side
-        return _similarity(centre, side / 2 * np.array([np.cos(angle), np.sin(angle)]), size)
+        """The landmark network's crop: half of them as its first pass sees them, half as its second."""
+        centre, side, angle = (value.numpy() for value in crop_square(torch.from_numpy(landmarks)))
+        if rng.random() < 0.5:
+            turn, shift, scale = rng.uniform(-0.6, 0.6), rng.normal(0, 0.08, 2), rng.uniform(-0.3, 0.3)
+        else:
+            turn, shift, scale = rng.normal(0, 0.06), rng.normal(0, 0.025, 2), rng.normal(0, 0.06)
+        across = angle + turn
+        side = side * np.exp(scale)
+        return _similarity(centre + shift * side, side / 2 * np.array([np.cos(across), np.sin(across)]), size)
 
     def photo(landmarks: Floats) -> Floats:
         low, high = landmarks.min(0), landmarks.max(0)
@@ -149,10 +154,6 @@ def _frame(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame
         return _similarity(centre, side / 2 * np.array([np.cos(angle), np.sin(angle)]), size)
 
     return {"aligned": aligned, "crop": crop, "photo": photo}[framing]
-
-
-CROP_FACTOR = 1.5
-"""Side of a landmark crop, in sides of the landmarks' bounding box."""
 
 
 def _similarity(centre: np.ndarray, x: np.ndarray, size: int) -> Floats:

@@ -62,7 +62,7 @@ def draw_head(rng: np.random.Generator, face: Floats) -> tuple[list[Surface], fl
     kind = rng.choice(5, p=(0.08, 0.34, 0.18, 0.32, 0.08))  # bald, short, medium, long, hat
     if kind == 0:
         return parts, 1e3
-    thick = rng.uniform(3, 9) if kind == 1 else rng.uniform(6, 22)
+    thick = rng.uniform(3, 14) if kind == 1 else rng.uniform(6, 32)
     hairline = float(top[1]) - rng.uniform(-8, 8)
     radii = (skull[0] + 0.7 * thick, skull[1] + thick, skull[2] + 0.6 * thick)
     shell = _ellipsoid((0, centre[1] + 0.2 * thick, centre[2] - 0.5 * thick), radii, 20, 28)
@@ -83,12 +83,12 @@ def _neck(rng: np.random.Generator, centre: tuple[float, float, float], chin: fl
     rows, columns = 6, 14
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)[None]
     y = np.linspace(chin + 45, chin - 150, rows)[:, None]
-    radius = width * rng.uniform(0.55, 0.75) * (1 + 0.1 * np.linspace(0, 1, rows)[:, None] ** 2)
+    radius = width * rng.uniform(0.55, 0.82) * (1 + 0.1 * np.linspace(0, 1, rows)[:, None] ** 2)
     z = centre[2] + 0 * y - np.linspace(-12, 15, rows)[:, None]
     tube = np.stack([radius * np.sin(turn), y + 0 * turn, z + 0.9 * radius * np.cos(turn)], -1).reshape(-1, 3)
     fall = rng.uniform(60, 100)
     shoulders = _ellipsoid(
-        (0, chin - fall - rng.uniform(15, 70), centre[2] - 10), (width * rng.uniform(1.9, 2.9), fall, 75), 10, 24
+        (0, chin - fall - rng.uniform(2, 45), centre[2] - 10), (width * rng.uniform(1.9, 3.2), fall, 75), 10, 24
     )
     return [
         _surface(tube.astype(np.float32), rows, columns, PLAIN),

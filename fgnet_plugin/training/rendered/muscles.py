@@ -227,7 +227,7 @@ def _move_lids(v: Floats, intensities: Floats) -> None:
         arch = np.sin(np.linspace(0, np.pi, 9))[1:-1] ** 0.7
         opening = v[upper, 1] - v[lower, 1]
         raise_ = np.clip(4.5 * of[5][half], 0, 8) * arch
-        low = np.clip(0.34 * of[7][half] + 0.16 * of[6][half] + 0.10 * of[12][half], 0, 0.6)
+        low = np.clip(0.30 * of[7][half] + 0.16 * of[6][half] + 0.10 * of[12][half], 0, 0.6)
         high = np.clip(0.14 * of[7][half] + 0.10 * of[4][half] + 0.06 * of[6][half], 0, 0.3)
         closed = np.clip(of[43][half], 0, 1)
         top = v[upper, 1] + raise_ - opening * high

@@ -174,7 +174,7 @@ def _settings(rng: np.random.Generator, domain: Domain, person: Person, face: Fl
     s[raster.HAIR_CONTRAST] = rng.uniform(0.15, 0.5)
     s[raster.CLOTH_COLOUR : raster.CLOTH_COLOUR + 3] = rng.uniform(0.02, 0.9, 3) ** 2
     s[raster.IRIS_COLOUR : raster.IRIS_COLOUR + 3] = person.iris
-    s[raster.SCLERA : raster.SCLERA + 3] = np.clip(rng.uniform(0.45, 0.85) * np.array([1.0, 0.95, 0.92]), 0, 1)
+    s[raster.SCLERA : raster.SCLERA + 3] = np.clip(rng.uniform(0.25, 0.75) * np.array([1.0, 0.95, 0.92]), 0, 1)
     s[raster.IRIS_RADIUS], s[raster.PUPIL] = rng.uniform(6.8, 8.2), rng.uniform(0.25, 0.55)
     gaze = np.clip(rng.normal(0, (2.6, 1.2)), -7, 7)
     for i, (upper, lower) in enumerate(_EYES):

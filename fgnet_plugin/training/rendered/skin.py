@@ -15,6 +15,9 @@ import numpy as np
 from fgnet_plugin.training.rendered import mesh
 from fgnet_plugin.training.rendered.mesh import UV_HEIGHT, UV_WIDTH, Floats
 
+FOLD = -1.0
+"""As a furrow's `age`: there at rest in most faces, whatever their age."""
+
 VARIANTS = 4
 """Hands that draw each furrow: its course differs from face to face."""
 
@@ -74,8 +77,8 @@ FURROWS: tuple[Furrow, ...] = (
     # Chin: 17 (its dimpled skin is `_dimples`).
     Furrow({17: 1.3}, ((-1, -110), (11, -111), (20, -115)), 2.6, 1.4, -1.2, 0.3),
     Furrow({26: 0.5}, ((54, -60), (60, -78), (58, -98)), 3.0, 0.4, 0.2, 0.05),
-    # The upper lid's fold, deeper with 5, and 43 flattens it (drawn by its own rule).
-    Furrow({5: 0.7}, ((26, 0), (34, 6), (46, 7.5), (59, 1)), 1.6, 1.0, -0.5, 0.8),
+    # The upper lid's fold: most people have one, of any age; deeper with 5.
+    Furrow({5: 0.5}, ((26, -1), (34, 5), (46, 6.5), (59, 0)), 1.4, 0.9, -0.4, FOLD),
 )
 
 
@@ -271,6 +274,8 @@ def _relief(rng: np.random.Generator, intensities: Floats, aus: tuple[int, ...],
     depth = strength * rng.uniform(0.15, 1.1) * (0.6 + 0.6 * age)
     for furrow, halves in zip(FURROWS, furrows(), strict=True):
         rest = furrow.age * age * rng.uniform(0, 2.0)
+        if furrow.age == FOLD:
+            rest = max(0.0, rng.normal(0.7, 0.6))
         variant, whim = rng.integers(VARIANTS), np.exp(rng.normal(0, 0.35))
         for half in (0, 1):
             on = sum(share * intensities[index[au], half] for au, share in furrow.aus.items())
