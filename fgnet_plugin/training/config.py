@@ -146,6 +146,8 @@ class Trainer:
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     workers: int = 0
     """Processes that prepare batches; the result does not depend on it."""
+    threads: int | None = None
+    """Threads of the training itself on a CPU; none: as many as cores. The last digits of the result depend on it."""
     log_every: int = 50
     """Steps between rows of the log."""
     checkpoint_every: int = 200
@@ -154,8 +156,8 @@ class Trainer:
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or min(self.log_every, self.checkpoint_every) < 1:
-            raise ValueError("log_every and checkpoint_every must be at least 1, and workers at least 0")
+        if self.workers < 0 or min(self.log_every, self.checkpoint_every, self.threads or 1) < 1:
+            raise ValueError("log_every, checkpoint_every and threads must be at least 1, and workers at least 0")
 
 
 @dataclass(frozen=True)

@@ -172,8 +172,11 @@ def fit(stage: Stage, resume: bool) -> None:
     """Runs a stage to its end; with `resume`, from ``last.ckpt`` where there is one."""
     settings, out = stage.machine, Path(stage.machine.out)
     out.mkdir(parents=True, exist_ok=True)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on workers and logging intervals
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", category=Warning)  # Lightning's own use of torch
     keep = Keep(out, settings.checkpoint_every)
     callbacks: list[pl.Callback] = [Log(out, settings.log_every, stage.figure_names()), keep]
     if settings.progress:
