@@ -49,7 +49,7 @@ def draw_background(rng: np.random.Generator, domain: Domain, height: int, width
     if plain:
         if rng.random() < 0.6:
             slope = rng.normal(0, 0.4, 2)
-            y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+            y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
             out *= np.clip(1 + slope[0] * (x - 0.5) + slope[1] * (y - 0.5), 0.2, 2)[..., None].astype(np.float32)
         return out
     if pictures and rng.random() < 0.6:
@@ -85,7 +85,11 @@ def draw_glasses(rng: np.random.Generator, picture: Picture, image: Floats, scal
     corner = rng.uniform(2.0, 5.0)  # exponent of a superellipse: round to square
     t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     outline = np.stack(
-        [np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / corner) * wide, np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / corner) * high], 1
+        [
+            np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / corner) * wide,
+            np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / corner) * high,
+        ],
+        1,
     )
     tone = (rng.uniform(0, 0.6, 3) ** 2.2 if rng.random() < 0.3 else np.full(3, rng.uniform(0, 0.1))).astype(float)
     thickness = max(1, round(rng.uniform(0.02, 0.07) * distance))
@@ -101,7 +105,9 @@ def draw_glasses(rng: np.random.Generator, picture: Picture, image: Floats, scal
     image *= 1 - tint * shade[..., None]
     for line in lines:
         cv2.polylines(image, [line], True, tone.tolist(), thickness, cv2.LINE_AA, 4)
-    inner = [centre * scale + shift * down + side * wide * axis - 0.15 * high * down for centre, side in ((right, 1), (left, -1))]
+    inner = [
+        centre * scale + shift * down + side * wide * axis - 0.15 * high * down for centre, side in ((right, 1), (left, -1))
+    ]
     bridge = np.round(np.array(inner) * 16 - 8).astype(np.int32)
     cv2.polylines(image, [bridge], False, tone.tolist(), thickness, cv2.LINE_AA, 4)
 
@@ -111,15 +117,19 @@ def draw_occluder(rng: np.random.Generator, picture: Picture, image: Floats, sca
     box = np.array([picture.landmarks.min(0), picture.landmarks.max(0)]) * scale
     size = float((box[1] - box[0]).mean())
     edge = rng.choice(3, p=(0.5, 0.25, 0.25))
-    where = {0: (rng.uniform(0, 1), rng.uniform(0.95, 1.25)), 1: (rng.uniform(-0.25, 0.05), rng.random()), 2: (rng.uniform(0.95, 1.25), rng.random())}
+    where = {
+        0: (rng.uniform(0, 1), rng.uniform(0.95, 1.25)),
+        1: (rng.uniform(-0.25, 0.05), rng.random()),
+        2: (rng.uniform(0.95, 1.25), rng.random()),
+    }
     centre = box[0] + (box[1] - box[0]) * where[int(edge)]
     mask = np.zeros(image.shape[:2], np.float32)
     axes = rng.uniform((0.1, 0.15), (0.3, 0.45)) * size
     cv2.ellipse(mask, (tuple(centre.tolist()), tuple((2 * axes).tolist()), float(rng.uniform(0, 180))), 1.0, -1, cv2.LINE_AA)
     tone = rng.uniform(0, 1, 3).astype(np.float32) ** 2.2
-    side = mask.shape
-    plane = skin.noise_bank()[rng.integers(0, 8)][: side[0], : side[1]]
-    texture = cv2.resize(plane, (side[1], side[0]))[..., None] * rng.uniform(0, 0.4) + 1
+    height, width = image.shape[:2]
+    plane = skin.noise_bank()[rng.integers(0, 8)][:height, :width]
+    texture = cv2.resize(plane, (width, height))[..., None] * rng.uniform(0, 0.4) + 1
     image += mask[..., None] * (tone * np.clip(texture, 0, 2).astype(np.float32) - image)
 
 
@@ -163,7 +173,8 @@ def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: flo
     ok, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise RuntimeError("OpenCV could not encode a JPEG")
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    out = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(out[..., ::-1])
 
 
 def _motion(rng: np.random.Generator, length: int) -> Floats:

@@ -31,11 +31,15 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         size: side of the pictures, px.
         seed: another seed, other faces.
         length: number of faces; they cost nothing until asked for.
-        framing: "aligned" as FFHQ is, from the landmarks with a little error, as a detector makes; "crop" about the face, turned,
-            shifted and scaled at random, one in eight without a face: for the landmark network; "photo" anywhere in the picture.
+        framing: "aligned" as FFHQ is, from the landmarks with a little error, as a detector makes; "crop" about the face,
+            turned, shifted and scaled at random, one in eight without a face: for the landmark network; "photo" anywhere in
+            the picture.
 
-    An item is {"image": uint8 [3, size, size], "landmarks": float32 [68, 2] in px (integers at pixel centres), "labels": float32
-    [15], 1, 0 or NaN for `AUS`, "intensities": float32 [15], "face": 1 or 0}. Raises ValueError for unknown domains or framing.
+    An item is {"image": uint8 [3, size, size], "landmarks": float32 [68, 2] in px (integers at pixel centres), "labels":
+    float32 [15], 1, 0 or NaN for `AUS`, "intensities": float32 [15], "face": 1 or 0}.
+
+    Raises:
+        ValueError: unknown domains or framing, or numbers out of range.
 
     Example:
         >>> RenderedCorpus(("studio",), size=64, seed=1)[0]["image"].shape

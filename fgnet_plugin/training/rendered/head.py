@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fgnet_plugin.training.rendered import mesh
 from fgnet_plugin.training.rendered.mesh import CLOTH, HAIR, PLAIN, Floats, Ints
 
 

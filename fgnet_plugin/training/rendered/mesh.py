@@ -77,16 +77,16 @@ def neutral() -> Floats:
     x, y = np.abs(v[:, 0]), v[:, 1].copy()
     v[:, 0] += np.sign(v[:, 0]) * 5 * np.exp(-((x - 78) ** 2 + (y + 100) ** 2) / (2 * 26**2))
     v[:, 1] -= 8 * np.exp(-(x**2 + (y + 140) ** 2) / (2 * 30**2))
-    for upper, lower in ((LID_UPPER_RIGHT, LID_LOWER_RIGHT), (LID_UPPER_LEFT, LID_LOWER_LEFT)):
-        v[list(upper[1:-1]), 1] += 1.0 * _ARCH
-        v[list(lower[1:-1]), 1] -= 0.7 * _ARCH
+    for top, bottom in ((LID_UPPER_RIGHT, LID_LOWER_RIGHT), (LID_UPPER_LEFT, LID_LOWER_LEFT)):
+        v[list(top[1:-1]), 1] += 1.0 * _ARCH
+        v[list(bottom[1:-1]), 1] -= 0.7 * _ARCH
     return v
 
 
 @cache
 def lower_lip() -> NDArray[np.bool_]:
     """[478]: True below the mouth's line; lips and chin have no vertex on it but the corners."""
-    below = arrays()["vertices"][:, 1] < -86.6
+    below: NDArray[np.bool_] = arrays()["vertices"].astype(np.float32)[:, 1] < -86.6
     below[list(LIPS_INNER_LOWER[1:-1])] = True
     below[list(LIPS_INNER_UPPER)] = False
     return below

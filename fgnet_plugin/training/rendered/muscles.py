@@ -17,8 +17,8 @@ from fgnet_plugin.training.rendered.mesh import Floats
 DRAWN = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 """AUs that the renderer can draw: those that have labels (`corpus.AUS`), and 5, 11, 20, 28, 43 as variety."""
 
-# (x, y) of an anchor on the subject's left half, (dx, dy, dz) at full intensity with dx > 0 outwards, reach; "u"/"l" keep a pull
-# to the upper or lower lip. An anchor with x > 0 acts on both sides.
+# (x, y) of an anchor on the subject's left half, (dx, dy, dz) at full intensity with dx > 0 outwards, reach; "u"/"l" keep a
+# pull to the upper or lower lip. An anchor with x > 0 acts on both sides.
 _PULLS: dict[int, tuple[tuple[tuple[float, float], tuple[float, float, float], float, str], ...]] = {
     1: (
         ((15, 21), (1.0, 12, 0.5), 15, ""),

@@ -218,7 +218,7 @@ def shade(
             sky = 0.5 + 0.5 * ny
             for k in range(3):
                 light = s[KEY_COLOUR + k] * lit + s[FILL_COLOUR + k] * fill + s[SKY + k] * sky + s[GROUND + k] * (1 - sky)
-                if kind == EYE or kind == MOUTH:  # moist and hollow: the lids' and lips' shadow takes most of the modelling
+                if kind in (EYE, MOUTH):  # moist and hollow: the lids' and lips' shadow takes most of the modelling
                     light = 0.6 * light + 0.4 * (0.5 * s[KEY_COLOUR + k] + s[SKY + k])
                 out[y, x, k] = rgb[k] * light + spark * s[KEY_COLOUR + k]
             out[y, x, 3] = 1

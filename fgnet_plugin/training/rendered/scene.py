@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fgnet_plugin.training.rendered import identity, mesh, muscles, raster, skin
 from fgnet_plugin.training.rendered import head as surroundings
+from fgnet_plugin.training.rendered import identity, mesh, muscles, raster, skin
 from fgnet_plugin.training.rendered.domains import Domain
 from fgnet_plugin.training.rendered.mesh import Floats, Ints
 
@@ -91,9 +91,7 @@ def draw_picture(
     xy = (plane @ to_pixels[:, :2].T + to_pixels[:, 2]).astype(np.float32)
     found, weights = raster.rasterise(xy, perspective.astype(np.float32), keep, triangles, *size)
     normal = _normals(turned.astype(np.float32), person, starts)
-    colour, relief = skin.draw_skin(
-        rng, drawn, person.skin, person.hair, muscles.DRAWN, float(rng.uniform(*domain.furrows))
-    )
+    colour, relief = skin.draw_skin(rng, drawn, person.skin, person.hair, muscles.DRAWN, float(rng.uniform(*domain.furrows)))
     _fringe(rng, colour, person)
     slope = np.stack([np.gradient(relief, axis=1), -np.gradient(relief, axis=0)], -1) * mesh.UV_SCALE
     settings = _settings(rng, domain, person, face, turn)
@@ -127,10 +125,7 @@ def _normals(turned: Floats, person: Person, starts: NDArray[np.intp]) -> Floats
     for start, stop, triangles in zip(starts[:-1], starts[1:], parts, strict=True):
         n = raster.normals(np.ascontiguousarray(turned[start:stop]), triangles)
         centre = turned[start:stop].mean(0)
-        if start == 0:
-            outwards = n[:, 2].sum() >= 0
-        else:
-            outwards = ((turned[start:stop] - centre) * n).sum() >= 0
+        outwards = n[:, 2].sum() >= 0 if start == 0 else ((turned[start:stop] - centre) * n).sum() >= 0
         found[start:stop] = n if outwards else -n
     return found
 
@@ -163,7 +158,7 @@ def _settings(rng: np.random.Generator, domain: Domain, person: Person, face: Fl
     around = total * np.exp(rng.normal(0, domain.colour_cast, 3))
     s[raster.SKY : raster.SKY + 3] = around * rng.uniform(0.4, 0.8)
     s[raster.GROUND : raster.GROUND + 3] = around * rng.uniform(0.1, 0.5)
-    fill = rng.normal(0, (1, 0.5, 0.3)) + [0, 0, 0.5]
+    fill = rng.normal((0, 0, 0.5), (1, 0.5, 0.3))
     s[raster.FILL : raster.FILL + 3] = fill / np.linalg.norm(fill)
     s[raster.FILL_COLOUR : raster.FILL_COLOUR + 3] = total * rng.uniform(0, 0.35) * np.exp(rng.normal(0, 0.15, 3))
     s[raster.SPECULAR], s[raster.GLOSS] = rng.uniform(0, 0.28), rng.uniform(6, 30)
@@ -191,5 +186,3 @@ def _settings(rng: np.random.Generator, domain: Domain, person: Person, face: Fl
     )
     s[raster.TONGUE], s[raster.MOUTH_TOP] = rng.uniform(0.2, 1.2), face[13, 1]
     return s
-
-

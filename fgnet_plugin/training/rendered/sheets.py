@@ -46,14 +46,18 @@ def au_sheet(path: Path, size: int = 192, people: int = 3, seed: int = 5, close:
                 if on:
                     for number in (au, *_WITH.get(au, ())):
                         drawn[DRAWN.index(number)] = 1
-                image, _ = photograph(np.random.default_rng([seed, person_seed, 1]), kind, person, drawn, int(size * close), "aligned")
+                image, _ = photograph(
+                    np.random.default_rng([seed, person_seed, 1]), kind, person, drawn, int(size * close), "aligned"
+                )
                 start = int(size * (close - 1) / 2)
                 row.append(image[start : start + size, start : start + size])
         strip = np.concatenate(row, 1)
         label = np.full((size, 150, 3), 255, np.uint8)
         cv2.putText(label, f"AU{au:02d}", (10, size // 2 - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 2, cv2.LINE_AA)
         for line, word in enumerate(NAMES[au].split()):
-            cv2.putText(label, word, (10, size // 2 + 16 + 22 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
+            cv2.putText(
+                label, word, (10, size // 2 + 16 + 22 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA
+            )
         cells.append(np.concatenate([label, strip], 1))
     _write(path, np.concatenate(cells))
 

@@ -6,6 +6,7 @@ furrows are drawn at random, faintly, on faces whose AU is off (age), and left o
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cache
 
@@ -88,7 +89,7 @@ def _distance(path: np.ndarray) -> tuple[Floats, Floats]:
     best = np.full(x.shape, 1e9, np.float32)
     signed, along = np.zeros_like(best), np.zeros_like(best)
     n = len(path) - 1
-    for i, (a, b) in enumerate(zip(path[:-1], path[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(path)):
         d = b - a
         t = np.clip(((x - a[0]) * d[0] + (y - a[1]) * d[1]) / (d @ d), 0, 1)
         ex, ey = x - a[0] - t * d[0], y - a[1] - t * d[1]
@@ -186,7 +187,7 @@ def masks() -> dict[str, Floats]:
         0.7 * _blob(21, -52, 5, 5) + 0.5 * _blob(0, -60, 8, 5) + 0.6 * _blob(0, -108, 15, 4) + 0.5 * _blob(26, -40, 4, 12), 0, 1
     )
     found["moustache"] = _blob(0, -67, 24, 7) * (1 - found["lips"])
-    jaw = np.clip(mesh.smoothstep(-62.0, -110.0, y + 0.28 * np.abs(x)), 0, 1)
+    jaw = mesh.smoothstep(-62.0, -110.0, (y + 0.28 * np.abs(x)).astype(np.float32))
     found["beard"] = jaw * (1 - found["lips"]) * (1 - 0.7 * _blob(0, -106, 22, 5))
     found["chin"] = np.exp(-((x / 20) ** 4) - ((y + 122) / 11) ** 4)
     return {name: mask.astype(np.float32) for name, mask in found.items()}
@@ -346,6 +347,6 @@ def _brows(rng: np.random.Generator, colour: Floats, hair: Floats) -> None:
     inside = 1 / (1 + np.exp(np.clip((np.abs(across - middle) - width) * rng.uniform(1.0, 2.5), -20, 20)))
     ends = np.clip((along - start) * 14, 0, 1) * np.clip((end - along) * 10, 0, 1)
     density = rng.uniform(0.25, 1.0)
-    alpha = np.clip(inside * ends * density * (1 + 0.3 * noise(rng, rng.integers(4, 7))), 0, 1)
+    alpha = np.clip(inside * ends * density * (1 + 0.3 * noise(rng, int(rng.integers(4, 7)))), 0, 1)
     tone = np.minimum(hair * rng.uniform(0.3, 1.0), 0.35).astype(np.float32)
     colour += alpha[..., None] * (tone - colour)
