@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from fgnet_plugin.alignment import align_faces
 
 FACES = 32
-ROUNDS, WARM_UP = 5, 1
+ROUNDS, WARM_UP = 3, 1
 AT_LEAST = 5.0
 
 
