@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
 from kornia.geometry.transform import warp_affine
 from torch import Tensor
 
@@ -249,13 +248,20 @@ def _sampled_face(sources: Sequence[_Source], size: int) -> Tensor:
     pictures = torch.empty(len(sources), 3, *first.shape, dtype=_working(first.dtype), device=first.picture.device)
     for picture, source in zip(pictures, sources, strict=True):
         picture[:, : source.picture.shape[1], : source.picture.shape[2]] = source.picture
-    extent = torch.tensor([pictures.shape[3], pictures.shape[2]], dtype=torch.float64)
-    grid = torch.stack([source.positions(size, 0) for source in sources])  # [F, 3, 2]
-    grid = (grid + grid.new_tensor([0.5, 0.0, 0.0])[:, None]) * 2 / extent - grid.new_tensor([1.0, 0.0, 0.0])[:, None]
-    n_samples = first.samples(size, size)
-    samples = F.grid_sample(pictures, _grid(grid.to(pictures), n_samples), align_corners=False)
-    bands = _lanczos(n_samples, size, 0, size)
-    return _reduced(samples, bands, bands)
+    positions = torch.stack([source.positions(size, 0) for source in sources])
+    return _sampled(pictures, positions, first.samples(size, size), size)
+
+
+def _sampled(pictures: Tensor, positions: Tensor, samples: int, size: int) -> Tensor:
+    """Squares of pictures [F, 3, h, w] at `_Source.positions` [F, 3, 2], sampled and reduced: [F, 3, size, size]."""
+    extent = positions.new_tensor([pictures.shape[3], pictures.shape[2]])
+    # grid_sample's units: -1 and 1 are the outer edges of the outermost pixels
+    units = (positions + positions.new_tensor([0.5, 0.0, 0.0])[:, None]) * 2 / extent - positions.new_tensor([1.0, 0.0, 0.0])[
+        :, None
+    ]
+    found = F.grid_sample(pictures, _grid(units.to(pictures), samples), align_corners=False)
+    bands = _lanczos(samples, size, 0, size)
+    return _reduced(found, bands, bands)
 
 
 def _padded_face(source: _Source, size: int) -> Tensor:
@@ -265,20 +271,21 @@ def _padded_face(source: _Source, size: int) -> Tensor:
     """
     assert source.padding is not None
     left, top, right, bottom = source.padding
-    picture = source.picture[None].to(_working(source.picture.dtype))
-    height, width = picture.shape[2:]
+    height, width = source.picture.shape[1:]
     sigma = _BLUR * size
     margin = _reach(sigma)
     inner = size + 2 * margin
     positions = source.positions(size, margin)
-    extent = positions.new_tensor([max(width - 1, 1), max(height - 1, 1)])
-    grid = positions * 2 / extent - positions.new_tensor([1.0, 0.0, 0.0])[:, None]
-    # With aligned corners, grid_sample mirrors at the centre of the outermost pixel, as numpy's "reflect" does.
-    n_samples = source.samples(inner, size)
-    grid = _grid(grid[None].to(picture), n_samples)
-    samples = F.grid_sample(picture, grid, padding_mode="reflection", align_corners=True)
-    bands = _lanczos(n_samples, inner, 0, inner)
-    face = _reduced(samples, bands, bands)
+    reach = positions[1:].abs().sum(0)
+    first = (positions[0] - reach).floor().int().tolist()
+    last = (positions[0] + reach).ceil().int().tolist()
+    columns, rows = (
+        torch.arange(start, stop + 1, device=source.picture.device) for start, stop in zip(first, last, strict=True)
+    )
+    picture = source.picture[:, _mirrored(rows, height)][:, :, _mirrored(columns, width)]
+    picture = picture[None].to(_working(picture.dtype))
+    shifted = positions - positions.new_tensor([first, [0, 0], [0, 0]])
+    face = _sampled(picture, shifted[None], source.samples(inner, size), inner)
     x, y = _grid(positions[None].to(picture), inner)[0].unbind(-1)
     outside = _outside(x + left, y + top, (height + top + bottom, width + left + right), source.padding)
     face = _blurred_outside(face, outside, sigma)
@@ -295,12 +302,8 @@ def _outside(x: Tensor, y: Tensor, size: tuple[int, int], padding: tuple[int, in
 
 
 def _blurred_outside(picture: Tensor, outside: Tensor, sigma: float) -> Tensor:
-    taps = 2 * _reach(sigma) + 1
-    height, width = picture.shape[2:]
-    if min(height, width) <= taps:  # too small for the blur's mirrored border, and for anyone to notice
-        return picture
-    blurred = gaussian_blur2d(picture, (taps, taps), (sigma, sigma))
-    return picture + (blurred - picture) * (3 * outside + 1).clamp(0, 1)
+    rows, columns = _gaussian(picture.shape[-2], sigma), _gaussian(picture.shape[-1], sigma)
+    return picture + (_reduced(picture, rows, columns) - picture) * (3 * outside + 1).clamp(0, 1)
 
 
 def _median(source: _Source) -> Tensor:
@@ -364,21 +367,39 @@ def _reduced(picture: Tensor, rows: Bands, columns: Bands) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _lanczos(size: int, out_size: int, start: int, stop: int) -> Bands:
-    """Lanczos's filter of three lobes that reduces `size` pixels to `out_size`, for results start … stop - 1, as in PIL.
+    """Lanczos's filter of three lobes that reduces `size` pixels to `out_size`, for results start … stop - 1, as in PIL."""
 
-    In bands of results: (their slice, the slice of pixels that they read, matrix).
+    def weight(distance: Tensor) -> Tensor:
+        return torch.sinc(distance) * torch.sinc(distance / 3)
+
+    return _bands(size, out_size, start, stop, 3.0, weight)
+
+
+@functools.lru_cache(maxsize=64)
+def _gaussian(size: int, sigma: float) -> Bands:
+    """A Gaussian blur of `size` pixels; at the border, of those that are there."""
+    return _bands(size, size, 0, size, 4 * sigma, lambda distance: torch.exp(-(distance**2) / (2 * sigma**2)))
+
+
+def _bands(size: int, out_size: int, start: int, stop: int, reach: float, weight: Callable[[Tensor], Tensor]) -> Bands:
+    """A filter along one axis, in bands of results: (their slice, the slice of pixels that they read, matrix).
+
+    Args:
+        size, out_size: pixels before and after.
+        start, stop: the results wanted, of `out_size`.
+        reach: pixels of the result beyond which weights are 0.
+        weight: of a distance in pixels of the result; they are scaled to a sum of 1.
     """
     scale = size / out_size
     bands = []
     for first in range(start, stop, _BAND):
         last = min(first + _BAND, stop)
-        low = max(math.floor((first + 0.5 - 3) * scale), 0)
-        high = min(math.ceil((last - 0.5 + 3) * scale), size)
+        low = max(math.floor((first + 0.5 - reach) * scale), 0)
+        high = min(math.ceil((last - 0.5 + reach) * scale), size)
         at = (torch.arange(low, high, dtype=torch.float64, device="cpu") + 0.5) / scale
-        x = at - (torch.arange(first, last, dtype=torch.float64, device="cpu") + 0.5)[:, None]
-        weight = torch.sinc(x) * torch.sinc(x / 3) * (x.abs() < 3)
-        weight /= weight.sum(1, keepdim=True)
-        bands.append((slice(first - start, last - start), slice(low, high), weight))
+        distance = at - (torch.arange(first, last, dtype=torch.float64, device="cpu") + 0.5)[:, None]
+        matrix = weight(distance) * (distance.abs() < reach)
+        bands.append((slice(first - start, last - start), slice(low, high), matrix / matrix.sum(1, keepdim=True)))
     return tuple(bands)
 
 
