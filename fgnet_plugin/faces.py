@@ -271,5 +271,6 @@ def load_landmark_net(path: str | Path | None = None, device: torch.device | str
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
         net.load_state_dict(state)  # float16 becomes the network's float32
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is damaged, or of another version of this package: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path} is damaged, or of another version of this package: {reason} …") from error
     return net.eval().requires_grad_(False).to(device)
