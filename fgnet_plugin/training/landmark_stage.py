@@ -23,7 +23,7 @@ SMOOTH_BELOW = 0.02
 """Smooth-L1 loss is quadratic for errors below this, in crop units (2 is the crop's side)."""
 WING_WIDTH, WING_CURVATURE = 0.1, 0.02
 """The wing loss (Feng et al., CVPR 2018): its logarithmic part's width and curvature, in crop units."""
-CONFIDENCE_WEIGHT = 0.02
+CONFIDENCE_WEIGHT = 0.05
 """Weight of the confidence's cross-entropy beside the points' loss."""
 
 

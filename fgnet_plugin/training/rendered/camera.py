@@ -173,8 +173,8 @@ def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: flo
     ok, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise RuntimeError("OpenCV could not encode a JPEG")
-    out = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(out[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def _motion(rng: np.random.Generator, length: int) -> Floats:
