@@ -32,8 +32,8 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         seed: another seed, other faces.
         length: number of faces; they cost nothing until asked for.
         framing: "aligned" as FFHQ is, from the landmarks with a little error, as a detector makes; "crop" about the face,
-            turned, shifted and scaled at random, one in eight without a face: for the landmark network; "photo" anywhere in
-            the picture.
+            turned, shifted and scaled at random, one in eight without a face and one in twelve with only a part of it: for
+            the landmark network; "photo" anywhere in the picture.
 
     An item is {"image": uint8 [3, size, size], "landmarks": float32 [68, 2] in px (integers at pixel centres), "labels":
     float32 [15], 1, 0 or NaN for `AUS`, "intensities": float32 [15], "face": 1 or 0}.
@@ -76,15 +76,16 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, list(DOMAINS).index(kind.name), index])
         if self.framing == "crop" and rng.random() < 0.125:
             return self._without_face(rng, kind)
+        missed = self.framing == "crop" and rng.random() < 1 / 12
         drawn, labels, intensities = expressions.draw_expression(rng)
         person = scene.draw_person(rng, kind)
-        image, landmarks = photograph(rng, kind, person, drawn, self.size, self.framing)
+        image, landmarks = photograph(rng, kind, person, drawn, self.size, "missed" if missed else self.framing)
         return {
             "image": torch.from_numpy(image).permute(2, 0, 1).contiguous(),
             "landmarks": torch.from_numpy(landmarks),
             "labels": torch.from_numpy(labels),
             "intensities": torch.from_numpy(intensities),
-            "face": torch.tensor(1.0),
+            "face": torch.tensor(0.0 if missed else 1.0),
         }
 
     def _without_face(self, rng: np.random.Generator, kind: Domain) -> dict[str, Tensor]:
@@ -103,7 +104,7 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
 
 
 def photograph(
-    rng: np.random.Generator, kind: Domain, person: scene.Person, drawn: Floats, size: int, framing: Framing
+    rng: np.random.Generator, kind: Domain, person: scene.Person, drawn: Floats, size: int, framing: Framing | Literal["missed"]
 ) -> tuple[np.ndarray, Floats]:
     """A photograph of a person, uint8 [size, size, 3], and the 68 landmarks in it, px (integers at pixel centres)."""
     scale = 2 if size <= 96 else 1.5 if size <= 160 else 1
@@ -125,7 +126,7 @@ def photograph(
     return image, (picture.landmarks * (size / inner) - 0.5).astype(np.float32)
 
 
-def _frame(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame:
+def _frame(rng: np.random.Generator, framing: Framing | Literal["missed"], size: int) -> scene.Frame:
     def aligned(landmarks: Floats) -> Floats:
         """The FFHQ square (`alignment.ffhq_square`) of landmarks with a detector's error."""
         reach = float(np.ptp(landmarks[:, 0]))
@@ -150,6 +151,16 @@ def _frame(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame
         side = side * np.exp(scale)
         return _similarity(centre + shift * side, side / 2 * np.array([np.cos(across), np.sin(across)]), size)
 
+    def missed(landmarks: Floats) -> Floats:
+        """A square that holds a part of the face, or the face as a small part: what a search should not take for one."""
+        centre, side, angle = (value.numpy() for value in crop_square(torch.from_numpy(landmarks)))
+        kind, turn = rng.integers(3), rng.uniform(0, 2 * np.pi)
+        scale = rng.uniform((0.6, 0.2, 2.4), (1.4, 0.4, 4.0))[kind]
+        shift = rng.uniform((0.55, 0.0, 0.0), (0.9, 0.3, 0.3))[kind] * max(scale, 1.0) * side
+        across = angle + rng.normal(0, 0.3)
+        centre = centre + shift * np.array([np.cos(turn), np.sin(turn)])
+        return _similarity(centre, scale * side / 2 * np.array([np.cos(across), np.sin(across)]), size)
+
     def photo(landmarks: Floats) -> Floats:
         low, high = landmarks.min(0), landmarks.max(0)
         side = float((high - low).max()) * rng.uniform(1.6, 4.0)
@@ -157,7 +168,7 @@ def _frame(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame
         centre = (low + high) / 2 + rng.uniform(-0.22, 0.22, 2) * (side - float((high - low).max()))
         return _similarity(centre, side / 2 * np.array([np.cos(angle), np.sin(angle)]), size)
 
-    return {"aligned": aligned, "crop": crop, "photo": photo}[framing]
+    return {"aligned": aligned, "crop": crop, "missed": missed, "photo": photo}[framing]
 
 
 def _similarity(centre: np.ndarray, x: np.ndarray, size: int) -> Floats:

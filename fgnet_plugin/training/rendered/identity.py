@@ -32,7 +32,7 @@ _PROPORTIONS: tuple[tuple[tuple[float, float], tuple[float, float, float], float
     ((42, -12), (0, -1, 0), 7, 0.9),
     ((58, -7), (0, 1, 0), 9, 1.6),  # slant of the eyes
     ((42, -22), (0, 0, 1), 12, 1.8),  # bags under the eyes
-    ((33, -87), (1, 0, 0), 13, 3.2),  # width of the mouth
+    ((33, -87), (1, 0, 0), 13, 4.0),  # width of the mouth
     ((32, -87), (0, 1, 0), 9, 1.5),  # corners of the mouth at rest
     ((0, -86), (0, 1, 0), 24, 2.8),  # height of the mouth
     ((0, -86), (0, 0, 1), 16, 3.0),  # how far the mouth stands out

@@ -64,8 +64,8 @@ _PULLS: dict[int, tuple[tuple[tuple[float, float], tuple[float, float, float], f
     ),
     11: (((34, -62), (1.5, 3.5, 1.5), 8, ""), ((26, -74), (0, 2, 0), 7, "u")),
     12: (
-        ((33, -87), (9, 11, -7), 11, ""),
-        ((16, -84), (4, 3.5, -3.5), 9, ""),
+        ((33, -87), (12, 10, -8), 12, ""),
+        ((16, -84), (5.5, 3, -3.5), 9, ""),
         ((0, -84), (0, 0.5, -3), 7, ""),
         ((55, -52), (4, 8, 7), 15, ""),
         ((42, -66), (6, 7, 1), 9, ""),
@@ -175,7 +175,8 @@ def pose_expression(shape: Floats, intensities: Floats) -> Floats:
         _thin_lips(v, thin)
     upper, lower, jaw = _lip_weights()
     if of[25] > 0:
-        v[:, 1] += of[25] * (_PART_UPPER * upper - _PART_LOWER * lower)
+        # A parted smile bares the upper teeth.
+        v[:, 1] += of[25] * ((_PART_UPPER + 2.5 * min(of[12], 1.0)) * upper - _PART_LOWER * lower)
     if of[26] > 0:
         _drop_jaw(v, of[26], jaw)
     _close_lips(v, shut=of[25] + of[26] == 0)

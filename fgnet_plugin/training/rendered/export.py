@@ -1,0 +1,63 @@
+"""Rendered faces as files: a CSV corpus that any training code can read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from fgnet_plugin.training.loading import single_threaded
+from fgnet_plugin.training.rendered.corpus import Framing, RenderedCorpus
+
+
+def write_corpus(
+    folder: str | Path,
+    domains: Sequence[str],
+    count: int,
+    size: int = 128,
+    seed: int = 0,
+    framing: Framing = "aligned",
+    workers: int = 0,
+) -> Path:
+    """Writes ``faces.csv`` and ``aligned_images/DOMAIN/00000.png``, … into a folder, in the layout that `csv_corpus` reads.
+
+    Args:
+        folder: made where it is missing; files of the same name are replaced.
+        domains, size, seed, framing: of `RenderedCorpus`.
+        count: number of faces.
+        workers: processes that draw.
+
+    Returns:
+        The CSV file: image_path, subject, x_0 … x_67, y_0 … y_67 (px), an AU column each (1, 0, empty where unknown) and
+        its intensity (``AU12_intensity``: 0 is off, 1 as strong as commonly seen). Every face is a subject of its own.
+
+    Raises:
+        OSError: a file can't be written; the message names it.
+    """
+    folder = Path(folder)
+    corpus = RenderedCorpus(domains, size, seed, count, framing)
+    names = [domain.name for domain in corpus.domains]
+    for name in names:
+        (folder / "aligned_images" / name).mkdir(parents=True, exist_ok=True)
+    columns = ["image_path", "subject", *(f"x_{i}" for i in range(68)), *(f"y_{i}" for i in range(68)), *corpus.aus]
+    columns += [f"{au}_intensity" for au in corpus.aus]
+    path = folder / "faces.csv"
+    faces = DataLoader(corpus, batch_size=None, num_workers=workers, worker_init_fn=single_threaded)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for i, face in enumerate(tqdm(faces, total=count, unit="face", desc=str(folder))):
+            image_path = f"aligned_images/{names[i % len(names)]}/{i:05}.png"
+            rgb = face["image"].permute(1, 2, 0).numpy()
+            if not cv2.imwrite(str(folder / image_path), rgb[..., ::-1]):
+                raise OSError(f"{folder / image_path} cannot be written")
+            points = face["landmarks"].numpy()
+            labels = ["" if np.isnan(label) else int(label) for label in face["labels"].numpy()]
+            places = [f"{value:.2f}" for value in (*points[:, 0], *points[:, 1])]
+            writer.writerow([image_path, f"{seed}-{i}", *places, *labels, *(f"{v:.3f}" for v in face["intensities"].numpy())])
+    return path
