@@ -63,6 +63,7 @@ def settings(folder: Path, **changes: dict[str, object]) -> Path:
     values: dict[str, dict[str, object]] = {
         "data": {"csv": {"train": str(folder / "labels0.csv"), "val_fraction": 0.25}},
         "model": {"size": 64, "width": 16, "architecture": {"heatmap_size": 16}},
+        "guide": {"labels": 0.1},
         "optimiser": {"lr": 1e-3, "batch_size": 8, "epochs": 2, "ema": 0.9, "schedule": "cosine"},
         "trainer": {"out": str(folder / "out"), "accelerator": "cpu", "progress": False, "threads": 1}
         | {"log_every": 3, "checkpoint_every": 2},
@@ -121,7 +122,7 @@ def snapshots(toy: Path) -> dict[int, Path]:
 
 def test_the_defaults_are_the_published_recipe() -> None:
     from fgnet_plugin.network import FGNet, FGNetConfig
-    from fgnet_plugin.training.config import Data, DetectorConfig, Model, Optimiser, Rendered, Trainer, read_detector
+    from fgnet_plugin.training.config import Data, DetectorConfig, Guide, Model, Optimiser, Rendered, Trainer, read_detector
     from fgnet_plugin.training.detector_stage import DetectorStage
     from fgnet_plugin.training.loading import StepSampler
 
@@ -131,6 +132,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
     assert Model().config(AUS) == FGNetConfig(AUS)
     assert FGNetConfig(AUS).dropout == 0.1
     assert not Data(rendered=Rendered(("a",), ("a",))).flip
+    assert read_detector("published").guide == Guide(0, 0)
     assert read_detector("published").optimiser == recipe
 
     # The optimiser itself, over all three parts, at a constant rate; only the ToRGB layers stay out.
@@ -257,6 +259,26 @@ def test_unknown_labels_teach_nothing(toy: Path) -> None:
 
     targets = heatmap_targets(batch["landmarks"], batch["labels"], AUS, 16, image_size=64).heatmaps
     torch.testing.assert_close(loss, (heatmaps - targets)[:, others].square().mean())
+
+
+def test_the_guide_is_off_by_default_and_ignores_unknown_labels(toy: Path) -> None:
+    assert toy_stage(toy, "guide.labels=0").guide is None
+    stage = toy_stage(toy, "guide.labels=2.0", "guide.landmarks=3.0")
+    batch = toy_batch(stage)
+    batch["labels"][:, 1] = torch.nan
+    truth = (batch["landmarks"] + 0.5) / 32 - 1
+    read = torch.cat([torch.full((8, 3), 0.0), truth.flatten(1)], 1)
+    read[:, 1] = 100.0
+    found = stage.guide_loss(read, batch["landmarks"], batch["labels"], 64)
+    torch.testing.assert_close(found, torch.tensor(2 * np.log(2)).float())
+    read[:, 3:] += 0.1
+    torch.testing.assert_close(stage.guide_loss(read, batch["landmarks"], batch["labels"], 64) - found, torch.tensor(0.03))
+    stage.log = lambda *_, **__: None
+    stage.training_step(batch, 0).backward()
+    assert stage.guide.weight.grad[0].abs().max() > 0
+    assert stage.guide.weight.grad[1].abs().max() == 0
+    trained = {id(p) for p in stage.configure_optimizers()["optimizer"].param_groups[0]["params"]}
+    assert id(stage.guide.weight) in trained
 
 
 def test_only_the_to_rgb_layers_get_no_gradient(toy: Path) -> None:

@@ -136,6 +136,24 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
+class Guide:
+    """A linear layer that is to read AUs and landmarks off the latent code; it is thrown away after the training.
+
+    The published training starts from an encoder and a generator that know faces already. From random weights, heatmaps
+    alone take very long to teach the encoder anything, because the code is all that it passes on.
+    """
+
+    labels: float = 0.0
+    """Weight of the AUs' cross-entropy beside the heatmaps' loss; 0: off, as published."""
+    landmarks: float = 0.0
+    """Weight of the landmarks' mean squared error, in units of half a face's side."""
+
+    def __post_init__(self) -> None:
+        if min(self.labels, self.landmarks) < 0:
+            raise ValueError("labels and landmarks must not be negative")
+
+
+@dataclass(frozen=True)
 class Trainer:
     """The machine, and where results go."""
 
@@ -179,6 +197,7 @@ class DetectorConfig:
     trainer: Trainer
     model: Model = Model()
     optimiser: Optimiser = Optimiser()
+    guide: Guide = Guide()
     export: Export = Export()
 
 

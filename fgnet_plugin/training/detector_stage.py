@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from fgnet_plugin.checkpoints import CheckpointInfo, save
 from fgnet_plugin.network import FGNet, decode, normalize
@@ -17,6 +20,8 @@ from fgnet_plugin.training.mirror import mirror
 from fgnet_plugin.training.stage import Batch, Stage
 from fgnet_plugin.training.strict_yaml import plain
 from fgnet_plugin.training.targets import heatmap_loss, heatmap_targets
+
+LANDMARKS = 68
 
 
 class DetectorStage(Stage):
@@ -41,6 +46,9 @@ class DetectorStage(Stage):
         net.generator.to_rgb.requires_grad_(False)
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config, self.licence = config, licence
+        self.guide: nn.Linear | None = None
+        if config.guide.labels or config.guide.landmarks:
+            self.guide = nn.Linear(net.config.n_layers * net.config.style_dim, len(net.aus) + 2 * LANDMARKS)
         self.metrics = AUMetrics(net.aus)
         self._losses: list[Tensor] = []
 
@@ -55,7 +63,10 @@ class DetectorStage(Stage):
         if self.config.data.flip:
             which = (torch.rand(len(images)) < 0.5).to(images.device)
             images, landmarks = mirror(images, landmarks, which)
-        loss, _ = self.loss(self.net, images, landmarks, batch["labels"])
+        with _codes(self.net) as codes:
+            loss, _ = self.loss(self.net, images, landmarks, batch["labels"])
+        if self.guide is not None:
+            loss = loss + self.guide_loss(self.guide(codes[0].flatten(1)).float(), landmarks, batch["labels"], images.shape[-1])
         self.log("loss", loss, prog_bar=True, logger=False)
         return loss
 
@@ -66,6 +77,15 @@ class DetectorStage(Stage):
             size = net.config.heatmap_size
             targets, known = heatmap_targets(landmarks.float(), labels, net.aus, size, image_size=images.shape[-1])
             return heatmap_loss(heatmaps, targets, known), heatmaps
+
+    def guide_loss(self, read: Tensor, landmarks: Tensor, labels: Tensor, size: int) -> Tensor:
+        """Loss of what the guide reads, [B, A + 2·68]: logits of the AUs, and landmarks with the face's corners at ±1."""
+        logits, points = read[:, : labels.shape[1]], read[:, labels.shape[1] :]
+        known = ~labels.isnan()
+        entropy = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+        mean_entropy = torch.where(known, entropy, 0.0).sum() / known.sum().clamp(min=1)
+        error = F.mse_loss(points, ((landmarks + 0.5) * (2 / size) - 1).flatten(1))
+        return self.config.guide.labels * mean_entropy + self.config.guide.landmarks * error
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the last validation."""
@@ -94,3 +114,14 @@ class DetectorStage(Stage):
         licence = " ".join(filter(None, (settings.licence, self.licence)))
         info = CheckpointInfo(self.net.config, corpus=settings.corpus, training=training, licence=licence)
         save(self.trained, Path(self.machine.out) / "fgnet.safetensors", info, half=settings.half)
+
+
+@contextmanager
+def _codes(net: FGNet) -> Iterator[list[Tensor]]:
+    """Gathers the latent codes [B, rows, style_dim] that the encoder hands on inside the block."""
+    codes: list[Tensor] = []
+    hook = net.encoder.register_forward_hook(lambda module, inputs, output: codes.append(output))
+    try:
+        yield codes
+    finally:
+        hook.remove()

@@ -79,7 +79,7 @@ class Stage(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW over all that requires gradients, and its schedule."""
-        parameters = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         adamw = torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(adamw, lambda step: rate_factor(self.settings, step, self.steps))
         return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
