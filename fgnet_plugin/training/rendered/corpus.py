@@ -81,7 +81,7 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         person = scene.draw_person(rng, kind)
         image, landmarks = photograph(rng, kind, person, drawn, self.size, "missed" if missed else self.framing)
         return {
-            "image": torch.from_numpy(image).permute(2, 0, 1).contiguous(),
+            "image": _channels_first(image),
             "landmarks": torch.from_numpy(landmarks),
             "labels": torch.from_numpy(labels),
             "intensities": torch.from_numpy(intensities),
@@ -95,7 +95,7 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         image = camera.develop(rng, kind, linear, float(linear.mean()))
         n = len(AUS)
         return {
-            "image": torch.from_numpy(image).permute(2, 0, 1).contiguous(),
+            "image": _channels_first(image),
             "landmarks": torch.full((68, 2), self.size / 2),
             "labels": torch.full((n,), float("nan")),
             "intensities": torch.zeros(n),
@@ -176,3 +176,8 @@ def _similarity(centre: np.ndarray, x: np.ndarray, size: int) -> Floats:
     length2 = float(x @ x)
     rotation = np.array([[x[0], x[1]], [-x[1], x[0]]]) / length2 * size / 2
     return np.concatenate([rotation, (size / 2 - rotation @ centre)[:, None]], 1).astype(np.float32)
+
+
+def _channels_first(image: np.ndarray) -> Tensor:
+    # By numpy: torch's threads, where a process has used them, hang in the workers forked from it.
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
