@@ -98,17 +98,15 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def single_threaded(worker: int) -> None:
-    """Makes a loader's worker process use one thread, as there are several of them and the trainer wants the cores."""
+    """Makes a loader's worker process use one thread, as there are several of them and the trainer wants the cores.
+
+    numba is left alone: the renderer's loops use no threads of it, and asking it to limit them starts them, which hangs in a
+    process forked from one that has used OpenMP.
+    """
     torch.set_num_threads(1)
     try:
         import cv2
 
         cv2.setNumThreads(1)
-    except ImportError:
-        pass
-    try:
-        import numba
-
-        numba.set_num_threads(1)
     except ImportError:
         pass
