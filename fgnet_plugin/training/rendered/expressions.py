@@ -16,7 +16,7 @@ PRESENT = 0.35
 
 # Combination: weight, {AU: chance}. Emotions after the table of the EMFACS investigator's guide, and everyday movements.
 COMBINATIONS: tuple[tuple[str, float, dict[int, float]], ...] = (
-    ("neutral", 2.0, {}),
+    ("neutral", 1.6, dict.fromkeys(LABELLED, 0.0)),
     ("blink", 0.6, {43: 1, 4: 0.1}),
     ("smile", 1.2, {12: 1, 6: 0.75, 25: 0.35, 7: 0.2}),
     ("laugh", 1.3, {12: 1, 6: 0.85, 25: 1, 26: 0.4, 7: 0.3, 43: 0.15}),
@@ -34,7 +34,7 @@ COMBINATIONS: tuple[tuple[str, float, dict[int, float]], ...] = (
     ("speech", 1.1, {25: 0.9, 26: 0.5, 10: 0.15, 20: 0.15, 17: 0.1, 1: 0.1, 2: 0.1}),
     ("pressed lips", 0.8, {24: 0.8, 23: 0.3, 17: 0.4, 14: 0.3, 15: 0.15, 28: 0.1}),
     ("doubt", 0.5, {1: 0.4, 2: 0.5, 4: 0.3, 14: 0.4, 15: 0.4, 17: 0.6, 7: 0.3}),
-    ("independent", 8.0, dict.fromkeys(LABELLED, 0.24) | {5: 0.1, 11: 0.08, 20: 0.1, 28: 0.03, 43: 0.06}),
+    ("independent", 10.0, dict.fromkeys(LABELLED, 0.36) | {5: 0.1, 11: 0.08, 20: 0.1, 28: 0.03, 43: 0.06}),
 )
 
 # Movements that exclude each other: of two that are on, one goes.
@@ -50,7 +50,7 @@ def draw_expression(rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
     """
     weights = np.array([weight for _, weight, _ in COMBINATIONS])
     _, _, chances = COMBINATIONS[rng.choice(len(COMBINATIONS), p=weights / weights.sum())]
-    on = {au for au in DRAWN if rng.random() < chances.get(au, 0.025)}
+    on = {au for au in DRAWN if rng.random() < chances.get(au, 0.06 if au in LABELLED else 0.025)}
     for a, b in EXCLUSIVE:
         if a in on and b in on:
             on.discard(a if rng.random() < 0.5 else b)
