@@ -3,13 +3,17 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fgnet_plugin.alignment import ffhq_square
-from fgnet_plugin.training.rendered import AUS, DOMAINS, RenderedCorpus, mesh, muscles
+from fgnet_plugin.training.config import Csv
+from fgnet_plugin.training.csv_corpus import read_csv
+from fgnet_plugin.training.rendered import AUS, DOMAINS, RenderedCorpus, mesh, muscles, sheets, write_corpus
 from fgnet_plugin.training.rendered.expressions import LABELLED, PRESENT, draw_expression
 
 DIGEST = """
@@ -156,3 +160,26 @@ def test_bad_arguments_are_named() -> None:
         RenderedCorpus(("studio",), framing="wide")
     with pytest.raises(IndexError, match="face 5 of 5"):
         RenderedCorpus(("studio",), length=5)[5]
+
+
+def test_written_faces_read_back_as_a_csv_corpus(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path, ("studio", "film"), count=6, size=64, seed=3)
+    read = read_csv(path, AUS, 64, Csv(train=str(path)))
+    drawn = RenderedCorpus(("studio", "film"), size=64, seed=3, length=6)
+    assert len(read) == 6
+    assert read.subjects[5] == "3-5"
+    for i in range(6):
+        assert torch.equal(read[i]["image"], drawn[i]["image"])
+        assert torch.equal(read[i]["labels"].nan_to_num(-1), drawn[i]["labels"].nan_to_num(-1))
+        assert (read[i]["landmarks"] - drawn[i]["landmarks"]).abs().max() < 0.006
+
+
+def test_sheets_are_written(tmp_path: Path) -> None:
+    sheets.au_sheet(tmp_path / "aus.png", size=48, people=1)
+    sheets.face_sheet(tmp_path / "faces.png", ("studio",), size=32, columns=2)
+    with Image.open(tmp_path / "aus.png") as picture:
+        assert picture.size == (150 + 2 * 48, 48 * len(AUS))
+    with Image.open(tmp_path / "faces.png") as picture:
+        assert picture.size == (64, 64)
+    with pytest.raises(OSError, match=r"missing.*cannot be written"):
+        sheets.face_sheet(tmp_path / "missing" / "faces.png", ("studio",), size=32, columns=1)

@@ -174,6 +174,8 @@ class LandmarkNet(nn.Module):
     and the straightened crop of a second look (`crop_square`).
     """
 
+    grid: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(inplace=True))

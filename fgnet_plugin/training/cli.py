@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,3 +58,29 @@ def configs() -> None:
     for name in bundled():
         first = (BUNDLED / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
         typer.echo(f"{name:16}{first.removeprefix('#').strip()}")
+
+
+@train_app.command()
+def render(
+    out: Annotated[Path, typer.Argument(help="The folder to write to.")],
+    domain: Annotated[list[str] | None, typer.Option("--domain", help="A kind of corpus; repeatable. Default: all.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of faces.")] = 1000,
+    size: Annotated[int, typer.Option(min=16, help="Side of the pictures, px.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other faces.")] = 0,
+    framing: Annotated[str, typer.Option(help="aligned as FFHQ is, crop about the face, or photo.")] = "aligned",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw.")] = 2,
+    sheets: Annotated[bool, typer.Option("--sheets", help="Only two pictures: every AU beside neutral, and 64 faces.")] = False,
+) -> None:
+    """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""
+    _prepare()
+    from fgnet_plugin.training.rendered import DOMAINS, write_corpus
+    from fgnet_plugin.training.rendered.sheets import au_sheet, face_sheet
+
+    domains = tuple(domain or DOMAINS)
+    if sheets:
+        out.mkdir(parents=True, exist_ok=True)
+        au_sheet(out / "rendered_aus.png")
+        face_sheet(out / "rendered_faces.jpg", domains)
+        typer.echo(f"{out / 'rendered_aus.png'}\n{out / 'rendered_faces.jpg'}")
+    else:
+        typer.echo(write_corpus(out, domains, count, size, seed, framing, workers))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from fgnet_plugin.training.rendered import skin
 from fgnet_plugin.training.rendered.domains import Domain
@@ -28,14 +29,14 @@ def photographs() -> tuple[Floats, ...]:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         return ()
-    found = []
+    found, width = [], 320
     for name in BACKGROUNDS:
         path = Path(spec.origin).parent / "data" / name
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.exists() else None
-        if picture is not None:
-            width = 320
+        if path.exists():
+            with Image.open(path) as file:
+                picture = np.asarray(file.convert("RGB"))
             picture = cv2.resize(picture, (width, width * picture.shape[0] // picture.shape[1]), interpolation=cv2.INTER_AREA)
-            found.append(((picture[..., ::-1] / 255.0) ** 2.2).astype(np.float32))
+            found.append(((picture / 255.0) ** 2.2).astype(np.float32))
     return tuple(found)
 
 
