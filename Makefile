@@ -5,8 +5,8 @@ BIN := .venv/bin
 
 .PHONY: demo test lint bench gpu clean
 
-demo: .venv/with-plots ## FG-Net on a real, aligned face: AU table, heatmaps, time
-	$(BIN)/python examples/aligned_face.py
+demo: .venv/with-plots ## finds the faces of a photo and reads their AUs: table, heatmaps as a picture, time
+	$(BIN)/python examples/photo.py
 
 test: .venv/with-dev ## all tests
 	$(BIN)/python -m pytest
