@@ -141,6 +141,7 @@ def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: flo
         level: mean brightness of the face, linear; exposure is set after it, as cameras do.
     """
     height, width = linear.shape[:2]
+    coarse = min(1.0, width / 128)  # a small picture of a face is a larger one shrunk, and its faults with it
     aim = 0.22 * np.exp(rng.uniform(*domain.brightness))
     exposure = (aim / (level + 0.02)) ** rng.uniform(0.55, 0.95)
     image = linear * np.float32(exposure) * np.exp(rng.normal(0, domain.colour_cast, 3)).astype(np.float32)
@@ -155,7 +156,7 @@ def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: flo
         else:
             image = cv2.GaussianBlur(image, (0, 0), blur)
     if rng.random() < domain.low_resolution:
-        share = rng.uniform(0.35, 0.9)
+        share = min(0.95, rng.uniform(0.35, 0.9) / coarse)
         small = cv2.resize(image, (max(8, int(width * share)), max(8, int(height * share))), interpolation=cv2.INTER_AREA)
         image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     image = (image - 0.45) * np.float32(rng.uniform(*domain.contrast)) + np.float32(0.45)
@@ -166,16 +167,31 @@ def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: flo
         grain = rng.standard_normal((height, width, 3), np.float32)
         if rng.random() < 0.5:
             grain[:] = grain[..., :1]
-        image += np.float32(sigma) * grain
+        image += np.float32(sigma * coarse) * grain
     if rng.random() < domain.grey:
         image[:] = (image @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     out = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-    quality = int(rng.uniform(*domain.jpeg))
+    quality = int(100 - coarse * (100 - rng.uniform(*domain.jpeg)))
     ok, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise RuntimeError("OpenCV could not encode a JPEG")
     decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return np.ascontiguousarray(decoded[..., ::-1])
+
+
+def pad(rng: np.random.Generator, image: np.ndarray) -> None:
+    """Makes one or two sides of an aligned face, in place, what FFHQ puts where a face's square leaves the photo: blur."""
+    height, width = image.shape[:2]
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
+    inside = np.ones((height, width), np.float32)
+    for _ in range(int(rng.integers(1, 3))):
+        distance = (x, 1 - x, y, 1 - y)[rng.integers(4)]
+        depth = rng.uniform(0.04, 0.28 if distance is not y else 0.15)
+        inside *= np.clip((distance - depth) / 0.06 + 0.5, 0, 1)
+    blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.03, 0.07) * width).astype(np.float32)
+    median = np.median(image.reshape(-1, 3), 0).astype(np.float32)
+    blurred += np.float32(rng.uniform(0, 0.7)) * (median - blurred)
+    image[:] = (blurred + inside[..., None] * (image - blurred)).round().astype(np.uint8)
 
 
 def _motion(rng: np.random.Generator, length: int) -> Floats:

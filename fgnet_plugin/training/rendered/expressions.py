@@ -24,17 +24,18 @@ COMBINATIONS: tuple[tuple[str, float, dict[int, float]], ...] = (
     ("surprise", 1.6, {1: 1, 2: 0.95, 5: 0.8, 25: 0.9, 26: 0.85}),
     ("raised brows", 0.9, {1: 0.85, 2: 0.85}),
     ("fear", 0.9, {1: 1, 2: 0.6, 4: 0.8, 5: 0.7, 20: 0.7, 25: 0.8, 26: 0.5, 7: 0.2}),
-    ("sadness", 1.1, {1: 0.9, 4: 0.7, 15: 0.9, 17: 0.6, 11: 0.2, 24: 0.1}),
-    ("anger", 1.2, {4: 1, 5: 0.3, 7: 0.7, 23: 0.7, 24: 0.5, 17: 0.35, 10: 0.15}),
+    ("sadness", 1.1, {1: 0.9, 4: 0.75, 15: 0.9, 17: 0.6, 11: 0.2, 24: 0.1, 43: 0.15}),
+    ("frown", 0.9, {4: 1}),
+    ("anger", 1.4, {4: 1, 5: 0.3, 7: 0.7, 23: 0.7, 24: 0.5, 17: 0.35, 10: 0.15}),
     ("open anger", 0.6, {4: 1, 7: 0.7, 10: 0.6, 25: 1, 26: 0.4, 9: 0.2}),
     ("disgust", 1.1, {9: 0.75, 10: 0.75, 4: 0.5, 17: 0.4, 15: 0.25, 7: 0.4, 6: 0.2, 25: 0.3}),
     ("contempt", 0.5, {14: 1, 12: 0.2}),
     ("pain", 0.8, {4: 0.9, 6: 0.6, 7: 0.7, 9: 0.5, 10: 0.5, 25: 0.4, 20: 0.3, 43: 0.35, 12: 0.2}),
-    ("crying", 0.7, {1: 0.6, 4: 0.8, 6: 0.5, 7: 0.4, 15: 0.6, 17: 0.5, 11: 0.4, 20: 0.3, 25: 0.4}),
+    ("crying", 0.9, {1: 0.6, 4: 0.9, 6: 0.5, 7: 0.4, 15: 0.5, 17: 0.5, 11: 0.4, 20: 0.3, 25: 0.35, 43: 0.4}),
     ("speech", 1.1, {25: 0.9, 26: 0.5, 10: 0.15, 20: 0.15, 17: 0.1, 1: 0.1, 2: 0.1}),
     ("pressed lips", 0.8, {24: 0.8, 23: 0.3, 17: 0.4, 14: 0.3, 15: 0.15, 28: 0.1}),
     ("doubt", 0.5, {1: 0.4, 2: 0.5, 4: 0.3, 14: 0.4, 15: 0.4, 17: 0.6, 7: 0.3}),
-    ("independent", 10.0, dict.fromkeys(LABELLED, 0.36) | {5: 0.1, 11: 0.08, 20: 0.1, 28: 0.03, 43: 0.06}),
+    ("independent", 10.0, dict.fromkeys(LABELLED, 0.36) | {5: 0.1, 11: 0.08, 20: 0.1, 28: 0.03, 43: 0.12}),
 )
 
 # Movements that exclude each other: of two that are on, one goes.
@@ -68,6 +69,9 @@ def draw_expression(rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
             drawn[i] = level * np.clip((1 - lean, 1 + lean), 0, 1.6)
         elif rng.random() < 0.06:
             drawn[i] = rng.uniform(0.06, PRESENT - 0.06)  # a trace: neither present nor absent
+    lids = DRAWN.index(43)
+    if drawn[lids].max() == 0 and rng.random() < 0.25:  # eyes that look down, or are tired
+        drawn[lids] = rng.uniform(0.1, 0.55)
     # Traces must not open a mouth that another AU keeps shut, nor shut eyes that are wide.
     for a, b in EXCLUSIVE:
         i, j = DRAWN.index(a), DRAWN.index(b)
