@@ -216,7 +216,7 @@ def read_photo(image: Image) -> Tensor:
     image = image.detach().cpu()
     if image.is_floating_point():
         low, high = (float(value) for value in image.aminmax())
-        if not (low >= 0 and 1 < high <= 255):
+        if not (low >= 0 and (high == 0 or 1 < high <= 255)):  # a black frame has no range to tell
             raise ValueError(f"a floating-point photo must be in [0, 255], got values from {low:.3g} to {high:.3g}")
         image = image.round().to(torch.uint8)
     if image.dtype != torch.uint8:

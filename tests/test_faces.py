@@ -159,6 +159,7 @@ def test_pictures_of_all_kinds(tmp_path: Path) -> None:
     Image.fromarray(grey.astype(np.uint16) * 256).save(tmp_path / "deep.png")
     for image in (grey, grey[:, :, None], torch.from_numpy(grey.copy())[None], tmp_path / "grey.png", tmp_path / "deep.png"):
         assert torch.equal(faces.read_photo(image), photo[:1].expand(3, -1, -1))
+    assert not faces.read_photo(torch.zeros(3, 8, 8)).any()  # a video that fades to black
     assert faces.read_photo(feat_path("Image_with_alpha.png")).shape == (3, 1036, 1524)
 
 
