@@ -85,6 +85,13 @@ def test_every_au_peaks_at_its_centres(golden: dict[str, Tensor]) -> None:
         assert heatmap.max() <= 1
 
 
+def test_autocast_does_not_round_the_points(golden: dict[str, Tensor]) -> None:
+    landmarks, labels = golden["landmarks"][None], torch.ones(1, len(EVERY_AU))
+    usual = heatmap_targets(landmarks, labels, EVERY_AU)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(heatmap_targets(landmarks, labels, EVERY_AU).heatmaps, usual.heatmaps)
+
+
 def test_unknown_labels_are_masked(golden: dict[str, Tensor]) -> None:
     landmarks = golden["landmarks"].expand(2, 68, 2)
     labels = torch.tensor([[1.0, 0.0, math.nan], [9.0, 1.0, 0.0]])
@@ -135,6 +142,7 @@ def test_refusals(golden: dict[str, Tensor]) -> None:
     broken[0, 21, 0] = math.nan
     with pytest.raises(ValueError, match="not finite"):
         heatmap_targets(broken, torch.ones(1, 1), ("AU01",))
+    assert heatmap_targets(broken, torch.ones(1, 1), ("AU12",)).heatmaps.isfinite().all()  # which needs other points
     unlabelled = heatmap_targets(broken, torch.full((1, 1), math.nan), ("AU01",))
     assert not unlabelled.heatmaps.any()
 

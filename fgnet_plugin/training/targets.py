@@ -38,13 +38,13 @@ def au_positions(landmarks: Tensor, aus: Sequence[str]) -> Tensor:
     if landmarks.shape[-2:] != (68, 2):
         raise ValueError(f"landmarks must have shape [..., 68, 2], got {list(landmarks.shape)}")
     centres = [centre for name in aus for centre in au_centres(name)]
-    weights = landmarks.new_zeros(len(centres), 68)
-    for row, centre in zip(weights, centres, strict=True):
-        row[list(centre.points)] = 1 / len(centre.points)
     right, left = _INNER_CORNERS
     between = (landmarks[..., left, :] - landmarks[..., right, :]).norm(dim=-1)
     down = landmarks.new_tensor([[0.0, centre.down] for centre in centres]).view(-1, 2)
-    return (weights @ landmarks + between[..., None, None] * down).unflatten(-2, (len(aus), 2))
+    # No matrix product: autocast and TF32 would round the points.
+    places = [landmarks[..., list(centre.points), :].mean(-2) for centre in centres]
+    means = torch.stack(places, -2) if places else landmarks[..., :0, :]
+    return (means + between[..., None, None] * down).unflatten(-2, (len(aus), 2))
 
 
 @torch.no_grad()
@@ -73,7 +73,8 @@ def heatmap_targets(
         `Targets`, on the landmarks' device and in their floating-point type.
 
     Raises:
-        ValueError: wrong shapes; other labels; an AU without centres; landmarks that are not finite on a labelled face.
+        ValueError: wrong shapes; other labels; an AU without centres; landmarks that are not finite where
+            a labelled AU needs them.
 
     Example:
         >>> face = torch.full((1, 68, 2), 128.0)
