@@ -232,6 +232,8 @@ class _Source:
             rows = _lanczos(photo.shape[1], height, y0, y1)
             columns = _lanczos(photo.shape[2], width, x0, x1)
             picture = _reduced(photo, rows, columns)
+            limits = (0, 255) if photo.dtype == torch.uint8 else (value.to(picture) for value in photo.aminmax())
+            picture = picture.clamp(*limits)  # Lanczos's filter overshoots
         else:
             picture = photo[:, y0:y1, x0:x1]
         lacking = (border - low[0] + x0, border - low[1] + y0, high[0] - x1 + border, high[1] - y1 + border)

@@ -157,6 +157,16 @@ def test_large_faces_are_shrunk_first() -> None:
     assert ((aligned.faces[0] - expected).abs() * inside).max() < 2e-3
 
 
+@pytest.mark.parametrize("size", [64, 256])
+def test_hard_edges_stay_in_the_photos_range(size: int) -> None:
+    """Lanczos's filter overshoots, when it shrinks the photo (64 px) as when it reduces the samples."""
+    squares = (torch.rand(1, 1, 30, 30, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    photo = torch.nn.functional.interpolate(squares, scale_factor=50.0).expand(1, 3, -1, -1) * 2 - 1
+    points = torch.from_numpy(np.load(GOLDEN / "ffhq_alignment.npz")["landmarks3"])[None] * 6 - torch.tensor([600.0, 250.0])
+    faces = align_faces(photo, points, size=size).faces
+    assert (faces.min(), faces.max()) == (-1, 1)
+
+
 def test_points_go_where_the_pixels_went(photos: list[Tensor], landmarks: list[Tensor]) -> None:
     """A dot on the photo appears where `points_to_face` says; there and back is where it began."""
     points = torch.cat([landmarks[1], landmarks[3]])
