@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import pickle
 import shutil
 import signal
@@ -222,6 +223,27 @@ def test_a_damaged_checkpoint_is_named(content: bytes, toy: Path, tmp_path: Path
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(ValueError, match=r"last\.ckpt: not a checkpoint of a training, or damaged"):
         train_detector(read_detector(str(toy / "settings.yaml"), [f"trainer.out={tmp_path}"]), resume=True)
+
+
+class Payload:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_in_a_checkpoint_is_executed(snapshots: dict[int, Path], toy: Path, tmp_path: Path) -> None:
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.run import train_detector
+
+    checkpoint = torch.load(snapshots[4] / "last.ckpt", weights_only=True)
+    torch.save(checkpoint | {"more": Payload(tmp_path / "executed")}, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"last\.ckpt: not a checkpoint of a training, or damaged"):
+        train_detector(read_detector(str(toy / "settings.yaml"), [f"trainer.out={tmp_path}"]), resume=True)
+    assert not (tmp_path / "executed").exists()
 
 
 def toy_stage(folder: Path, *overrides: str) -> DetectorStage:
@@ -469,6 +491,9 @@ def test_columns_that_are_missing(tmp_path: Path) -> None:
         read_csv(path, ("AU01", "AU02"), 64, Csv(str(path)))
     for problem in ("no column for AU02", "no column image_path", "no rows"):
         assert f"{path}: {problem}" in str(caught.value)
+    path.write_text("image_path,au1,AU01\na.png,0,1\n")
+    with pytest.raises(ValueError, match=r"labels\.csv: several columns for AU01"):
+        read_csv(path, ("AU01",), 64, Csv(str(path)))
     path.write_text("image_path,frame\n")
     with pytest.raises(ValueError, match=r"labels\.csv: needs columns such as au1 or AU01"):
         au_columns(path)
@@ -505,6 +530,23 @@ def test_labels_landmarks_and_sizes_are_read_as_documented(tmp_path: Path) -> No
     assert not set(rest.subjects) & set(aside.subjects)
     with pytest.raises(ValueError, match=r"labels\.csv: no AU is present in some validation frames and absent in others"):
         csv_corpora(Csv(str(path), val=str(path), threshold=6.0, resize=True), ("AU01", "AU12"), 64, seed=0)
+
+
+def test_blank_lines_are_nothing_and_fields_too_many_are_named(tmp_path: Path) -> None:
+    from fgnet_plugin.training.config import Csv
+    from fgnet_plugin.training.csv_corpus import read_csv
+
+    path = tmp_path / "labels.csv"
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", toy_landmarks(64))
+    path.write_text("image_path,au1,au2\na.png,1,0\n\na.png,0,1\n\n")
+    assert read_csv(path, ("AU01", "AU02"), 64, Csv(str(path))).labels.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    path.write_text("image_path,au1,au2\n\na.png,1,0\n,1,0\n")
+    with pytest.raises(ValueError, match=r"^1 bad rows:\n.*labels\.csv:4: image_path is empty$"):
+        read_csv(path, ("AU01", "AU02"), 64, Csv(str(path)))
+    path.write_text("image_path,au1,au2\na.png,1,0,7\n")
+    with pytest.raises(ValueError, match=r"labels\.csv: rows have more fields than the header"):
+        read_csv(path, ("AU01", "AU02"), 64, Csv(str(path)))
 
 
 def test_few_sample_training_draws_frames(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -112,17 +113,20 @@ def read_csv(path: Path, aus: tuple[str, ...], size: int, config: Csv) -> CsvCor
     table = _table(path)
     columns = {_au_of(column): column for column in table.columns}
     problems = [f"{path}: no column for {au}" for au in aus if au not in columns]
+    found = [_au_of(column) for column in table.columns]
+    problems += [f"{path}: several columns for {au}" for au in aus if found.count(au) > 1]
     if "image_path" not in table.columns:
         problems.append(f"{path}: no column image_path")
-    if not len(table):
+    if not table.any(axis=None):
         problems.append(f"{path}: no rows")
     if problems:
         raise ValueError("\n".join(problems))
     table = table.rename(columns={column: au for au, column in columns.items() if au})
     root = Path(config.image_root) if config.image_root else path.parent
+    lines = {line: row for line, row in enumerate(table.to_dict("records"), start=2) if any(row.values())}  # some are blank
     with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(lambda row: _row(row, aus, size, root, config), table.to_dict("records")))
-    bad = [f"{path}:{line}: {problem}" for line, row in enumerate(rows, start=2) for problem in row.problems]
+        rows = list(pool.map(lambda row: _row(row, aus, size, root, config), lines.values()))
+    bad = [f"{path}:{line}: {problem}" for line, row in zip(lines, rows, strict=True) for problem in row.problems]
     if bad:
         more = [f"… and {len(bad) - LINES_SHOWN:,} more"] if len(bad) > LINES_SHOWN else []
         raise ValueError("\n".join([f"{len(bad):,} bad rows:", *bad[:LINES_SHOWN], *more]))
@@ -150,7 +154,11 @@ def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, nrows=rows, skip_blank_lines=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more fields in a row than in the header
+            return pd.read_csv(path, dtype=str, keep_default_na=False, nrows=rows, skip_blank_lines=False, index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise ValueError(f"{path}: rows have more fields than the header; is there a comma at their end?") from error
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise ValueError(f"{path}: not a CSV file ({' '.join(str(error).split())})") from error
 
@@ -163,6 +171,8 @@ def _au_of(column: str) -> str | None:
 def _row(row: dict[str, str], aus: tuple[str, ...], size: int, root: Path, config: Csv) -> _Row:
     problems: list[str] = []
     labels = np.array([_label(row[au], au, config.threshold, problems) for au in aus], dtype=np.float32)
+    if not row["image_path"]:
+        return _Row("", "", np.empty(0), labels, [*problems, "image_path is empty"])
     image = root / row["image_path"]
     found = _image_size(image, problems)
     if found and found != (size, size) and not config.resize:
