@@ -65,12 +65,26 @@ def test_labels_are_what_was_drawn_and_do_not_touch() -> None:
     intensities = np.stack([intensities for _, _, intensities in draws])
     assert (intensities[labels == 1] >= PRESENT).all()
     assert (intensities[labels == 0] == 0).all()
-    assert ((intensities[np.isnan(labels)] > 0) & (intensities[np.isnan(labels)] < PRESENT)).all()
+    lips = LABELLED.index(25)
+    others = np.isnan(labels) & (np.arange(len(LABELLED)) != lips)
+    assert ((intensities[others] > 0) & (intensities[others] < PRESENT)).all()
+    assert (np.isnan(labels[:, lips]) | (labels[:, lips] == (intensities[:, lips] >= PRESENT))).all()
     share = np.nanmean(labels, 0)
     assert (share > 0.1).all(), dict(zip(LABELLED, share, strict=True))
     assert (share < 0.6).all(), dict(zip(LABELLED, share, strict=True))
     on = np.nan_to_num(labels)
     assert not (on[:, LABELLED.index(24)] * on[:, LABELLED.index(25)]).any()  # pressed lips do not part
+
+
+def test_lips_that_are_labelled_shut_are_shut() -> None:
+    rng = np.random.default_rng(1)
+    lips, dlib = LABELLED.index(25), mesh.arrays()["dlib68"].astype(int)
+    shut, parted = [], []
+    for _ in range(600):
+        drawn, labels, _ = draw_expression(rng)
+        if not np.isnan(labels[lips]):
+            (parted if labels[lips] else shut).append(opening(muscles.pose_expression(mesh.neutral(), drawn)[dlib, :2]))
+    assert max(shut) < 0.5 < 2 < min(parted)
 
 
 def test_aus_move_what_facs_says() -> None:

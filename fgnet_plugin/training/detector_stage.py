@@ -59,14 +59,14 @@ class DetectorStage(Stage):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch: over known labels only."""
-        images, landmarks = batch["image"], batch["landmarks"]
+        images, landmarks, labels = batch["image"], batch["landmarks"], without_unknown(batch["labels"])
         if self.config.data.flip:
             which = (torch.rand(len(images)) < 0.5).to(images.device)
             images, landmarks = mirror(images, landmarks, which)
         with _codes(self.net) as codes:
-            loss, _ = self.loss(self.net, images, landmarks, batch["labels"])
+            loss, _ = self.loss(self.net, images, landmarks, labels)
         if self.guide is not None:
-            loss = loss + self.guide_loss(self.guide(codes[0].flatten(1)).float(), landmarks, batch["labels"], images.shape[-1])
+            loss = loss + self.guide_loss(self.guide(codes[0].flatten(1)).float(), landmarks, labels, images.shape[-1])
         self.log("loss", loss, prog_bar=True, logger=False)
         return loss
 
@@ -94,8 +94,9 @@ class DetectorStage(Stage):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gathers the activations of a batch."""
-        loss, heatmaps = self.loss(self.trained, batch["image"], batch["landmarks"], batch["labels"])
-        self.metrics.update(decode(heatmaps), batch["labels"])
+        labels = without_unknown(batch["labels"])
+        loss, heatmaps = self.loss(self.trained, batch["image"], batch["landmarks"], labels)
+        self.metrics.update(decode(heatmaps), labels)
         self._losses.append(loss)
 
     def on_validation_epoch_end(self) -> None:
@@ -114,6 +115,11 @@ class DetectorStage(Stage):
         licence = " ".join(filter(None, (settings.licence, self.licence)))
         info = CheckpointInfo(self.net.config, corpus=settings.corpus, training=training, licence=licence)
         save(self.trained, Path(self.machine.out) / "fgnet.safetensors", info, half=settings.half)
+
+
+def without_unknown(labels: Tensor) -> Tensor:
+    """Labels with FACS' 9, "not codable", as NaN."""
+    return labels.masked_fill(labels == 9, torch.nan)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fgnet_plugin.training.config import Optimiser, Trainer
+from fgnet_plugin import __version__
+from fgnet_plugin.training.config import RENDERER, Optimiser, Trainer
 from fgnet_plugin.training.loading import Corpus, StepSampler, TrainingLoader, single_threaded, step_seed
 from fgnet_plugin.training.strict_yaml import differences
 
@@ -55,7 +56,8 @@ class Stage(pl.LightningModule):
         self.net = net
         self.average = copy.deepcopy(net).requires_grad_(False) if optimiser.ema is not None else None
         self.corpus, self.val_corpus, self.sampler = corpus, val_corpus, sampler
-        self.settings, self.machine, self.recipe = optimiser, trainer, _without(recipe, _FREE_TO_CHANGE)
+        self.settings, self.machine = optimiser, trainer
+        self.recipe = _without(recipe, _FREE_TO_CHANGE) | {"code": {"version": __version__, "renderer": RENDERER}}
         self.figures: dict[str, float] = {}
         """The last validation's: `monitor` is one of them."""
 

@@ -55,7 +55,7 @@ def draw_expression(rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
     for a, b in EXCLUSIVE:
         if a in on and b in on:
             on.discard(a if rng.random() < 0.5 else b)
-    if 26 in on and 25 not in on and rng.random() < 0.85:
+    if 26 in on:  # lips part when the jaw drops: FACS scores both
         on.add(25)
     vigour = rng.uniform(0.75, 1.25)
     drawn = np.zeros((len(DRAWN), 2), np.float32)
@@ -79,6 +79,9 @@ def draw_expression(rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
             drawn[i if drawn[i].max() < drawn[j].max() else j] = 0
     intensities = drawn[_LABELLED_ROWS].mean(1)
     labels = np.where(intensities == 0, 0, np.where(intensities >= PRESENT, 1, np.nan)).astype(np.float32)
+    jaw, lips = LABELLED.index(26), LABELLED.index(25)
+    if intensities[jaw] > 0 and labels[lips] == 0:  # a trace of the one parts the lips without the other
+        labels[lips] = np.nan
     return drawn, labels, intensities
 
 
