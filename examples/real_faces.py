@@ -27,7 +27,7 @@ from fgnet_plugin.alignment import align_faces
 from fgnet_plugin.faces import FaceFinder, FoundFaces, read_photo
 from fgnet_plugin.network import FGNet
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "ffhq_alignment.npz"
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 STILLS = {  # frontal faces of each photo that are wanted
     "0-f1-su-ph.jpg": 1, "0-f15-hao-ph.jpg": 1, "15-f13-anc-ph.jpg": 1, "single_face.jpg": 1, "multi_face.jpg": 5,
     "astronaut": 1, "free-mountain-vector-01.jpg": 0, "45-m7-di-ph.jpg": None, "Image_with_alpha.png": None,
@@ -95,19 +95,28 @@ def video(net: FGNet, finder: FaceFinder, path: Path) -> np.ndarray:
     return np.stack(rows)
 
 
-def landmark_errors(finder: FaceFinder, folder: Path) -> dict[str, float]:
-    """The worst error of eye centres and mouth corners, as a part of the inter-ocular distance, of four known faces."""
+def landmark_errors(finder: FaceFinder, folder: Path) -> dict[str, tuple[float, float]]:
+    """Worst error of eye centres and mouth corners of four faces, as a part of the inter-ocular distance.
+
+    Against marks made by eye, and against the landmarks in ``ffhq_alignment.npz``, which lie beside the features themselves.
+    """
+    marked = json.loads((GOLDEN / "eyes_and_mouths.json").read_text())["faces"]
     errors = {}
-    with np.load(GOLDEN, allow_pickle=False) as golden:
+    with np.load(GOLDEN / "ffhq_alignment.npz", allow_pickle=False) as golden:
         for i in range(4):
-            name, truth = str(golden[f"name{i}"]), torch.from_numpy(golden[f"landmarks{i}"]).float()
+            name = str(golden[f"name{i}"])
             photo = data.astronaut() if name.startswith("skimage") else folder / Path(name).name
             (faces,) = finder.find([photo])
             points = _marks(faces.landmarks) if len(faces) else torch.full((1, 4, 2), float("inf"))
-            wanted = _marks(truth[None])
-            distance = (points - wanted).norm(dim=-1) / (wanted[0, 1] - wanted[0, 0]).norm()
-            errors[name] = distance[distance.mean(1).argmin()].max().item()
+            template = _marks(torch.from_numpy(golden[f"landmarks{i}"]).float()[None])[0]
+            errors[name] = _worst(points, torch.tensor(marked[name], dtype=torch.float32)), _worst(points, template)
     return errors
+
+
+def _worst(points: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Largest distance of the nearest face's points [n, 4, 2] from those that are wanted [4, 2]."""
+    distance = (points - wanted).norm(dim=-1) / (wanted[1] - wanted[0]).norm()
+    return distance[distance.mean(1).argmin()].max().item()
 
 
 def _marks(landmarks: torch.Tensor) -> torch.Tensor:
@@ -204,15 +213,10 @@ def main() -> None:
     quick = FaceFinder(options.landmarks, thorough=False)  # looks for tilted faces only where no upright one is found
     clips = {name: video(net, quick, folder / name) for name in UNCOVERED}
     rows = figures(net, seen, clips)
-    for name, error in landmark_errors(finder, folder).items():
-        rows.append(
-            {
-                "what": f"{name} eyes and mouth corners, worst error",
-                "value": round(error, 4),
-                "aim": "<= 0.10",
-                "met": error <= 0.1,
-            }
-        )
+    for name, (marked, template) in landmark_errors(finder, folder).items():
+        what = f"{name} eyes and mouth corners, worst error, against"
+        rows.append({"what": f"{what} marks by eye", "value": round(marked, 4), "aim": "<= 0.10", "met": marked <= 0.1})
+        rows.append({"what": f"{what} the npz file", "value": round(template, 4), "aim": "<= 0.10", "met": template <= 0.1})
     width = max(len(row["what"]) for row in rows)
     for row in rows:
         print(f"{row['what']:<{width}}  {row['value']:>8.3f}  aim {row['aim']:<8} {'met' if row['met'] else 'MISSED'}")
