@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from kornia.geometry.transform import warp_affine
 from torch import Tensor
 
 Landmarks = Tensor | npt.NDArray[np.floating]
@@ -72,6 +71,8 @@ class AlignedFaces:
         Raises:
             ValueError: another number of faces.
         """
+        from kornia.geometry.transform import warp_affine  # its import takes seconds, and only this needs it
+
         if heatmaps.ndim != 4 or len(heatmaps) != len(self):
             raise ValueError(f"heatmaps must have shape [{len(self)}, A, h, w], got {list(heatmaps.shape)}")
         size, (h, w) = self.faces.shape[-1], heatmaps.shape[2:]

@@ -14,13 +14,21 @@ from torch import Tensor
 
 from fgnet_plugin.cascade import TILTS, Candidates, find_candidates
 from fgnet_plugin.errors import CheckpointError
-from fgnet_plugin.network.landmarks import CROP_SIZE, MIRRORED, LandmarkNet, Square, crop_square, cut_crops, from_crop
+from fgnet_plugin.network.landmarks import (
+    CROP_SIZE,
+    FORMAT,
+    MIRRORED,
+    WEIGHTS,
+    LandmarkNet,
+    Square,
+    crop_square,
+    cut_crops,
+    from_crop,
+)
 from fgnet_plugin.weights import data_folder
 
 Image = str | Path | npt.NDArray[np.uint8] | Tensor
 
-WEIGHTS = "face-landmarks.safetensors"
-FORMAT = "fgnet-plugin-landmarks/1"
 
 _FIRST_CONFIDENCE = 0.2  # a first look with less is no face: the second one costs as much again
 _MOST_CANDIDATES = 64  # of a photo
@@ -71,7 +79,7 @@ class FaceFinder:
         self,
         weights: str | Path | None = None,
         device: torch.device | str = "cpu",
-        threshold: float = 0.5,
+        threshold: float = 0.8,
         smallest_face: float | None = None,
         thorough: bool = True,
     ) -> None:

@@ -426,6 +426,11 @@ def test_all_bad_settings_are_reported_together(tmp_path: Path) -> None:
         ("data.rendered={domains: [studio], val_domains: [studio]}", "give one of rendered and csv"),
         ("data.csv.val_fraction=0", "val_fraction must be between 0 and 1"),
         ("trainer=null", "trainer must be a mapping"),
+        ("trainer.threads=0", "threads must be at least 1"),
+        ("optimiser.lr=.nan", "lr must be positive"),
+        ("data.csv.threshold=0", "threshold must be positive"),
+        ("model.architecture={heatmap_size: abc}", "a value is of the wrong kind"),
+        ("model.architecture={generator_channels: 5}", "a value is of the wrong kind"),
     ],
 )
 def test_settings_that_make_no_sense(override: str, says: str, tmp_path: Path) -> None:
@@ -696,3 +701,13 @@ import fgnet_plugin.training.run, fgnet_plugin.training.detector_stage, fgnet_pl
 import fgnet_plugin.training.csv_corpus, fgnet_plugin.training.rendered
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_training_that_diverges_stops(tmp_path: Path) -> None:
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.run import train_detector
+
+    toy_corpus(tmp_path)
+    config = read_detector(str(settings(tmp_path)), ["optimiser.lr=1e30", "optimiser.clip=0.0"])
+    with pytest.raises(ValueError, match=r"training has diverged; lower optimiser\.lr"):
+        train_detector(config)

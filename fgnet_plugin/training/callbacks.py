@@ -56,10 +56,14 @@ class Log(pl.Callback):
         loss = outputs["loss"].detach()
         self._sum, self._count = loss if self._sum is None else self._sum.to(loss) + loss, self._count + 1
         if trainer.global_step % self.every == 0:
-            self._add(
-                trainer, stage, {"loss": (self._sum / self._count).item(), "lr": trainer.optimizers[0].param_groups[0]["lr"]}
-            )
+            mean = (self._sum / self._count).item()
+            self._add(trainer, stage, {"loss": mean, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
             self._sum, self._count = None, 0
+            if not math.isfinite(mean):
+                raise ValueError(
+                    f"the loss is {mean} at step {trainer.global_step}: training has diverged; lower optimiser.lr, "
+                    f"set optimiser.clip, or use precision 32-true. {self.path.parent} keeps the best weights before it"
+                )
 
     def on_validation_end(self, trainer: pl.Trainer, stage: Any) -> None:
         """Adds the validation's row."""

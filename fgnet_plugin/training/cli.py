@@ -17,14 +17,15 @@ Set = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from last.ckpt in the training's folder, if it is there.")]
 
-_NEEDED = ("lightning", "torchmetrics", "yaml", "pandas", "numba", "cv2")
+_TO_RENDER = ("numba", "cv2", "PIL", "tqdm")
+_TO_TRAIN = ("lightning", "torchmetrics", "yaml", "pandas", *_TO_RENDER)
 
 
-def _prepare() -> None:
+def _prepare(needed: tuple[str, ...] = _TO_TRAIN) -> None:
     """Before torch is loaded: ends the program with one line where the extra is not installed, and lets threads sleep."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(f'training needs {", ".join(missing)}; run: pip install "fgnet-plugin[train]"')
+        raise ValueError(f'this needs {", ".join(missing)}; run: pip install "fgnet-plugin[train]"')
     # OpenMP's threads otherwise wait for each other in busy loops, which the processes that prepare batches, and whatever
     # else runs on the machine, turn into waits for the scheduler: steps then take several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -67,12 +68,12 @@ def render(
     count: Annotated[int, typer.Option(min=1, help="Number of faces.")] = 1000,
     size: Annotated[int, typer.Option(min=16, help="Side of the pictures, px.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other faces.")] = 0,
-    framing: Annotated[str, typer.Option(help="aligned as FFHQ is, crop about the face, or photo.")] = "aligned",
+    framing: Annotated[str, typer.Option(help="aligned as FFHQ is, or photo.")] = "aligned",
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw.")] = 2,
     sheets: Annotated[bool, typer.Option("--sheets", help="Only two pictures: every AU beside neutral, and 64 faces.")] = False,
 ) -> None:
     """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""
-    _prepare()
+    _prepare(_TO_RENDER)
     from fgnet_plugin.training.rendered import DOMAINS, write_corpus
     from fgnet_plugin.training.rendered.sheets import au_sheet, face_sheet
 

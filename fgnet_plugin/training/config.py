@@ -41,7 +41,10 @@ class Model:
         unknown = set(self.architecture) - {f.name for f in dataclasses.fields(FGNetConfig)} | {"aus"} & set(self.architecture)
         if unknown:
             raise ValueError(f"architecture: {', '.join(sorted(unknown))} can't be set here")
-        return dataclasses.replace(base, **self.architecture)
+        try:
+            return dataclasses.replace(base, **self.architecture)
+        except TypeError as error:  # text where a number belongs, or a number where a list does
+            raise ValueError(f"architecture: a value is of the wrong kind ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Rendered:
     def __post_init__(self) -> None:
         if min(self.faces_per_epoch, self.val_faces) < 1 or not self.domains or not self.val_domains:
             raise ValueError("faces_per_epoch, val_faces, domains and val_domains must not be empty")
+        if min(self.seed, self.val_seed) < 0:
+            raise ValueError("seed and val_seed must be at least 0")
         if self.seed == self.val_seed:
             raise ValueError("seed and val_seed must differ, or validation faces are training faces")
 
@@ -88,6 +93,8 @@ class Csv:
     """Train on so many frames, drawn at random (the paper's few-sample setting); none: all."""
 
     def __post_init__(self) -> None:
+        if not self.threshold > 0:
+            raise ValueError(f"threshold must be positive, or every AU is present everywhere, got {self.threshold}")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction must be between 0 and 1, got {self.val_fraction}")
         if self.samples is not None and self.samples < 1:
@@ -128,7 +135,7 @@ class Optimiser:
     """Decay of a running average of the weights, which is then what is validated and exported; none: no average."""
 
     def __post_init__(self) -> None:
-        problems = [f"{key} must be positive" for key in ("lr", "batch_size", "epochs") if getattr(self, key) <= 0]
+        problems = [f"{key} must be positive" for key in ("lr", "batch_size", "epochs") if not getattr(self, key) > 0]
         problems += [f"{k} must not be negative" for k in ("weight_decay", "clip", "warmup_steps") if getattr(self, k) < 0]
         if self.batches_per_epoch is not None and self.batches_per_epoch < 1:
             problems.append("batches_per_epoch must be positive")
@@ -177,7 +184,7 @@ class Trainer:
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or min(self.log_every, self.checkpoint_every, self.threads or 1) < 1:
+        if self.workers < 0 or min(self.log_every, self.checkpoint_every, 1 if self.threads is None else self.threads) < 1:
             raise ValueError("log_every, checkpoint_every and threads must be at least 1, and workers at least 0")
 
 

@@ -11,14 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fgnet_plugin.checkpoints import atomic_write
-from fgnet_plugin.network.landmarks import LandmarkNet
+from fgnet_plugin.network.landmarks import FORMAT, WEIGHTS, LandmarkNet
 from fgnet_plugin.training.config import LandmarksConfig
 from fgnet_plugin.training.loading import Corpus, StepSampler
 from fgnet_plugin.training.mirror import mirror
 from fgnet_plugin.training.stage import Batch, Stage
 from fgnet_plugin.training.strict_yaml import plain
 
-FORMAT = "fgnet-plugin-landmarks/1"
 SMOOTH_BELOW = 0.02
 """Smooth-L1 loss is quadratic for errors below this, in crop units (2 is the crop's side)."""
 WING_WIDTH, WING_CURVATURE = 0.1, 0.02
@@ -100,7 +99,7 @@ class LandmarkStage(Stage):
             name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).cpu().contiguous()
             for name, value in self.trained.state_dict().items()
         }
-        with atomic_write(Path(self.machine.out) / "face-landmarks.safetensors") as part:
+        with atomic_write(Path(self.machine.out) / WEIGHTS) as part:
             save_file(tensors, part, {"format": FORMAT, "training": json.dumps(training)})
 
 

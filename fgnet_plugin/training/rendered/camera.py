@@ -23,20 +23,19 @@ BACKGROUNDS = (
 
 @cache
 def photographs() -> tuple[Floats, ...]:
-    """The backgrounds, linear RGB [H, W, 3], at most 320 px wide; none where scikit-image is missing."""
+    """The backgrounds, linear RGB [H, W, 3], 320 px wide. Raises FileNotFoundError where scikit-image lacks one."""
     import importlib.util
 
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        return ()
+        raise FileNotFoundError("scikit-image is not installed, whose pictures are backgrounds")
     found, width = [], 320
     for name in BACKGROUNDS:
         path = Path(spec.origin).parent / "data" / name
-        if path.exists():
-            with Image.open(path) as file:
-                picture = np.asarray(file.convert("RGB"))
-            picture = cv2.resize(picture, (width, width * picture.shape[0] // picture.shape[1]), interpolation=cv2.INTER_AREA)
-            found.append(((picture / 255.0) ** 2.2).astype(np.float32))
+        with Image.open(path) as file:
+            picture = np.asarray(file.convert("RGB"))
+        picture = cv2.resize(picture, (width, width * picture.shape[0] // picture.shape[1]), interpolation=cv2.INTER_AREA)
+        found.append(((picture / 255.0) ** 2.2).astype(np.float32))
     return tuple(found)
 
 
@@ -53,7 +52,7 @@ def draw_background(rng: np.random.Generator, domain: Domain, height: int, width
             y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
             out *= np.clip(1 + slope[0] * (x - 0.5) + slope[1] * (y - 0.5), 0.2, 2)[..., None].astype(np.float32)
         return out
-    if pictures and rng.random() < 0.6:
+    if rng.random() < 0.6:
         picture = pictures[rng.integers(len(pictures))]
         side = rng.uniform(0.3, 1.0) * min(picture.shape[0] / height, picture.shape[1] / width)
         h, w = int(side * height), int(side * width)

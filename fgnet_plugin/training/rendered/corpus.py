@@ -24,7 +24,9 @@ Framing = Literal["aligned", "crop", "photo"]
 
 
 class RenderedCorpus(Dataset[dict[str, Tensor]]):
-    """Faces of one or more domains. Face i depends on domains, seed and i alone: same seed, same bytes.
+    """Faces of one or more domains. Face i depends on the arguments and i alone: same seed, same bytes, in any process.
+
+    (With the same versions of numpy, numba and OpenCV; others may round a pixel differently.)
 
     Args:
         domains: names out of `DOMAINS`; faces take turns.
@@ -36,7 +38,10 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
             the landmark network; "photo" anywhere in the picture.
 
     An item is {"image": uint8 [3, size, size], "landmarks": float32 [68, 2] in px (integers at pixel centres), "labels":
-    float32 [15], 1, 0 or NaN for `AUS`, "intensities": float32 [15], "face": 1 or 0}.
+    float32 [15], 1, 0 or NaN for `AUS`, "intensities": float32 [15], "face": 1 or 0}. Where face is 0, the rest but the image
+    means nothing.
+
+    OpenCV runs without threads of its own from here on, in the whole process.
 
     Raises:
         ValueError: unknown domains or framing, or numbers out of range.
@@ -64,7 +69,8 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         if size < 16 or length < 1 or seed < 0:
             raise ValueError(f"size {size} must be at least 16, length {length} at least 1, seed {seed} at least 0")
         self.size, self.seed, self.length, self.framing = size, seed, length, framing
-        cv2.setNumThreads(0)  # workers share the cores among themselves; OpenCV's own threads would fight
+        # OpenCV's threads do not survive a fork: workers of a process that has used them would hang.
+        cv2.setNumThreads(0)
 
     def __len__(self) -> int:
         return self.length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fgnet_plugin.training.loading import single_threaded
-from fgnet_plugin.training.rendered.corpus import Framing, RenderedCorpus
+from fgnet_plugin.training.rendered.corpus import RenderedCorpus
 
 
 def write_corpus(
@@ -21,7 +22,7 @@ def write_corpus(
     count: int,
     size: int = 128,
     seed: int = 0,
-    framing: Framing = "aligned",
+    framing: Literal["aligned", "photo"] = "aligned",
     workers: int = 0,
 ) -> Path:
     """Writes ``faces.csv`` and ``aligned_images/DOMAIN/00000.png``, … into a folder, in the layout that `csv_corpus` reads.
@@ -37,8 +38,11 @@ def write_corpus(
         its intensity (``AU12_intensity``: 0 is off, 1 as strong as commonly seen). Every face is a subject of its own.
 
     Raises:
+        ValueError: what `RenderedCorpus` does not take, or framing "crop", some of whose pictures show no face.
         OSError: a file can't be written; the message names it.
     """
+    if framing not in ("aligned", "photo"):
+        raise ValueError(f"framing must be aligned or photo, got {framing!r}")
     folder = Path(folder)
     corpus = RenderedCorpus(domains, size, seed, count, framing)
     names = [domain.name for domain in corpus.domains]

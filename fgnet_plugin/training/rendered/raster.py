@@ -67,7 +67,7 @@ def rasterise(xy: Floats, depth: Floats, keep: Floats, triangles: Ints, height: 
 
 @numba.njit(cache=True)
 def normals(vertices: Floats, triangles: Ints) -> Floats:
-    """Unit normals [N, 3] of a mesh, turned to the camera (z > 0)."""
+    """Unit normals [N, 3] of a mesh, on the side that its triangles' order says."""
     found = np.zeros_like(vertices)
     for t in range(triangles.shape[0]):
         a, b, c = vertices[triangles[t, 0]], vertices[triangles[t, 1]], vertices[triangles[t, 2]]

@@ -61,10 +61,9 @@ Frame = Callable[[Floats], Floats]
 class Picture:
     """A rendered face before the camera's faults."""
 
-    rgba: Floats  # [H, W, 4], linear RGB (premultiplied by nothing) and coverage 0 or 1
+    rgba: Floats  # [H, W, 4], linear RGB, 0 where nothing is, and coverage 0 or 1
     landmarks: Floats  # [68, 2], px, continuous: a pixel's centre is at + 0.5
     eyes: tuple[Floats, Floats]  # outlines of both eyes, px, for glasses
-    unit: float  # px a unit
 
 
 def draw_picture(
@@ -100,8 +99,7 @@ def draw_picture(
         found, weights, triangles, material, vertices, normal, where, colour, slope.astype(np.float32), grain, settings
     )
     outlines = [xy[[*upper, *lower[-2:0:-1]]] for upper, lower in _EYES]
-    unit = float(np.sqrt(abs(np.linalg.det(to_pixels[:, :2]))))
-    return Picture(rgba, xy[mesh.arrays()["dlib68"].astype(int)], (outlines[0], outlines[1]), unit)
+    return Picture(rgba, xy[mesh.arrays()["dlib68"].astype(int)], (outlines[0], outlines[1]))
 
 
 _EYES = ((mesh.LID_UPPER_RIGHT, mesh.LID_LOWER_RIGHT), (mesh.LID_UPPER_LEFT, mesh.LID_LOWER_LEFT))
