@@ -153,7 +153,7 @@ def test_crops_hold_the_face_and_some_hold_none() -> None:
 
 def test_domains_differ() -> None:
     def look(name: str) -> np.ndarray:
-        corpus = RenderedCorpus((name,), size=48, seed=6)
+        corpus = RenderedCorpus((name,), size=128, seed=6)
         images = torch.stack([corpus[i]["image"] for i in range(24)]).float()
         colour = (images.amax(1) - images.amin(1)).mean()
         fine = (images[..., 1:] - images[..., :-1]).abs().mean()

@@ -56,7 +56,7 @@ def draw_head(rng: np.random.Generator, face: Floats) -> tuple[list[Surface], fl
     # The face stands before the skull: only what is above and behind it is drawn.
     beside = np.maximum((scalp[:, 1] - top[1] + 8) / 6, (side[2] + 45 - scalp[:, 2]) / 6)
     parts = [_surface(scalp, 18, 24, PLAIN, beside)]
-    parts += _neck(rng, centre, float(chin[1]), width)
+    parts += _neck(rng, chin, width)
     parts += _ears(rng, face, width)
     kind = rng.choice(5, p=(0.08, 0.34, 0.18, 0.32, 0.08))  # bald, short, medium, long, hat
     if kind == 0:
@@ -78,16 +78,18 @@ def draw_head(rng: np.random.Generator, face: Floats) -> tuple[list[Surface], fl
     return parts, hairline if kind < 4 else 1e3
 
 
-def _neck(rng: np.random.Generator, centre: tuple[float, float, float], chin: float, width: float) -> list[Surface]:
-    rows, columns = 6, 14
+def _neck(rng: np.random.Generator, tip: Floats, width: float) -> list[Surface]:
+    """Neck and shoulders under and behind the tip of the chin [3], which a dropped jaw takes back by 30 units."""
+    rows, columns, chin = 6, 14, float(tip[1])
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)[None]
     y = np.linspace(chin + 45, chin - 150, rows)[:, None]
     radius = width * rng.uniform(0.55, 0.82) * (1 + 0.1 * np.linspace(0, 1, rows)[:, None] ** 2)
-    z = centre[2] + 0 * y - np.linspace(-12, 15, rows)[:, None]
+    front = float(tip[2]) - rng.uniform(38, 58) - np.linspace(0, 20, rows)[:, None]
+    z = front - 0.9 * radius
     tube = np.stack([radius * np.sin(turn), y + 0 * turn, z + 0.9 * radius * np.cos(turn)], -1).reshape(-1, 3)
     fall = rng.uniform(60, 100)
     shoulders = _ellipsoid(
-        (0, chin - fall - rng.uniform(2, 45), centre[2] - 10), (width * rng.uniform(1.9, 3.2), fall, 75), 10, 24
+        (0, chin - fall - rng.uniform(2, 45), float(z.mean())), (width * rng.uniform(1.9, 3.2), fall, 85), 10, 24
     )
     return [
         _surface(tube.astype(np.float32), rows, columns, PLAIN),

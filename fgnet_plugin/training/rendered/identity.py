@@ -20,9 +20,10 @@ _PROPORTIONS: tuple[tuple[tuple[float, float], tuple[float, float, float], float
     ((70, 40), (1, 0, 0), 30, 4.0),  # width of the forehead
     ((0, 55), (0, 1, 0), 34, 6.0),  # height of the forehead
     ((30, 20), (0, 0, 1), 24, 3.0),  # brow ridge
-    ((40, 22), (0, 1, 0), 20, 2.6),  # height of the brows
-    ((16, 20), (0, 1, 0), 12, 1.5),  # slant of the brows
-    ((66, 14), (0, 1, 0), 14, 1.8),
+    ((40, 22), (0, 1, 0), 24, 4.5),  # height of the brows
+    ((16, 20), (0, 1, 0), 12, 2.2),  # slant of the brows
+    ((66, 14), (0, 1, 0), 14, 2.4),
+    ((18, 21), (1, 0, 0), 12, 1.6),  # distance between the brows
     ((0, -38), (0, 0, 1), 15, 5.0),  # how far the nose stands out
     ((0, -40), (0, 1, 0.4), 16, 3.5),  # tip of the nose up or down
     ((24, -48), (1, 0, 0), 9, 2.8),  # width of the nose
@@ -41,7 +42,7 @@ _PROPORTIONS: tuple[tuple[tuple[float, float], tuple[float, float, float], float
 
 @cache
 def _basis() -> Floats:
-    """[25, 478, 3]: displacement of each proportion at one standard deviation."""
+    """[26, 478, 3]: displacement of each proportion at one standard deviation."""
     v = mesh.neutral()
     found = []
     for anchor, direction, reach, deviation in _PROPORTIONS:

@@ -77,6 +77,7 @@ def neutral() -> Floats:
     x, y = np.abs(v[:, 0]), v[:, 1].copy()
     v[:, 0] += np.sign(v[:, 0]) * 5 * np.exp(-((x - 78) ** 2 + (y + 100) ** 2) / (2 * 26**2))
     v[:, 1] -= 8 * np.exp(-(x**2 + (y + 140) ** 2) / (2 * 30**2))
+    v[:, 1] -= 2.5 * np.exp(-(((x - 42) / 34) ** 4) - ((y - 24) / 12) ** 4)  # brows a little nearer to the eyes
     for top, bottom in ((LID_UPPER_RIGHT, LID_LOWER_RIGHT), (LID_UPPER_LEFT, LID_LOWER_LEFT)):
         v[list(top[1:-1]), 1] += 1.0 * _ARCH
         v[list(bottom[1:-1]), 1] -= 0.7 * _ARCH

@@ -137,6 +137,13 @@ def fields() -> Floats:
 
 
 @cache
+def _oblique() -> Floats:
+    """[2, 478, 3]: what AUs 1 and 4 do together beyond their sum: the brows' heads come together and up, their tails sink."""
+    pulls = (((16, 21), (-3.0, 3.0, 1.5), 11), ((46, 22), (0, -1.5, 0), 12), ((64, 14), (0, -2.5, 0), 12))
+    return np.stack([sum(_field(a, p, r, "", side) for a, p, r in pulls) for side in (-1, 1)]).astype(np.float32)
+
+
+@cache
 def _lip_weights() -> tuple[Floats, Floats, Floats]:
     """[478] each: how much a vertex follows the parting of the upper and the lower lip, and the jaw."""
     v, below = mesh.neutral(), mesh.lower_lip()
@@ -168,7 +175,8 @@ def pose_expression(shape: Floats, intensities: Floats) -> Floats:
         shape: a neutral face with its mouth closed.
         intensities: [20, 2], AUs of `DRAWN` × the subject's right and left half; 0 is off, 1 as strong as an AU commonly gets.
     """
-    v = shape + np.einsum("ah,ahvc->vc", intensities, fields())
+    grief = np.minimum(intensities[DRAWN.index(1)], intensities[DRAWN.index(4)])
+    v = shape + np.einsum("ah,ahvc->vc", intensities, fields()) + np.einsum("h,hvc->vc", grief, _oblique())
     of = {au: float(intensities[i].mean()) for i, au in enumerate(DRAWN)}
     thin = min(0.92, sum(share * of[au] for au, share in _THINS.items()))
     if thin > 0:

@@ -276,14 +276,14 @@ def _lips(rng: np.random.Generator, colour: Floats, skin: Floats) -> None:
 
 def _brows(rng: np.random.Generator, colour: Floats, hair: Floats) -> None:
     along, across = brow_coordinates()
-    thick = rng.uniform(2.2, 5.5)
+    thick = rng.uniform(2.0, 6.5)
     start, end = rng.uniform(-0.02, 0.1), rng.uniform(0.8, 1.0)
     bow = rng.normal(0, 1.2)
     middle = bow * np.sin(np.pi * along) + rng.normal(0, 0.8)
     width = thick * (1 - 0.62 * np.clip((along - 0.45) / 0.55, 0, 1)) + 0.3
     inside = 1 / (1 + np.exp(np.clip((np.abs(across - middle) - width) * rng.uniform(1.0, 2.5), -20, 20)))
     ends = np.clip((along - start) * 14, 0, 1) * np.clip((end - along) * 10, 0, 1)
-    density = rng.uniform(0.25, 1.0)
+    density = rng.uniform(0.3, 1.15)
     alpha = np.clip(inside * ends * density * (1 + 0.3 * noise(rng, int(rng.integers(4, 7)))), 0, 1)
     tone = np.minimum(hair * rng.uniform(0.3, 1.0), 0.35).astype(np.float32)
     colour += alpha[..., None] * (tone - colour)
