@@ -20,10 +20,10 @@ from torch import Tensor
 
 from fgnet_plugin.network.landmarks import Square
 
-SMALLEST_FACE = 40.0
+SMALLEST_FACE = 30.0
 """Pixels from cheek to cheek of the smallest faces that are looked for, unless the photo is large."""
 LARGEST_RATIO = 24.0
-"""In a large photo, they are this part of its longer side: the search takes no longer than one of 640 px."""
+"""In a large photo, they are this part of its longer side: the search takes no longer than one of 720 px."""
 TILTS = -22.0, 22.0
 """Degrees that the photo is turned by to find tilted faces; upright, the cascade finds most of those up to 15°."""
 

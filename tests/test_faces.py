@@ -16,13 +16,8 @@ from torch import Tensor
 
 from fgnet_plugin import faces
 from fgnet_plugin.errors import CheckpointError
-from fgnet_plugin.faces import FORMAT, WEIGHTS, FaceFinder, face_boxes, find_faces, load_landmark_net
+from fgnet_plugin.faces import FORMAT, FaceFinder, face_boxes, find_faces, load_landmark_net
 from fgnet_plugin.network.landmarks import MIRRORED, LandmarkNet, crop_square, to_crop
-from fgnet_plugin.weights import data_folder
-
-trained = pytest.mark.skipif(
-    not (data_folder("weights") / WEIGHTS).is_file(), reason=f"this version has no weights/{WEIGHTS}: train them first"
-)
 
 
 def save(net: LandmarkNet, path: Path, kind: str = FORMAT) -> Path:
@@ -228,7 +223,6 @@ def off(found: Tensor, truth: Tensor) -> float:
     return float((marks(found) - truth).norm(dim=-1).max() / (truth[1] - truth[0]).norm())
 
 
-@trained
 @pytest.mark.parametrize("name", FACES)
 def test_every_frontal_face_and_no_other(name: str, bundled: FaceFinder) -> None:
     (found,) = bundled.find([read_photo(name)])
@@ -238,31 +232,30 @@ def test_every_frontal_face_and_no_other(name: str, bundled: FaceFinder) -> None
         assert (middles - torch.tensor([x, y])).norm(dim=1).min() < 0.4 * width
 
 
-@trained
 @pytest.mark.parametrize("degrees", [-30.0, 0.0, 30.0])
 @pytest.mark.parametrize(("width", "most"), [(None, 0.14), (40.0, 0.2)])
 def test_eyes_and_mouth(degrees: float, width: float | None, most: float, bundled: FaceFinder) -> None:
-    """Against marks made by eye, which are good to about 0.04 themselves."""
+    """Against marks made by eye, which are good to about 0.04 themselves; heads that lean exactly so much."""
     golden = np.load(GOLDEN / "ffhq_alignment.npz")
     errors = []
     for name, points in json.loads((GOLDEN / "eyes_and_mouths.json").read_text())["faces"].items():
         truth = torch.tensor(points, dtype=torch.float32)
         box = next(golden[f"landmarks{i}"] for i in range(4) if str(golden[f"name{i}"]) == name)
         scale = 1.0 if width is None else width / float(np.ptp(box[:, 0]))
-        photo, matrix = turned(read_photo(name), degrees, scale)
+        across = truth[1] - truth[0]
+        leans = math.degrees(math.atan2(float(across[1]), float(across[0])))
+        photo, matrix = turned(read_photo(name), degrees - leans, scale)
         (found,) = bundled.find([photo])
         errors.append(min((off(points, moved(truth, matrix)) for points in found.landmarks), default=math.inf))
     print(f"\n{degrees:.0f}°, width {width}: {[f'{error:.3f}' for error in errors]} of the inter-ocular distance")
     assert max(errors) < most
 
 
-@trained
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket", "brick", "grass", "gravel", "moon", "page"])
 def test_no_face(name: str, bundled: FaceFinder) -> None:
     assert [len(found) for found in bundled.find([read_photo(f"skimage/{name}")])] == [0]
 
 
-@trained
 @pytest.mark.parametrize(
     ("name", "frames"),
     [("single_face.mp4", range(0, 72, 4)), ("WolfgangLanger_Pexels.mp4", [*range(0, 60, 12), *range(226, 472, 12)])],

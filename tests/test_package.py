@@ -28,6 +28,9 @@ def test_weights_and_kernels_reach_the_wheel(installed: Path) -> None:
     data = installed / "fgnet_plugin" / "_data"
     assert (data / "weights" / "manifest.json").read_text() == (ROOT / "weights" / "manifest.json").read_text()
     assert {p.name for p in (data / "cuda").iterdir()} == {p.name for p in (ROOT / "cuda").iterdir()}
+    training = installed / "fgnet_plugin" / "training"
+    assert (training / "rendered" / "face_mesh.npz").is_file()
+    assert {"published.yaml", "rendered-small.yaml"} <= {p.name for p in (training / "configs").iterdir()}
     assert "fgnet = fgnet_plugin.cli:main" in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
 
 

@@ -14,6 +14,7 @@ from fgnet_plugin.alignment import ffhq_square
 from fgnet_plugin.training.config import Csv
 from fgnet_plugin.training.csv_corpus import read_csv
 from fgnet_plugin.training.rendered import AUS, DOMAINS, RenderedCorpus, mesh, muscles, sheets, write_corpus
+from fgnet_plugin.training.rendered import corpus as corpus_module
 from fgnet_plugin.training.rendered.expressions import LABELLED, PRESENT, draw_expression
 
 DIGEST = """
@@ -123,6 +124,23 @@ def test_aligned_faces_are_framed_as_ffhq_is() -> None:
     error = (corners - wanted).norm(dim=-1).mean(1)
     assert error.median() < 0.09 * 64  # a detector's error is drawn on purpose
     assert error.min() > 0.001 * 64
+
+
+def test_without_an_error_the_frame_is_ffhqs() -> None:
+    class Exact:
+        """Draws no error."""
+
+        def normal(self, mean: float, deviation: float, shape: object = None) -> np.ndarray:
+            return np.full(np.shape(np.empty(shape)) if shape is not None else (), mean)
+
+        def uniform(self, low: float, high: float) -> float:
+            return 1.0
+
+    points = torch.from_numpy(RenderedCorpus(("street",), size=64, seed=2, framing="photo")[1]["landmarks"].numpy() + 0.5)
+    matrix = torch.from_numpy(corpus_module._frame(Exact(), "aligned", 64)(points.numpy()))
+    square = ffhq_square(points.double()) @ matrix[:, :2].T.double() + matrix[:, 2].double()
+    wanted = torch.tensor([[0.0, 0.0], [0.0, 64.0], [64.0, 64.0], [64.0, 0.0]]).double()
+    assert (square - wanted).abs().max() < 1e-3
 
 
 def test_mouth_pixels_follow_the_jaw() -> None:
