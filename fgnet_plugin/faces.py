@@ -66,8 +66,8 @@ class FaceFinder:
         weights: of the landmark network; by default those that come with the package.
         device: where the landmark network runs. The search itself runs on the CPU.
         threshold: score in [0, 1] from which something counts as a face.
-        smallest_face: pixels from cheek to cheek of the smallest faces; by default 30 (which finds nearly all of 40), or a 24th of the photo's longer side
-            where that is more. Half of it takes about four times as long.
+        smallest_face: pixels from cheek to cheek of the smallest faces; by default 30 (faces of 40 px are then found almost
+            always), or a 24th of the photo's longer side where that is more. Half of it takes about four times as long.
         thorough: look for tilted faces (15° to 35°) in every photo. Off, only where no upright one is found: a third of the
             time, and what a video wants.
 
