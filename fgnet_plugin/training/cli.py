@@ -80,8 +80,8 @@ def render(
     domains = tuple(domain or DOMAINS)
     if sheets:
         out.mkdir(parents=True, exist_ok=True)
-        au_sheet(out / "rendered_aus.png")
+        au_sheet(out / "rendered_aus.jpg")
         face_sheet(out / "rendered_faces.jpg", domains)
-        typer.echo(f"{out / 'rendered_aus.png'}\n{out / 'rendered_faces.jpg'}")
+        typer.echo(f"{out / 'rendered_aus.jpg'}\n{out / 'rendered_faces.jpg'}")
     else:
         typer.echo(write_corpus(out, domains, count, size, seed, framing, workers))  # type: ignore[arg-type]

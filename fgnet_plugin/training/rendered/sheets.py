@@ -16,7 +16,7 @@ from fgnet_plugin.training.rendered.expressions import LABELLED
 from fgnet_plugin.training.rendered.mesh import Floats
 from fgnet_plugin.training.rendered.muscles import DRAWN
 
-_WITH = {26: (25,), 10: (), 9: ()}
+_WITH = {26: (25,)}
 
 
 def _calm(kind: Domain) -> Domain:
@@ -28,8 +28,8 @@ def _calm(kind: Domain) -> Domain:
     )  # fmt: skip
 
 
-def au_sheet(path: Path, size: int = 192, people: int = 3, seed: int = 5, close: float = 1.5) -> None:
-    """Writes a PNG: a row for each AU at full intensity, each person neutral and with the AU.
+def au_sheet(path: Path, size: int = 176, people: int = 3, seed: int = 7, close: float = 1.5) -> None:
+    """Writes a picture: a row for each AU at full intensity, each person neutral and with the AU.
 
     Args:
         close: how far the picture is cut to the face.
@@ -63,7 +63,7 @@ def au_sheet(path: Path, size: int = 192, people: int = 3, seed: int = 5, close:
 
 
 def face_sheet(path: Path, domains: tuple[str, ...] = tuple(DOMAINS), size: int = 128, columns: int = 8, seed: int = 0) -> None:
-    """Writes a PNG of columns² random faces."""
+    """Writes a picture of columns² random faces."""
     corpus = RenderedCorpus(domains, size, seed, columns * columns)
     faces = [corpus[i]["image"].permute(1, 2, 0).numpy() for i in range(columns * columns)]
     _write(path, np.concatenate([np.concatenate(faces[r * columns : (r + 1) * columns], 1) for r in range(columns)]))
