@@ -22,6 +22,7 @@ from torch import Tensor
 
 Landmarks = Tensor | npt.NDArray[np.floating]
 
+_FFHQ_SIZE = 256  # px a side of the faces that the published networks read
 _OVERSAMPLING = 2, 4  # samples per pixel of the result, along each side: of most faces, of large ones; FFHQ has 4 for all
 _LARGE = 2.0  # a large face's square has more pixels a side, as a multiple of the result's: few samples would miss some
 _TRUNCATION = 0.49
@@ -137,7 +138,8 @@ def align_faces(images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequen
             floating point of any range.
         landmarks: in pixels of the photos, tensors or numpy arrays: [N, 68, 2] for one face a photo, or a sequence of N,
             each [n, 68, 2], for n faces (0 or more) of that photo.
-        size: pixels a side of the aligned faces.
+        size: pixels a side of the aligned faces. 128, 64, … are the 256 px face averaged over 2×2, 4×4, … pixels: what a
+            small network is trained on.
 
     Returns:
         `AlignedFaces`: F = all faces of all photos. uint8 faces are rounded as FFHQ's are.
@@ -158,6 +160,8 @@ def align_faces(images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequen
     """
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
+    if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
+        return _averaged(align_faces(images, landmarks, _FFHQ_SIZE), _FFHQ_SIZE // size)
     photos = _photos(images)
     points, photo_of = _points(landmarks, len(photos))
     device, dtype = (photos[0].device, photos[0].dtype) if photos else (torch.device("cpu"), torch.uint8)
@@ -184,6 +188,20 @@ def align_faces(images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequen
         _to_photo(seen, size).to(device, torch.float32),
         tuple((photo.shape[1], photo.shape[2]) for photo in photos),
     )
+
+
+def _averaged(aligned: AlignedFaces, factor: int) -> AlignedFaces:
+    """Smaller faces: means of factor × factor pixels."""
+    faces = F.avg_pool2d(aligned.faces.to(_working(aligned.faces.dtype)), factor) if len(aligned) else aligned.faces
+    if not len(aligned):
+        faces = faces.new_empty(0, 3, faces.shape[2] // factor, faces.shape[3] // factor)
+    elif aligned.faces.dtype == torch.uint8:
+        faces = faces.round()
+    linear, shift = aligned.to_photo[:, :, :2], aligned.to_photo[:, :, 2:]
+    # Pixel j of the small face is pixel factor · j + (factor - 1) / 2 of the large one.
+    shift = shift + linear.sum(2, keepdim=True) * (factor - 1) / 2
+    to_photo = torch.cat([linear * factor, shift], 2)
+    return AlignedFaces(faces.to(aligned.faces.dtype), aligned.photo, to_photo, aligned.photo_sizes)
 
 
 @dataclass(frozen=True, eq=False)

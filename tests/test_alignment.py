@@ -136,9 +136,11 @@ def test_other_sizes_show_the_same(size: int, photos: list[Tensor], landmarks: l
     assert (a - b).square().mean().sqrt() < 4
     corners = torch.tensor([[-0.5, -0.5], [size - 0.5, size - 0.5]]).expand(4, 2, 2)
     square = ffhq_square(torch.cat(landmarks))
-    # FFHQ samples a shrunk photo half a pixel of the photo off for each step of shrinking: 4 to 1 for 64 px here.
-    atol = 1.6 if size < 256 else 1e-2
-    torch.testing.assert_close(found.points_to_photo(corners), square[:, [0, 2]], atol=atol, rtol=0)
+    torch.testing.assert_close(found.points_to_photo(corners), square[:, [0, 2]], atol=1e-2, rtol=0)
+    if size < 256:
+        assert (a - torch.nn.functional.avg_pool2d(usual.faces.float(), 256 // size)).abs().max() <= 0.5
+        none = align_faces(photos, [torch.empty(0, 68, 2)] * len(photos), size=size)
+        assert none.faces.shape == (0, 3, size, size)
 
 
 def test_large_faces_are_shrunk_first() -> None:

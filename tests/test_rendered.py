@@ -92,8 +92,8 @@ def test_aus_move_what_facs_says() -> None:
     rest = face_with()
     assert abs(opening(rest)) < 0.1
     up = lambda points, *which: (points - rest)[list(which), 1].mean()  # noqa: E731
-    assert up(face_with(1), 21, 22) > 5 > 2 > up(face_with(1), 17, 26)
-    assert up(face_with(2), 17, 26) > 4 > 2 > up(face_with(2), 21, 22)
+    assert up(face_with(1), 21, 22) > 6 > up(face_with(1), 17, 26)
+    assert up(face_with(2), 17, 26) > 5 > up(face_with(2), 21, 22)
     assert up(face_with(4), 19, 20, 21, 22, 23, 24) < -4
     assert (face_with(4)[22, 0] - face_with(4)[21, 0]) < (rest[22, 0] - rest[21, 0]) - 3  # brows draw together
     assert up(face_with(7), 40, 41, 46, 47) > 2

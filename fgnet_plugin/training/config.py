@@ -11,7 +11,7 @@ from fgnet_plugin.network import FGNetConfig, small_config
 from fgnet_plugin.training import strict_yaml
 from fgnet_plugin.training.bundled import config_path
 
-RENDERER = 4
+RENDERER = 2
 """Raised with every change of what rendered faces look like: a training does not go on with other faces than it began with."""
 
 
