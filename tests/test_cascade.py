@@ -81,7 +81,7 @@ def test_few_other_candidates() -> None:
 
 @pytest.mark.parametrize("degrees", [0.0, 22.0])
 def test_the_crop_is_about_the_landmark_networks(degrees: float) -> None:
-    """Within what the network was trained on: shifted by 15 % of the side, 0.8 to 1.25 times as large, turned by 35°."""
+    """Within what the network was trained on: shifted by 15 % of the side, 0.74 to 1.35 times as large, turned by 34°."""
     golden = np.load(GOLDEN / "ffhq_alignment.npz")
     for i in range(4):
         photo, matrix = turned(read_photo(str(golden[f"name{i}"])), degrees)
@@ -90,7 +90,7 @@ def test_the_crop_is_about_the_landmark_networks(degrees: float) -> None:
         best = (found.square.centre - truth.centre).norm(dim=1).argmin()
         off = (found.square.centre[best] - truth.centre).norm() / truth.side
         assert off < 0.15
-        assert 0.8 < found.square.side[best] / truth.side < 1.25
+        assert 0.74 < found.square.side[best] / truth.side < 1.35
         assert (found.square.angle[best] - truth.angle).abs() < 0.2
 
 
