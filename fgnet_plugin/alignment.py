@@ -473,16 +473,36 @@ def _points(landmarks: Landmarks | Sequence[Landmarks], photos: int) -> tuple[Te
     return torch.cat([*together, torch.empty(0, 68, 2, dtype=torch.float64)]), photo_of
 
 
+def show_faces(landmarks: Tensor, height: int, width: int) -> Tensor:
+    """Which landmarks can be aligned: finite, not all but equal, their square not outside of a photo of that size.
+
+    Args:
+        landmarks: [n, 68, 2] in pixels of the photo.
+        height, width: of the photo.
+
+    Returns:
+        [n] bool on the CPU. `align_faces` raises ValueError for the others.
+    """
+    squares = ffhq_square(landmarks.detach().to("cpu", torch.float64))
+    return torch.tensor([_fault(square, height, width) is None for square in squares], dtype=torch.bool)
+
+
+def _fault(square: Tensor, height: int, width: int) -> str | None:
+    """Why a face with this square [4, 2] can't be cut out, or None."""
+    side = float((square[3] - square[0]).norm())
+    if not square.isfinite().all() or side < _LEAST_SIDE:
+        return "show no face: they are NaN or all but equal; leave that face out"
+    (left, top), (right, bottom) = square.amin(0).tolist(), square.amax(0).tolist()
+    if right < 0 or bottom < 0 or left > width - 1 or top > height - 1:
+        return (
+            f"lie outside of it ({width}×{height} px; the face's square has its middle at "
+            f"{square[:, 0].mean():.0f}, {square[:, 1].mean():.0f}); landmarks must be in pixels of the photo"
+        )
+    return None
+
+
 def _check_squares(corners: Tensor, photo_of: list[int], photos: list[Tensor]) -> None:
     for i, (square, photo) in enumerate(zip(corners, photo_of, strict=True)):
-        name = f"landmarks of face {photo_of[:i].count(photo)} in photo {photo}"
-        side = float((square[3] - square[0]).norm())
-        if not square.isfinite().all() or side < _LEAST_SIDE:
-            raise ValueError(f"{name} show no face: they are NaN or all but equal; leave that face out")
-        height, width = photos[photo].shape[1:]
-        (left, top), (right, bottom) = square.amin(0).tolist(), square.amax(0).tolist()
-        if right < 0 or bottom < 0 or left > width - 1 or top > height - 1:
-            raise ValueError(
-                f"{name} lie outside of it ({width}×{height} px; the face's square has its middle at "
-                f"{square[:, 0].mean():.0f}, {square[:, 1].mean():.0f}); landmarks must be in pixels of the photo"
-            )
+        fault = _fault(square, *photos[photo].shape[1:])
+        if fault is not None:
+            raise ValueError(f"landmarks of face {photo_of[:i].count(photo)} in photo {photo} {fault}")

@@ -9,10 +9,14 @@ from typing import Annotated
 import typer
 
 from fgnet_plugin import __version__
+from fgnet_plugin.detect_cli import compare, demo, detect
 from fgnet_plugin.errors import CheckpointError, DownloadError
 from fgnet_plugin.training.cli import train_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(detect)
+app.command()(compare)
+app.command()(demo)
 weights_app = typer.Typer(no_args_is_help=True, help="Named weights: list, fetch, convert, check.")
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")
@@ -26,7 +30,7 @@ def main() -> None:
     """Runs the command line."""
     try:
         app()
-    except (CheckpointError, DownloadError, OSError, ValueError) as error:
+    except (CheckpointError, DownloadError, ModuleNotFoundError, OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 

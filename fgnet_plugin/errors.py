@@ -7,3 +7,7 @@ class CheckpointError(ValueError):
 
 class DownloadError(RuntimeError):
     """Weights could not be fetched; the message says how to fetch them in a browser."""
+
+
+class InputError(ValueError):
+    """A picture, video, table or array that cannot be used; the message names it and says what to do."""

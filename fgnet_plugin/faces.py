@@ -25,6 +25,7 @@ from fgnet_plugin.network.landmarks import (
     cut_crops,
     from_crop,
 )
+from fgnet_plugin.pictures import as_rgb, read_picture, rgb_planes
 from fgnet_plugin.weights import data_folder
 
 Image = str | Path | npt.NDArray[np.uint8] | Tensor
@@ -205,18 +206,17 @@ def read_photo(image: Image) -> Tensor:
 
     Raises:
         TypeError: something else.
-        ValueError: another shape or range.
-        OSError: no such file, or no picture.
+        ValueError: another shape or range; InputError, which is one: a file that is no picture, or damaged.
+        FileNotFoundError: no such file.
     """
     if isinstance(image, (str, Path)):
-        return _read_file(Path(image))
+        return read_picture(image)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8:
             raise TypeError(f"an array must be uint8 in [0, 255], got {image.dtype}")
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)) or not image.size:
             raise ValueError(f"an array must have shape [H, W], [H, W, 3] or [H, W, 4], got {list(image.shape)}")
-        planes = torch.from_numpy(np.array(image.reshape(*image.shape[:2], -1)))  # a copy: read-only arrays bring a warning
-        return _rgb(planes.permute(2, 0, 1))
+        return as_rgb(image)
     if not isinstance(image, Tensor):
         raise TypeError(f"a photo must be a path, a numpy array or a torch tensor, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[0] not in (1, 3, 4) or not image.numel():
@@ -229,29 +229,7 @@ def read_photo(image: Image) -> Tensor:
         image = image.round().to(torch.uint8)
     if image.dtype != torch.uint8:
         raise TypeError(f"a tensor must be uint8 or floating point, got {image.dtype}")
-    return _rgb(image)
-
-
-def _read_file(path: Path) -> Tensor:
-    from PIL import Image as Pictures
-    from PIL import ImageOps
-
-    with Pictures.open(path) as file:
-        picture = ImageOps.exif_transpose(file)
-        if picture.mode.startswith("I;16"):  # 16 bits a pixel: PIL would clip them to 8
-            picture = Pictures.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        transparent = picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info
-        return read_photo(np.asarray(picture.convert("RGBA" if transparent else "RGB")))
-
-
-def _rgb(planes: Tensor) -> Tensor:
-    """uint8 [1, 3 or 4, H, W] -> [3, H, W]."""
-    if planes.shape[0] == 1:
-        return planes.expand(3, -1, -1).contiguous()
-    if planes.shape[0] == 3:
-        return planes.contiguous()
-    opaque = planes[3:].float() / 255
-    return (planes[:3] * opaque + 255 * (1 - opaque)).round().to(torch.uint8)
+    return rgb_planes(image)
 
 
 def load_landmark_net(path: str | Path | None = None, device: torch.device | str = "cpu") -> LandmarkNet:

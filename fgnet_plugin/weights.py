@@ -12,6 +12,7 @@ from fgnet_plugin.errors import CheckpointError, DownloadError
 
 DRIVE_ADDRESS = "https://drive.google.com/uc?id={id}"
 TIMEOUT_SECONDS, RETRIES = 30, 3
+CONNECT_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ def fetch(address: str, path: Path, *, quiet: bool = False) -> None:
     import gdown
     import requests
 
+    _check_reachable(address)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         gdown.download(
@@ -169,3 +171,18 @@ def fetch(address: str, path: Path, *, quiet: bool = False) -> None:
     except (gdown.exceptions.DownloadError, requests.RequestException, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DownloadError(reason if len(reason) < 300 else reason[:300] + " …") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raises DownloadError within seconds where the server can't be reached: retries would only make people wait."""
+    import requests
+
+    server = "/".join(address.split("/")[:3])
+    try:
+        requests.head(server, timeout=CONNECT_SECONDS)
+    except requests.ConnectionError as error:
+        unconnected = ("ConnectTimeoutError", "NameResolutionError", "NewConnectionError", "ProxyError")
+        if any(name in str(error) for name in unconnected):
+            raise DownloadError(f"{server} can't be reached from this machine") from error
+    except requests.RequestException:
+        pass  # it is there; what is wrong shows at the download

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fgnet_plugin import faces
-from fgnet_plugin.errors import CheckpointError
+from fgnet_plugin.errors import CheckpointError, InputError
 from fgnet_plugin.faces import FORMAT, FaceFinder, face_boxes, find_faces, load_landmark_net
 from fgnet_plugin.network.landmarks import MIRRORED, LandmarkNet, crop_square, to_crop
 
@@ -163,7 +163,7 @@ def test_what_is_no_photo(tmp_path: Path, untrained: Path) -> None:
     with pytest.raises(FileNotFoundError):
         faces.read_photo(tmp_path / "nothing.jpg")
     (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(OSError, match="identify"):
+    with pytest.raises(InputError, match="no picture in a format"):
         faces.read_photo(tmp_path / "text.jpg")
     with pytest.raises(TypeError, match=re.escape("uint8 in [0, 255], got float64")):
         faces.read_photo(np.zeros((4, 4, 3)))

@@ -1,0 +1,271 @@
+"""``fgnet detect``, ``fgnet compare`` and ``fgnet demo``."""
+
+from __future__ import annotations
+
+import glob
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fgnet_plugin.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fgnet_plugin.pyfeat.fex import Fex
+
+_VIDEOS = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv", ".3gp"})
+_INTERRUPTED = 130  # what shells give for Ctrl-C
+
+Out = Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+
+
+def detect(
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, videos, folders of them, or patterns like 'clips/*.mp4'.")],
+    au_model: Annotated[
+        str | None,
+        typer.Option(
+            help="fgnet (the default), fgnet-bp4d, fgnet-disfa, fgnet-rendered (the default with --offline), a checkpoint "
+            "file, or py-feat's xgb or svm."
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Download nothing: the face finder and weights of this package.")
+    ] = False,
+    only_aus: Annotated[
+        bool, typer.Option("--only-aus", help="Leave out py-feat's models for emotions, identities and gaze: faster.")
+    ] = False,
+    device: Device = "cpu",
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 8,
+    skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
+    out: Out = Path("fex.csv"),
+    plots: Annotated[Path | None, typer.Option(help="Folder for pictures: faces with their AUs, AUs over time.")] = None,
+    heatmaps: Annotated[
+        bool, typer.Option("--heatmaps", help="Also pictures of the evidence for each AU; needs --plots.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same command.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
+) -> None:
+    """Action units of the faces in pictures and videos: a table with a row for each face."""
+    from fgnet_plugin.journal import progress_path
+
+    if heatmaps and plots is None:
+        raise typer.BadParameter("--heatmaps needs --plots FOLDER to put them in")
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
+    growing = out if out.suffix.lower() == ".csv" else out.with_name(out.name + ".csv")
+    if not (resume or overwrite) and (out.exists() or progress_path(growing).exists()):
+        more = "an interrupted run; --resume goes on with it" if progress_path(growing).exists() else "a table already"
+        raise InputError(f"{out} holds {more}; --overwrite replaces it, or choose another file with --out")
+    paths = find_inputs(inputs)
+    with _own_warnings() as told:
+        from fgnet_plugin.pyfeat.detector import Detector
+
+        models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
+        if only_aus:
+            models |= {"emotion_model": None, "identity_model": None, "gaze_model": None}
+        detector = Detector.offline(**models) if offline else Detector(**models)
+        start = time.perf_counter()
+        options: dict[str, Any] = {"batch_size": batch_size, "skip_frames": skip_frames, "mixed_sizes": "single"}
+        try:
+            if resume and out != growing and out.exists() and not progress_path(growing).exists():
+                fex = _read_parquet(out)
+            else:
+                fex = detector.detect(paths, save=growing, resume=resume, errors="skip", **options)
+                if out != growing:
+                    _to_parquet(fex, out)
+                    growing.unlink()
+        except KeyboardInterrupt:
+            _say_interrupted(growing, out)
+            raise typer.Exit(_INTERRUPTED) from None
+        print_summary(fex, time.perf_counter() - start)
+        typer.echo(f"\ntable: {out} ({len(fex)} rows)")
+        if plots is not None:
+            for path in write_plots(fex, plots, heatmaps, detector._fgnet):
+                typer.echo(f"picture: {path}")
+    if told:
+        typer.echo(f"error: {len(told)} inputs could not be read to their end (see the warnings above)", err=True)
+        raise typer.Exit(1)
+
+
+def compare(
+    tables: Annotated[list[Path], typer.Argument(help="Two or more tables: of fgnet detect, py-feat or OpenFace.")],
+    names: Annotated[str | None, typer.Option(help="What to call them: 'fgnet,xgb'; by default their file names.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV file of AUs coded by people: AU columns of 0 and 1, and input and frame.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Score from which an AU counts as present.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="CSV file for the agreement; with --labels, …-accuracy.csv, too.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for the figure: .png, .pdf, .svg.")] = None,
+) -> None:
+    """How far AU models agree on the same faces and, with labels, how well each does."""
+    if len(tables) < 2:
+        raise typer.BadParameter("give at least two tables to compare")
+    called = names.split(",") if names else [path.stem for path in tables]
+    if len(called) != len(tables) or len(set(called)) < len(called):
+        raise typer.BadParameter(f"--names must be {len(tables)} different names with commas between them")
+    with _own_warnings():
+        import pandas as pd
+
+        from fgnet_plugin.comparison import compare as compared
+        from fgnet_plugin.pyfeat.tables import read_table
+
+        read = {
+            name: _read_parquet(path) if path.suffix == ".parquet" else read_table(path)
+            for name, path in zip(called, tables, strict=True)
+        }
+        found = compared(read, pd.read_csv(labels) if labels else None, threshold=threshold)
+        results = {"": found.agreement} | ({"-accuracy": found.accuracy} if found.accuracy is not None else {})
+        for suffix, table in results.items():
+            typer.echo(table.drop(columns="name").to_string(index=False, float_format="{:.2f}".format) + "\n")
+            if out is not None:
+                path = out.with_name(out.stem + suffix + out.suffix)
+                table.to_csv(path, index=False)
+                typer.echo(f"table: {path}")
+        if plot is not None:
+            found.plot().savefig(plot, dpi=120)
+            typer.echo(f"picture: {plot}")
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")] = Path("outputs/demo"),
+) -> None:
+    """A photo and a video of py-feat's to AUs, without a download: tables, Fex as CSV, pictures."""
+    with _own_warnings():
+        from fgnet_plugin.pyfeat.demo import run
+
+        run(out)
+
+
+def find_inputs(inputs: list[str]) -> list[str]:
+    """Files, folders and patterns -> files in order, each once.
+
+    Raises InputError for a folder without pictures or videos and for a pattern that matches nothing.
+    """
+    from fgnet_plugin.pictures import SUFFIXES
+
+    found: list[str] = []
+    for name in inputs:
+        if Path(name).is_dir():
+            inside = sorted(str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES | _VIDEOS)
+            if not inside:
+                raise InputError(f"{name}: no pictures or videos in this folder")
+            found += inside
+        elif Path(name).exists() or not glob.has_magic(name):
+            found.append(name)
+        else:
+            matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (pathlib refuses absolute patterns)
+            if not matching:
+                raise InputError(f"{name}: no file matches this pattern")
+            found += matching
+    return list(dict.fromkeys(found))
+
+
+def print_summary(fex: pd.DataFrame, seconds: float | None = None) -> None:
+    """A short table: what was found in each input, and how often each AU."""
+    from fgnet_plugin.action_units import NAMES, au_number
+    from fgnet_plugin.pyfeat.plots import known_aus
+
+    typer.echo(f"\n{'input':40}{'frames':>8}{'with face':>11}{'faces':>8}")
+    for name, rows in fex.groupby("input", sort=False):
+        faces = rows[rows["FaceRectX"].notna()]
+        shown = str(name) if len(str(name)) < 40 else "…" + str(name)[-38:]
+        typer.echo(f"{shown:40}{rows['frame'].nunique():8}{faces['frame'].nunique():11}{len(faces):8}")
+    typer.echo(f"\n{'AU':6}{'':24}{'mean score':>12}{'present in':>12}")
+    for au in known_aus(fex):
+        values = fex[au].dropna()
+        typer.echo(f"{au:6}{NAMES[au_number(au)]:24}{values.mean():12.2f}{(values > 0.5).mean():12.0%}")
+    if seconds is not None:
+        frames = len(fex[["input", "frame"]].drop_duplicates())
+        typer.echo(f"\n{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s")
+
+
+def write_plots(fex: Fex, folder: Path, heatmaps: bool, model: Any) -> Iterator[Path]:
+    """Pictures of each input: photos with their faces and AUs, videos' AUs over time; evidence for the clearest face."""
+    from fgnet_plugin.pyfeat.heatmaps import plot_heatmaps
+    from fgnet_plugin.pyfeat.plots import known_aus, plot_faces, plot_time_course
+
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    aus = known_aus(fex)
+    for name, rows in fex.groupby("input", sort=False):
+        stem = Path(str(name)).stem
+        while stem in taken:
+            stem += "_"
+        taken.add(stem)
+        faces = rows[rows[aus].notna().any(axis=1)] if aus else rows.iloc[:0]
+        if not len(faces):
+            continue
+        if rows["frame"].nunique() > 1:
+            path = folder / f"{stem}.png"
+            plot_time_course(rows).savefig(path, dpi=110)
+            yield path
+        else:
+            for figure in plot_faces(rows):
+                path = folder / f"{stem}.png"
+                figure.savefig(path, dpi=110)
+                yield path
+        if heatmaps and model is not None:
+            clearest = faces.iloc[[int(faces[aus].max(axis=1).to_numpy().argmax())]]
+            path = folder / f"{stem}-heatmaps.png"
+            plot_heatmaps(clearest, au_model=model)[0].savefig(path, dpi=110)
+            yield path
+
+
+@contextmanager
+def _own_warnings() -> Iterator[list[str]]:
+    """Of warnings, only this package's are shown, in a line each; py-feat's and its dependencies' stay out of the output."""
+    told: list[str] = []
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        told.append(str(message))
+        print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", module=r"fgnet_plugin\b")
+        warnings.showwarning = show
+        yield told
+
+
+def _say_interrupted(growing: Path, out: Path) -> None:
+    """What there is after Ctrl-C."""
+    from fgnet_plugin.journal import read_table
+
+    rows = read_table(growing) if growing.is_file() and growing.stat().st_size else None
+    if rows is None:
+        typer.echo("\ninterrupted before the first batch was complete", err=True)
+        return
+    if out != growing:
+        _to_parquet(rows, out)
+    frames = len(rows[["input", "frame"]].drop_duplicates())
+    typer.echo(f"\ninterrupted: {frames} complete frames are in {out}; the same command with --resume goes on", err=True)
+
+
+def _to_parquet(rows: pd.DataFrame, path: Path) -> None:
+    import pandas as pd
+
+    part = path.with_name(path.name + ".part")
+    try:
+        pd.DataFrame(rows).to_parquet(part, index=False)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"can't be written ({error.strerror}); free some space or choose another place", str(path)
+        ) from error
+
+
+def _read_parquet(path: Path) -> Fex:
+    import pandas as pd
+
+    from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
+
+    return Fex(pd.read_parquet(path), **COLUMNS, detector="Feat")

@@ -1,0 +1,103 @@
+"""Picture files of any kind as uint8 RGB, or an error that names the file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fgnet_plugin.errors import InputError
+
+SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".jfif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""File names that end like this are taken for pictures."""
+
+_ORIENTATION = 0x0112  # EXIF's number for how the camera was held
+
+
+def check_file(path: str | Path, what: str = "picture") -> None:
+    """Raises FileNotFoundError or InputError for a path at which there is no file to read."""
+    file = Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"{path}: no such file; check the path")
+    if file.is_dir():
+        raise InputError(f"{path} is a folder, not a {what}")
+    if not file.stat().st_size:
+        raise InputError(f"{path} is empty (0 bytes); copy or export the {what} again")
+
+
+def read_picture(path: str | Path, upright: bool = True) -> Tensor:
+    """A picture file as uint8 RGB [3, H, W].
+
+    Grey, CMYK, palettes and 16 bits become RGB of 8 bits; what is transparent shows white; of several pages, the first.
+
+    Args:
+        path: any file that Pillow reads.
+        upright: turn it as its EXIF data say. py-feat does not, and a Fex's coordinates are those of the file as it is
+            stored: with False, a picture that is stored turned brings a warning.
+
+    Raises:
+        FileNotFoundError: no such file.
+        InputError: a folder, an empty file, no picture, or one that is damaged or cut off.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 90 to 180 megapixels: a large photo
+            with Image.open(path) as file:
+                turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
+                pixels = _pixels(ImageOps.exif_transpose(file) if upright and turned else file)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is no picture in a format that can be read; export it as JPEG or PNG") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path} has more pixels than can be read safely ({error}); make it smaller first") from error
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # PIL raises SyntaxError for broken PNGs
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error
+    if turned and not upright:
+        warnings.warn(
+            f"{path} is stored turned (EXIF orientation); py-feat reads pictures as stored, so its faces lie on their side "
+            "and may not be found: save an upright copy",
+            stacklevel=2,
+        )
+    return pixels
+
+
+def _pixels(picture: object) -> Tensor:
+    from PIL import Image
+
+    assert isinstance(picture, Image.Image)
+    if picture.mode.startswith("I;16"):  # 16 bits a pixel: PIL would clip them to 8
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    elif picture.mode in ("I", "F"):
+        picture = Image.fromarray(_stretched(np.asarray(picture)))
+    transparent = picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info
+    return as_rgb(np.asarray(picture.convert("RGBA" if transparent else "RGB")))
+
+
+def _stretched(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    """Numbers of more than 8 bits -> [0, 255]: as 16 bits where they look so, else by their own range."""
+    numbers = values.astype(np.float64)
+    high = 65535.0 if 255 < numbers.max(initial=0) <= 65535 else max(float(numbers.max(initial=0)), 1.0)
+    return (numbers.clip(0, high) * (255 / high)).round().astype(np.uint8)
+
+
+def as_rgb(pixels: npt.NDArray[np.uint8]) -> Tensor:
+    """uint8 [H, W], or [H, W, 1, 3 or 4] -> [3, H, W]; grey becomes RGB, what is transparent shows white."""
+    planes = torch.from_numpy(np.array(pixels.reshape(*pixels.shape[:2], -1)))  # a copy: read-only arrays bring a warning
+    return rgb_planes(planes.permute(2, 0, 1))
+
+
+def rgb_planes(planes: Tensor) -> Tensor:
+    """uint8 [1, 3 or 4, H, W] -> [3, H, W]; grey becomes RGB, what is transparent shows white."""
+    if planes.shape[0] == 1:
+        return planes.expand(3, -1, -1).contiguous()
+    if planes.shape[0] == 3:
+        return planes.contiguous()
+    opaque = planes[3:].float() / 255
+    return (planes[:3] * opaque + 255 * (1 - opaque)).round().to(torch.uint8)

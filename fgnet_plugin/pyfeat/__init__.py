@@ -1,0 +1,12 @@
+"""What meets py-feat: its detector with FG-Net, its Fex, its hub. Importing this imports py-feat, which takes seconds."""
+
+try:
+    import feat as _feat  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "feat":
+        raise
+    raise ModuleNotFoundError(
+        "py-feat is not installed; run: pip install 'fgnet-plugin[feat]' (the network, the face finder and the training "
+        "work without it)",
+        name="feat",
+    ) from error

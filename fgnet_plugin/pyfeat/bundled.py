@@ -1,0 +1,108 @@
+"""The face finder and landmark network of this package in the places of py-feat's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import feat.detector
+import torch
+from feat.utils.image_operations import extract_face_from_bbox_torch
+from torch import Tensor, nn
+
+from fgnet_plugin.faces import FaceFinder, FoundFaces
+from fgnet_plugin.process import all_threads
+
+NAME = "bundled"
+"""`face_model` and `landmark_model` of the networks that come with this package."""
+THRESHOLD = 0.8
+"""`face_detection_threshold` that `FaceFinder` is made for; py-feat's 0.5 is RetinaFace's."""
+
+
+class GivenLandmarks(nn.Module):
+    """A landmark model as py-feat calls it, which answers what it was told: the face finder has looked already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = torch.empty(0, 136)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Crops [F, 3, S, S] -> landmarks [F, 136]: x_0, y_0, … in [0, 1] of the crop, its middle where there is no face."""
+        return self.answer.to(crops.device).nan_to_num(0.5)  # py-feat's models compute on these rows, too, and blank them
+
+
+class BundledFaces:
+    """py-feat's `detect_faces`, from `FaceFinder`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.finder = FaceFinder(device=device)
+
+    def find(self, frames: Sequence[Tensor], threshold: float | None, thorough: bool) -> list[FoundFaces]:
+        """The faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
+        self.finder.threshold = THRESHOLD if threshold is None else threshold
+        self.finder.thorough = thorough
+        with all_threads():
+            return self.finder.find([frame.cpu() for frame in frames])
+
+    def detect_faces(
+        self, images: Tensor, face_size: int, threshold: float | None, thorough: bool, wants_resmasknet: bool
+    ) -> list[dict[str, Any]]:
+        """The dictionaries that `Detectorv1.detect_faces` makes, one a frame, and in each "landmarks": [n, 136] of the crop.
+
+        Args:
+            images: [B, 3, H, W], uint8 or floating point in [0, 255].
+            face_size: pixels a side of the crops for py-feat's other models.
+            threshold, thorough: see `FaceFinder`.
+            wants_resmasknet: also make the larger crops that this emotion model reads.
+        """
+        unit = images.float() / 255
+        return [
+            _as_pyfeats(unit[i : i + 1], i, found, face_size, wants_resmasknet)
+            for i, found in enumerate(self.find(list(images), threshold, thorough))
+        ]
+
+
+def _as_pyfeats(frame: Tensor, i: int, found: FoundFaces, face_size: int, wants_resmasknet: bool) -> dict[str, Any]:
+    """One frame's dictionary; where there is no face, one row of NaN with score 0."""
+    nothing = not len(found)
+    boxes = frame.new_full((1, 4), float("nan")) if nothing else found.boxes[:, :4].to(frame)
+    cut = boxes.nan_to_num(0.0)
+    crops, expanded = extract_face_from_bbox_torch(frame, cut, face_size=face_size)
+    expanded = expanded.to(frame.dtype)
+    if nothing:
+        crops, expanded = torch.zeros_like(crops), torch.full_like(expanded, float("nan"))
+        landmarks = frame.new_full((1, 136), float("nan"))
+    else:
+        corner, size = expanded[:, None, :2], (expanded[:, 2:] - expanded[:, :2])[:, None]
+        landmarks = ((found.landmarks.to(frame) - corner) / size).flatten(1)
+    faces = {
+        "face_id": i,
+        "faces": crops,
+        "boxes": boxes,
+        "new_boxes": expanded,
+        "poses": frame.new_full((len(boxes), 6), float("nan")),
+        "scores": frame.new_zeros(1) if nothing else found.scores.to(frame),
+        "image_size": tuple(frame.shape[2:]),
+        "landmarks": landmarks,
+    }
+    if wants_resmasknet:
+        larger, _ = extract_face_from_bbox_torch(frame, cut, expand_bbox=1.1, face_size=224)
+        faces["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
+    return faces
+
+
+@contextmanager
+def without_retinaface() -> Iterator[None]:
+    """Inside, `Detectorv1` makes no RetinaFace, and so fetches none: py-feat has no way to leave its face model out."""
+
+    class Nothing:
+        def __init__(self, device: object = None) -> None:
+            pass
+
+    before = feat.detector.Retinaface
+    feat.detector.Retinaface = Nothing
+    try:
+        yield
+    finally:
+        feat.detector.Retinaface = before

@@ -1,0 +1,368 @@
+"""py-feat's detector with FG-Net among its AU models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from feat.au_detectors.StatLearning.SL_test import SVMClassifier, XGBClassifier
+from feat.detector import Detectorv1
+from feat.pretrained import load_model_weights
+from feat.utils.face_pose_mlp import pose_from_landmarks_mlp
+from torch import Tensor
+
+from fgnet_plugin.au_model import AUModel, is_fgnet, names
+from fgnet_plugin.comparison import Comparison, compare
+from fgnet_plugin.network.fgnet import Precision
+from fgnet_plugin.process import gradients_kept
+from fgnet_plugin.pyfeat import hub
+from fgnet_plugin.pyfeat.bundled import NAME as BUNDLED
+from fgnet_plugin.pyfeat.bundled import BundledFaces, GivenLandmarks, without_retinaface
+from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
+from fgnet_plugin.pyfeat.frames import Item, OutputSize, frames_at_hand
+from fgnet_plugin.pyfeat.run import Run
+
+_STATISTICAL = {"xgb": XGBClassifier, "svm": SVMClassifier}
+
+
+class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
+    """py-feat's `Detectorv1`, whose AUs may come from FG-Net.
+
+    Args:
+        face_model: "retinaface" or "img2pose", py-feat's; or "bundled": the face finder of this package, without a download.
+        landmark_model: "mobilefacenet", "mobilenet", "pfld", py-feat's; or "bundled", which goes with the face model of
+            that name.
+        au_model: "xgb", "svm" or None, py-feat's; "fgnet" (which is "fgnet-bp4d"), "fgnet-bp4d", "fgnet-disfa",
+            "fgnet-rendered"; or the path of a checkpoint of FG-Net.
+        emotion_model, identity_model, gaze_model: as in py-feat; None leaves the model out, and its columns are NaN.
+        device: "cpu", "cuda", "mps", "auto", or a `torch.device`.
+        au_batch_size: faces that go through FG-Net at once.
+        precision: of FG-Net: "float32", "bfloat16" or "float16"; see `FGNet.prepare`.
+        fetch: download weights that are not on this machine, with progress; otherwise they are an error.
+
+    Raises:
+        ValueError: a model that there is not.
+        DownloadError: weights that can't be fetched: at once; the message names the models and says what to do.
+        CheckpointError: a checkpoint that is missing or damaged.
+
+    Example:
+        >>> from fgnet_plugin import Detector
+        >>> fex = Detector(au_model="fgnet").detect("video.mp4")  # doctest: +SKIP
+        >>> fex.aus.mean()  # doctest: +SKIP
+    """
+
+    SUPPORTED_MODELS: Mapping[str, dict[str, Any]] = {
+        **Detectorv1.SUPPORTED_MODELS,
+        "face_model": {"options": [*Detectorv1.SUPPORTED_MODELS["face_model"]["options"], BUNDLED], "default": "retinaface"},
+        "landmark_model": {
+            "options": [*Detectorv1.SUPPORTED_MODELS["landmark_model"]["options"], BUNDLED],
+            "default": "mobilefacenet",
+        },
+        "au_model": {"options": [*Detectorv1.SUPPORTED_MODELS["au_model"]["options"], *names()], "default": "xgb"},
+    }
+
+    def __init__(
+        self,
+        face_model: str = "retinaface",
+        landmark_model: str | None = "mobilefacenet",
+        au_model: str | Path | None = "xgb",
+        emotion_model: str | None = "resmasknet",
+        identity_model: str | None = "arcface",
+        gaze_model: str | None = "l2cs",
+        device: str | torch.device = "cpu",
+        *,
+        au_batch_size: int = 8,
+        precision: Precision = "float32",
+        fetch: bool = True,
+    ) -> None:
+        fgnet, bundled = is_fgnet(au_model), face_model == BUNDLED
+        _check(face_model, landmark_model, au_model, fgnet)
+        wanted: dict[str, str | None] = {
+            "face_model": None if bundled else face_model,
+            "landmark_model": None if bundled and landmark_model == BUNDLED else landmark_model,
+            "au_model": None if fgnet or au_model is None else str(au_model),
+            "emotion_model": emotion_model,
+            "identity_model": identity_model,
+            "gaze_model": gaze_model,
+        }
+        given_landmarks = landmark_model == BUNDLED
+        pyfeats = dict(wanted, face_model="retinaface") if bundled else dict(wanted)
+        if given_landmarks:
+            pyfeats["au_model"] = None  # py-feat wants a landmark model beside it; loaded below
+        with gradients_kept(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "face_model='retinaface' does not regress 6DoF")  # at every construction
+            with hub.weights_at_hand(wanted, fetch):
+                if bundled:
+                    with without_retinaface():
+                        super().__init__(**pyfeats, device=device)
+                else:
+                    super().__init__(**pyfeats, device=device)
+                self._has_pose = face_model == "img2pose" or _pose_mlp_at_hand(self.device)
+                if given_landmarks and isinstance(wanted["au_model"], str):
+                    self.au_detector = _statistical(wanted["au_model"])
+            self._fgnet = None
+            if fgnet:
+                self._fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch)
+            self._faces = BundledFaces(self.device) if bundled else None
+        if given_landmarks:
+            self.landmark_detector = GivenLandmarks()
+        self.info |= {"face_model": face_model, "landmark_model": landmark_model}
+        self.info["au_model"] = self._fgnet.name if self._fgnet else au_model
+        if not self._has_pose:
+            self.info["facepose_model"] = None
+        self._thorough = True
+        self._others: dict[str, AUModel | Any] = {}
+        self._own_name = None if au_model is None else str(au_model)
+        self._reading: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
+        self._reading |= {"precision": precision, "fetch": fetch}
+
+    @classmethod
+    def offline(cls, au_model: str | Path = "fgnet-rendered", device: str | torch.device = "cpu", **options: Any) -> Detector:
+        """A detector that needs no download: this package's face finder, landmark network and, by default, checkpoint.
+
+        Emotions, identities and gaze are NaN, and so are head poses unless py-feat's small network for them is on this
+        machine already. Nothing is fetched, and nothing falls back: what is not here is an error.
+
+        Args:
+            au_model: also a published checkpoint that is on this machine, or the path of one.
+            device, options: as in `Detector`; models that are on this machine can be given.
+
+        Raises:
+            DownloadError, CheckpointError: weights that are not on this machine.
+        """
+        parts: dict[str, Any] = {"face_model": BUNDLED, "landmark_model": BUNDLED, "emotion_model": None}
+        parts |= {"identity_model": None, "gaze_model": None, "fetch": False}
+        return cls(**(parts | options), au_model=au_model, device=device)
+
+    @property
+    def au_names(self) -> tuple[str, ...]:
+        """The AUs that the AU model knows; the other columns are NaN."""
+        if self._fgnet is not None:
+            return self._fgnet.aus
+        return tuple(AUS) if self.au_detector is not None else ()
+
+    def detect_faces(
+        self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None
+    ) -> list[dict[str, Any]]:
+        """As py-feat's; `face_detection_threshold` is by default 0.5 for its face models and 0.8 for the bundled one."""
+        with gradients_kept():
+            if self._faces is not None:
+                wants_resmasknet = self.info["emotion_model"] == "resmasknet"
+                with torch.inference_mode():
+                    return self._faces.detect_faces(
+                        images.to(self.device), face_size, face_detection_threshold, self._thorough, wants_resmasknet
+                    )
+            threshold = 0.5 if face_detection_threshold is None else face_detection_threshold
+            found: list[dict[str, Any]] = super().detect_faces(images, face_size, threshold)
+            return found
+
+    def forward(self, faces_data: list[dict[str, Any]], batch_data: Item) -> pd.DataFrame:
+        """As py-feat's, with FG-Net's AUs: a row for each face of the batch, coordinates in its original frame.
+
+        Args:
+            faces_data: from `detect_faces`.
+            batch_data: the frames; FG-Net reads "Original" where it is there, at full resolution, and else "Image".
+        """
+        if isinstance(self.landmark_detector, GivenLandmarks):
+            self.landmark_detector.answer = torch.cat([faces["landmarks"] for faces in faces_data])
+        face_model, facepose_model = self.info["face_model"], self.info["facepose_model"]
+        if not self._has_pose:
+            self.info["face_model"] = "img2pose"  # py-feat would ask the hub for its pose network with every batch
+        several = _Several(self.au_detector, {n: m for n, m in self._others.items() if not isinstance(m, AUModel)})
+        with gradients_kept():
+            try:
+                if several.others:
+                    self.au_detector = several
+                rows: pd.DataFrame = super().forward(faces_data, batch_data)
+            finally:
+                self.au_detector = several.first
+                self.info |= {"face_model": face_model, "facepose_model": facepose_model}
+            empty = rows["FaceRectX"].isna().to_numpy()
+            counts = [len(faces["scores"]) for faces in faces_data]
+            if self._fgnet is not None:
+                rows[AUS] = self._read(self._fgnet, rows, counts, batch_data)
+            for name, model in self._others.items():
+                values = self._read(model, rows, counts, batch_data) if isinstance(model, AUModel) else several.found[name]
+                values = np.where(empty[:, None], np.nan, np.asarray(values))
+                rows = pd.concat([rows, pd.DataFrame(values, columns=[f"{name}:{au}" for au in AUS])], axis=1)
+        return rows
+
+    def _read(self, model: AUModel, rows: pd.DataFrame, counts: Sequence[int], batch_data: Item) -> np.ndarray[Any, Any]:
+        """FG-Net's AUs [F, 20] in py-feat's order."""
+        points = torch.from_numpy(rows[LANDMARKS].to_numpy(np.float64).reshape(-1, 2, 68).swapaxes(1, 2).copy())
+        frames = frames_at_hand(batch_data)
+        landmarks = [
+            frame.to_pixels(of_frame) for frame, of_frame in zip(frames, torch.split(points, list(counts)), strict=True)
+        ]
+        scores = model.read([frame.image for frame in frames], landmarks).scores.numpy()
+        found = np.full((len(rows), len(AUS)), np.nan, np.float32)
+        found[:, [AUS.index(au) for au in model.aus]] = scores
+        return found
+
+    def detect(
+        self,
+        inputs: object,
+        data_type: str | None = None,
+        output_size: OutputSize = None,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        face_identity_threshold: float = 0.8,
+        face_detection_threshold: float | None = None,
+        skip_frames: int | None = None,
+        progress_bar: bool = True,
+        save: str | Path | None = None,
+        *,
+        resume: bool = False,
+        errors: Literal["raise", "skip"] = "raise",
+        mixed_sizes: Literal["raise", "single"] = "raise",
+        **kwargs: Any,
+    ) -> Fex:
+        """Faces, and what the models say of them, in pictures and videos.
+
+        Args:
+            inputs: path of a picture or video; several paths, also mixed; or a tensor [N, 3, H, W] in [0, 255].
+            data_type: "image", "video" or "tensor"; by default it is seen from the inputs.
+            output_size: resize frames to this size for py-feat's models. FG-Net reads the original frames.
+            batch_size: frames at once.
+            num_workers, pin_memory: of torch's DataLoader.
+            face_identity_threshold: cosine similarity from which two faces are one person's.
+            face_detection_threshold: score from which something is a face; see `detect_faces`.
+            skip_frames: of a video, only every so many-th frame.
+            progress_bar: show one, with frames per second.
+            save: a CSV file that grows with every batch: what is in it survives whatever happens.
+            resume: go on with the interrupted run that `save` holds: the file ends up the same as without interruption.
+            errors: of files that can't be read, or a video that is damaged from some frame on: "raise" after what comes
+                before is done, or "skip" them with a warning.
+            mixed_sizes: of pictures of different sizes, with a batch_size over 1 and no output_size: "raise", as py-feat does,
+                or read them one at a time ("single").
+            kwargs: ignored, with a warning; py-feat ignores them silently.
+
+        Returns:
+            `Fex`, a row for each face, and for each frame without one: columns, order and types as `Detectorv1`'s.
+
+        Raises:
+            FileNotFoundError, InputError: see `errors`. What was done before is in the exception's attribute `fex`, or in
+                `save`; so it is after Ctrl-C.
+            OSError: `save` can't be written.
+        """
+        if kwargs:
+            warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)
+        run = Run(
+            self,
+            inputs,
+            data_type=data_type,
+            output_size=output_size,
+            batch_size=batch_size,
+            skip_frames=skip_frames,
+            face_detection_threshold=face_detection_threshold,
+            face_identity_threshold=face_identity_threshold,
+            mixed_sizes=mixed_sizes,
+        )
+        with gradients_kept():
+            return run(save, resume, errors, progress_bar, num_workers, pin_memory)
+
+    def detect_several(self, inputs: object, au_models: Sequence[str | Path], **options: Any) -> dict[str, Fex]:
+        """The AUs of several AU models for the same faces, which are detected once.
+
+        Args:
+            inputs, options: as in `detect`, but for `save` and `resume`.
+            au_models: AU models as in `Detector`, py-feat's among them; models that are loaded already are not loaded again.
+
+        Returns:
+            AU model, as it was given -> `Fex`. All have the same rows and differ in their AUs.
+
+        Raises:
+            As `Detector` and `detect`. ValueError for models given twice.
+        """
+        wanted = [str(name) for name in au_models]
+        if len(set(wanted)) < len(wanted) or not wanted:
+            raise ValueError(f"au_models must be different models, at least one, got {', '.join(wanted) or 'none'}")
+        if options.get("save") is not None or options.get("resume"):
+            raise ValueError("detect_several keeps its results in memory; save each Fex with to_csv")
+        with gradients_kept():
+            others = {name: self._loaded(name) for name in wanted if name not in (self.info["au_model"], self._own_name)}
+        self._others = others
+        try:
+            both = self.detect(inputs, **options)
+        finally:
+            self._others = {}
+        extra = [f"{name}:{au}" for name in others for au in AUS]
+        found = {}
+        for name in wanted:
+            fex = both.drop(columns=extra)
+            if name in others:
+                fex[AUS] = both[[f"{name}:{au}" for au in AUS]].to_numpy()
+                model = others[name]
+                fex.au_model = model.name if isinstance(model, AUModel) else name
+            found[name] = fex
+        return found
+
+    def compare(
+        self, inputs: object, au_models: Sequence[str | Path], labels: pd.DataFrame | None = None, **options: Any
+    ) -> Comparison:
+        """How far several AU models agree on the same faces and, with labels, how well each does.
+
+        Args:
+            inputs, au_models, options: as in `detect_several`.
+            labels: AUs by human coders, as in `fgnet_plugin.compare`.
+
+        Returns:
+            `Comparison`: tables, and `plot` for a figure.
+        """
+        return compare(self.detect_several(inputs, au_models, **options), labels)
+
+    def _loaded(self, name: str) -> Any:
+        """An AU model beside the detector's own."""
+        _check(self.info["face_model"], self.info["landmark_model"], name, is_fgnet(name))
+        if is_fgnet(name):
+            return AUModel(name, **self._reading)
+        with hub.weights_at_hand({"au_model": name}, self._reading["fetch"]):
+            return _statistical(name)
+
+    def __repr__(self) -> str:
+        models = ", ".join(f"{kind}={name}" for kind, name in self.info.items())
+        return f"Detector({models})"
+
+
+class _Several:
+    """Several of py-feat's AU models in the place of one, on the same features."""
+
+    def __init__(self, first: Any, others: Mapping[str, Any]) -> None:
+        self.first, self.others = first, others
+        self.found: dict[str, Any] = {}
+
+    def detect_au(self, frame: Any, landmarks: Any) -> Any:
+        self.found = {name: model.detect_au(frame=frame, landmarks=landmarks) for name, model in self.others.items()}
+        first = next(iter(self.found.values()))
+        return np.full_like(first, np.nan) if self.first is None else self.first.detect_au(frame=frame, landmarks=landmarks)
+
+
+def _check(face_model: object, landmark_model: object, au_model: object, fgnet: bool) -> None:
+    if landmark_model == BUNDLED and face_model != BUNDLED:
+        raise ValueError(f"landmark_model={BUNDLED!r} goes with face_model={BUNDLED!r}, not with {face_model!r}")
+    if fgnet and landmark_model is None:
+        raise ValueError(f"au_model={str(au_model)!r} needs landmarks to align faces by: landmark_model must not be None")
+    if not fgnet and au_model not in (*_STATISTICAL, None):
+        raise ValueError(
+            f"au_model {str(au_model)!r} is not currently supported; there are {', '.join(_STATISTICAL)}, None, "
+            f"{', '.join(names())}, and checkpoint files"
+        )
+
+
+def _statistical(name: str) -> Any:
+    """py-feat's AU model "xgb" or "svm", loaded."""
+    weights = load_model_weights("au", name)
+    model = _STATISTICAL[name]()
+    model.load_weights(classifiers=weights.pop("au_classifiers"), **weights)
+    return model
+
+
+def _pose_mlp_at_hand(device: torch.device) -> bool:
+    """Whether py-feat has its network for head poses; it is loaded here, so that no batch asks the hub for it."""
+    return pose_from_landmarks_mlp(torch.rand(1, 68, 2, device=device)) is not None

@@ -1,0 +1,244 @@
+"""Pictures, tensors and videos as py-feat's batches, with each frame at its own resolution beside the resized one.
+
+A batch is the dictionary that `Detectorv1.forward` takes ("Image", "Scale", "Padding", "FileName"), and in addition:
+"Frame" (numbers), "Original" (the frames before resizing; left out where nothing was resized) and "Errors".
+A frame that can't be read does not break its batch: it is left out, and its error is among the batch's "Errors".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from feat.data import VideoDataset
+from feat.transforms import Rescale
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from fgnet_plugin.errors import InputError
+from fgnet_plugin.pictures import SUFFIXES, check_file, read_picture
+from fgnet_plugin.video import Video
+
+KINDS = ("image", "video", "tensor")
+OutputSize = int | tuple[int, int] | None
+Item = dict[str, Any]
+
+
+class Pictures(Dataset[Item]):
+    """Picture files; a frame's number is the file's place in the list."""
+
+    kind = "image"
+
+    def __init__(self, paths: Sequence[str], output_size: OutputSize = None, first: int = 0) -> None:
+        self.paths, self.output_size, self.first = list(paths), output_size, first
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Item:
+        try:
+            return _item(read_picture(self.paths[i], upright=False), self.paths[i], self.first + i, self.output_size, True)
+        except (InputError, OSError) as error:
+            return {"Error": error}
+
+    def mixed(self) -> bool:
+        """Whether the pictures have different sizes; one that can't be read has none."""
+        from PIL import Image
+
+        sizes = set()
+        for path in self.paths:
+            try:
+                with Image.open(path) as picture:
+                    sizes.add(picture.size)
+            except Exception:
+                continue
+        return len(sizes) > 1
+
+    def time(self, frame: int) -> str | None:
+        """None: pictures have no time."""
+        return None
+
+
+class Tensors(Dataset[Item]):
+    """A tensor [N, 3, H, W] of pixel values in [0, 255]; as in py-feat, it is taken as it is, whatever the output size."""
+
+    kind = "tensor"
+
+    def __init__(self, tensor: Tensor) -> None:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"data_type='tensor' takes a torch tensor, got {type(tensor).__name__}")
+        if tensor.ndim != 4 or tensor.shape[1] != 3 or not tensor.numel():
+            hint = "; a single image goes in as tensor[None]" if tensor.ndim == 3 else ""
+            raise InputError(f"a tensor of images must have shape [N, 3, H, W], got {list(tensor.shape)}{hint}")
+        if tensor.is_floating_point() and 0 < float(tensor.max()) <= 1:
+            raise InputError("this tensor lies in [0, 1], and py-feat takes pixel values in [0, 255]: pass 255 * tensor")
+        self.tensor = tensor
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, i: int) -> Item:
+        return _item(self.tensor[i], "tensor", i, None, False)
+
+    def time(self, frame: int) -> str | None:
+        """None: a tensor's images have no time."""
+        return None
+
+
+class VideoFrames(Dataset[Item]):
+    """Every `skip_frames`-th frame of a video, by its number."""
+
+    kind = "video"
+
+    def __init__(self, path: str, skip_frames: int | None = None, output_size: OutputSize = None) -> None:
+        if skip_frames is not None and skip_frames < 1:
+            raise ValueError(f"skip_frames must be at least 1 (every frame), got {skip_frames}")
+        self.video, self.output_size = Video(path), output_size
+        self.frames = range(0, len(self.video), skip_frames or 1)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, i: int) -> Item:
+        try:
+            return _item(self.video[self.frames[i]], self.video.path, self.frames[i], self.output_size, False)
+        except (InputError, OSError) as error:
+            return {"Error": error}
+
+    def time(self, frame: int) -> str | None:
+        """Minutes and seconds at a frame, as py-feat writes them: ``"01:05"``."""
+        return str(VideoDataset.convert_sec_to_min_sec(frame / self.video.fps))
+
+
+Source = Pictures | Tensors | VideoFrames
+
+
+def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding: bool) -> Item:
+    item: Item = {"Image": image, "Frame": frame, "FileName": name, "Scale": 1.0}
+    item["Padding"] = {"Left": 0, "Top": 0, "Right": 0, "Bottom": 0}
+    if output_size is None:
+        return item
+    return item | Rescale(output_size, preserve_aspect_ratio=True, padding=padding)(image) | {"Original": image}
+
+
+def collate(items: list[Item]) -> Item:
+    """Items of a dataset -> a batch; of frames that could not be read, only their errors.
+
+    Raises:
+        InputError: frames of different sizes.
+    """
+    errors = [item["Error"] for item in items if "Error" in item]
+    items = [item for item in items if "Error" not in item]
+    if not items:
+        return {"Errors": errors}
+    sizes = {tuple(item["Image"].shape): item["FileName"] for item in items}
+    if len(sizes) > 1:
+        (a, one), (b, other) = list(sizes.items())[:2]
+        raise InputError(
+            f"{one} has {a[2]}×{a[1]} pixels and {other} {b[2]}×{b[1]}: in one batch, all must have the same size. "
+            "Use batch_size=1, or output_size=… to pad them to one size"
+        )
+    originals = [item.pop("Original") for item in items] if "Original" in items[0] else None
+    batch: Item = default_collate(items) | {"Errors": errors}
+    return batch if originals is None else batch | {"Original": originals}
+
+
+@dataclass(frozen=True)
+class FrameAtHand:
+    """A frame at the best resolution there is, and how to get from the original frame's pixels to its own."""
+
+    image: Tensor
+    scale: float
+    left: float
+    top: float
+
+    def to_pixels(self, points: Tensor) -> Tensor:
+        """Points [..., 2] in pixels of the original frame -> in pixels of `image`."""
+        return points * self.scale + points.new_tensor([self.left, self.top])
+
+
+def frames_at_hand(batch: Item) -> list[FrameAtHand]:
+    """The frames of a batch as they were before resizing or, of a batch that lacks them, as they are."""
+    if "Original" in batch:
+        return [FrameAtHand(image, 1.0, 0.0, 0.0) for image in batch["Original"]]
+    scale, left, top = (
+        torch.as_tensor(v).tolist() for v in (batch["Scale"], batch["Padding"]["Left"], batch["Padding"]["Top"])
+    )
+    return [FrameAtHand(*frame) for frame in zip(batch["Image"], scale, left, top, strict=True)]
+
+
+def kind_of(path: str) -> str:
+    """What a file is, "image" or "video": by its name's ending, and for an unknown one by what it holds.
+
+    Raises:
+        FileNotFoundError, InputError: no such file; an empty one; neither picture nor video.
+    """
+    check_file(path, "file")
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES:
+        return "image"
+    from PIL import Image
+
+    try:
+        with Image.open(path):
+            return "image"
+    except Exception:
+        return "video"
+
+
+def sources(
+    inputs: object, data_type: str | None, output_size: OutputSize = None, skip_frames: int | None = None
+) -> list[Source]:
+    """What `detect` was given, in order: one source for consecutive pictures, one for each video, one for a tensor.
+
+    Args:
+        inputs: a path; several paths; or a tensor [N, 3, H, W].
+        data_type: one of `KINDS`, or None to look.
+        output_size, skip_frames: see `Detector.detect`.
+
+    Raises:
+        FileNotFoundError, InputError, TypeError, ValueError: what can't be read, all files that are missing or empty together.
+    """
+    if data_type is not None and data_type.lower() not in KINDS:
+        raise ValueError(f"data_type must be one of {', '.join(KINDS)}, got {data_type!r}")
+    wanted = data_type.lower() if data_type else None
+    if isinstance(inputs, Tensor) or wanted == "tensor":
+        if wanted not in (None, "tensor"):
+            raise TypeError(f"data_type={data_type!r} takes paths, got a tensor")
+        return [Tensors(inputs)]  # type: ignore[arg-type]  # it says so itself
+    paths = [str(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else list(inputs))]  # type: ignore[call-overload]
+    if not paths:
+        raise InputError("there is nothing to detect: inputs is empty")
+    _check_files(paths)
+    kinds = [wanted or kind_of(path) for path in paths]
+    found: list[Source] = []
+    pictures = 0
+    for path, kind in zip(paths, kinds, strict=True):
+        if kind == "video":
+            found.append(VideoFrames(path, skip_frames, output_size))
+            continue
+        if not found or not isinstance(found[-1], Pictures):
+            found.append(Pictures([], output_size, first=pictures))
+        last = found[-1]
+        assert isinstance(last, Pictures)
+        last.paths.append(path)
+        pictures += 1
+    return found
+
+
+def _check_files(paths: Sequence[str]) -> None:
+    """All files that are not there or empty, in one error."""
+    errors: list[FileNotFoundError | InputError] = []
+    for path in paths:
+        try:
+            check_file(path, "file")
+        except (FileNotFoundError, InputError) as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else InputError
+        raise kind(f"{len(errors)} of {len(paths)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))

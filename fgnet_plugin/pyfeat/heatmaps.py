@@ -1,0 +1,192 @@
+"""The evidence for each AU: FG-Net's heatmaps of chosen rows, and pictures of them over the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from fgnet_plugin.action_units import NAMES, au_number
+from fgnet_plugin.au_model import AUModel
+from fgnet_plugin.errors import InputError
+from fgnet_plugin.process import gradients_kept
+from fgnet_plugin.pyfeat.tables import Where, iterate_frames, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class FaceHeatmaps:
+    """The heatmaps of one face."""
+
+    row: int
+    """Place of the face's row in the table (``fex.iloc[row]``)."""
+    input: str
+    """Path of the picture or video."""
+    frame: int
+    """Number of the frame."""
+    aus: tuple[str, ...]
+    """The A action units, in order."""
+    maps: Tensor
+    """[A, h, w] float32, about [-1, 1], on the aligned face: positive where the face speaks for the AU, negative against."""
+    scores: Tensor
+    """[A] float32 in [0, 1]."""
+    face: Tensor
+    """uint8 [3, S, S]: the aligned face that FG-Net read."""
+    photo: Tensor
+    """uint8 [3, H, W]: the part of the frame around the face."""
+    photo_maps: Tensor
+    """[A, H, W] float32: the maps on the pixels of `photo`, 0 outside of what FG-Net saw."""
+    corner: tuple[int, int]
+    """x and y of the first pixel of `photo` in the frame."""
+    landmarks: Tensor
+    """[68, 2] float64, in pixels of the frame."""
+
+
+def heatmaps(
+    fex: pd.DataFrame | str | Path,
+    rows: int | slice | Sequence[int] | None = None,
+    aus: Sequence[str] | None = None,
+    au_model: str | Path | AUModel | None = None,
+    *,
+    source: Where = None,
+    device: str | torch.device = "cpu",
+) -> list[FaceHeatmaps]:
+    """FG-Net's heatmaps of chosen rows of a Fex: where in the face each AU was seen, or seen to be absent.
+
+    Args:
+        fex: a Fex or its CSV file, of any detector that `annotate` takes.
+        rows: which, by place; by default all. Each takes as much memory as its face in the frame, times the AUs.
+        aus: which AUs; by default all that the checkpoint knows.
+        au_model: as in `Detector`; by default the one that the Fex names, if that is FG-Net's, else "fgnet".
+        source: as in `annotate`.
+        device: where FG-Net computes.
+
+    Returns:
+        One `FaceHeatmaps` for each chosen row with a face, in the order of rows.
+
+    Raises:
+        InputError: AUs that the checkpoint does not know; rows that the table has not; see `annotate`, too.
+    """
+    table = read_table(fex)
+    places = np.arange(len(table))
+    try:
+        chosen = places if rows is None else np.atleast_1d(places[rows])
+    except IndexError as error:
+        raise InputError(f"the table has {len(table)} rows; {rows} is beyond them") from error
+    with gradients_kept():
+        model = au_model if isinstance(au_model, AUModel) else AUModel(au_model or _model_of(table), device)
+        wanted = tuple(aus) if aus is not None else model.aus
+        unknown = [au for au in wanted if au not in model.aus]
+        if unknown:
+            raise InputError(f"{model.name} does not know {', '.join(unknown)}; it knows {', '.join(model.aus)}")
+        channels = [model.aus.index(au) for au in wanted]
+        found = []
+        for frame in iterate_frames(table, source, chosen):
+            reading = model.read([frame.image], [frame.landmarks])
+            if not len(reading.read):
+                continue
+            whole = reading.aligned.heatmaps_to_photo(reading.prediction.heatmaps[:, channels])
+            for i, (face, maps) in enumerate(zip(reading.read.tolist(), whole, strict=True)):
+                corners = _corners(reading.aligned.to_photo[i].cpu(), reading.aligned.faces.shape[-1], frame.image)
+                (x0, y0), (x1, y1) = corners
+                found.append(
+                    FaceHeatmaps(
+                        row=int(frame.positions[face]),
+                        input=frame.input,
+                        frame=frame.frame,
+                        aus=wanted,
+                        maps=reading.prediction.heatmaps[i, channels].float().cpu(),
+                        scores=reading.scores[face, channels],
+                        face=reading.aligned.faces[i].cpu(),
+                        photo=frame.image[:, y0:y1, x0:x1].clone(),
+                        photo_maps=maps[:, y0:y1, x0:x1].float().cpu().clone(),
+                        corner=(x0, y0),
+                        landmarks=frame.landmarks[face],
+                    )
+                )
+    order: dict[int, int] = {int(row): i for i, row in enumerate(chosen)}
+    return sorted(found, key=lambda face: order[face.row])
+
+
+def plot_heatmaps(
+    faces: FaceHeatmaps | Sequence[FaceHeatmaps] | pd.DataFrame | str | Path,
+    rows: int | slice | Sequence[int] | None = None,
+    aus: Sequence[str] | None = None,
+    *,
+    columns: int = 5,
+    **options: object,
+) -> list[Figure]:
+    """The heatmaps over the photo, a figure for each face: red where the face speaks for the AU, blue where against it.
+
+    Args:
+        faces: from `heatmaps`; or what `heatmaps` takes, with its `options`.
+        rows, aus: which, if `faces` is a Fex; see `heatmaps`.
+        columns: AUs side by side.
+
+    Returns:
+        matplotlib figures: ``figure.savefig("evidence.png")``.
+    """
+    if isinstance(faces, FaceHeatmaps):
+        faces = [faces]
+    elif isinstance(faces, (pd.DataFrame, str, Path)):
+        faces = heatmaps(faces, rows, aus, **options)  # type: ignore[arg-type]
+    return [_figure(face, columns) for face in faces]
+
+
+def _figure(face: FaceHeatmaps, columns: int) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(face.aus) + 1)
+    lines = -(-(len(face.aus) + 1) // columns)
+    height, width = face.photo.shape[1:]
+    figure = Figure(figsize=(2.3 * columns + 0.6, (2.3 * height / width + 0.55) * lines + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    picture = face.photo.permute(1, 2, 0).numpy()
+    axes.flat[0].imshow(picture)
+    points = face.landmarks.numpy() - np.array(face.corner)
+    axes.flat[0].plot(points[:, 0], points[:, 1], ".", ms=1.5, color="cyan")
+    axes.flat[0].set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.flat[0].set_title("landmarks", fontsize=9)
+    shown = None
+    for axis, au, maps, score in zip(list(axes.flat)[1:], face.aus, face.photo_maps.numpy(), face.scores, strict=False):
+        axis.imshow(picture.mean(2), cmap="gray", vmin=0, vmax=255)
+        shown = axis.imshow(maps, cmap="RdBu_r", vmin=-1, vmax=1, alpha=_opacity(maps))
+        axis.set_title(f"{au} {NAMES[au_number(au)]}\n{score:.2f}", fontsize=9, fontweight="bold" if score > 0.5 else "normal")
+    name = Path(face.input).name
+    figure.suptitle(f"{name}, frame {face.frame}" if face.frame else name, fontsize=10)
+    if shown is not None:
+        figure.colorbar(shown, ax=axes, shrink=0.6, label="− absent        + present")
+    return figure
+
+
+def _opacity(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Where the map says nothing, the face shows."""
+    return (0.75 * np.sqrt(np.abs(maps).clip(0, 1))).astype(np.float32)
+
+
+def _corners(to_photo: Tensor, size: int, image: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Upright box around the aligned square, within the frame: (x0, y0), (x1, y1), the latter exclusive."""
+    corners = torch.tensor([[x, y, 1.0] for x in (-0.5, size - 0.5) for y in (-0.5, size - 0.5)]) @ to_photo.float().T
+    low, high = corners.amin(0).floor().int().tolist(), corners.amax(0).ceil().int().tolist()
+    height, width = image.shape[1:]
+    x0, y0 = min(max(low[0], 0), width - 1), min(max(low[1], 0), height - 1)
+    return (x0, y0), (max(min(high[0], width), x0 + 1), max(min(high[1], height), y0 + 1))
+
+
+def _model_of(table: pd.DataFrame) -> str:
+    """The AU model that a Fex names, if it is FG-Net's."""
+    name = getattr(table, "au_model", None)
+    return name if isinstance(name, str) and (name.startswith("fgnet") or name.endswith(".safetensors")) else "fgnet"

@@ -1,0 +1,106 @@
+"""py-feat's weights on the Hugging Face hub: an error at once, which names the models, where they can't be had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import huggingface_hub
+from feat.utils.io import get_resource_path
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from fgnet_plugin.errors import DownloadError
+
+_SECONDS = 3.0  # to wait for the hub's first answer
+_Files = tuple[str, tuple[tuple[str, ...], ...]]
+
+# (argument, model) -> repository and its files; of several names for a file, one is enough. Read off py-feat 2.1.5: of a
+# model that is missing here, the error names the argument instead of the file.
+_FILES: dict[tuple[str, str], _Files] = {
+    ("face_model", "retinaface"): ("py-feat/retinaface_r34", (("model.safetensors", "retinaface_r34.safetensors"),)),
+    ("face_model", "img2pose"): ("py-feat/img2pose", (("config.json",), ("model.safetensors",))),
+    ("landmark_model", "mobilefacenet"): ("py-feat/mobilefacenet", (("mobilefacenet_model_best.pth.tar",),)),
+    ("landmark_model", "mobilenet"): ("py-feat/mobilenet", (("mobilenet_224_model_best_gdconv_external.pth.tar",),)),
+    ("landmark_model", "pfld"): ("py-feat/pfld", (("pfld_model_best.pth.tar",),)),
+    ("au_model", "xgb"): ("py-feat/xgb_au", (("xgb_au_classifier_v2.skops", "xgb_au_classifier.skops"),)),
+    ("au_model", "svm"): ("py-feat/svm_au", (("svm_au_classifier_v2.skops", "svm_au_classifier.skops"),)),
+    ("emotion_model", "resmasknet"): (
+        "py-feat/resmasknet",
+        (("config.json",), ("ResMaskNet_Z_resmasking_dropout1_rot30.pth",)),
+    ),
+    ("emotion_model", "svm"): ("py-feat/svm_emo", (("svm_emo_classifier.skops",),)),
+    ("identity_model", "arcface"): ("py-feat/arcface_r50", (("arcface_r50.safetensors",),)),
+    ("identity_model", "facenet"): ("py-feat/facenet", (("facenet_20180402_114759_vggface2.pth",),)),
+    ("gaze_model", "l2cs"): ("py-feat/l2cs", (("l2cs_gaze360_resnet50.safetensors",),)),
+}
+
+
+def missing(models: Mapping[str, str | None]) -> list[str]:
+    """Which of these models (argument -> name) lack a file on this machine, described for a person."""
+    lines = []
+    for argument, name in models.items():
+        if name is None or (argument, name) not in _FILES:
+            continue
+        if name == "arcface" and os.environ.get("FEAT_ARCFACE_R50_PATH"):
+            continue
+        repository, files = _FILES[argument, name]
+        lacking = [alike[0] for alike in files if not any(_cached(repository, file) for file in alike)]
+        if lacking:
+            lines.append(f"{argument} {name!r} ({repository}: {', '.join(lacking)})")
+    return lines
+
+
+def _cached(repository: str, file: str) -> bool:
+    return isinstance(huggingface_hub.try_to_load_from_cache(repository, file, cache_dir=get_resource_path()), str)
+
+
+def reachable() -> bool:
+    """Whether the hub answers at all within a few seconds."""
+    if constants.is_offline_mode():
+        return False
+    try:
+        huggingface_hub.get_session().head(constants.ENDPOINT, timeout=_SECONDS)
+    except Exception:  # of the hub's HTTP library, whichever that is: no answer
+        return False
+    return True
+
+
+@contextmanager
+def weights_at_hand(models: Mapping[str, str | None], fetch: bool = True) -> Iterator[None]:
+    """Inside, py-feat loads these models (argument -> name), from the hub or, where it can't be reached, from its cache.
+
+    Args:
+        models: argument of `Detectorv1` -> name of a model, or None.
+        fetch: use the hub; without, what the cache lacks is an error.
+
+    Raises:
+        DownloadError: a model that is not on this machine can't be fetched. At once, not after the hub's half minute of
+            retries; the message names the models and says what to do.
+    """
+    lacking = missing(models)
+    online = fetch and reachable()
+    if lacking and not online:
+        raise DownloadError(_advice(lacking, fetch))
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not online
+    try:
+        yield
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError) as error:
+        lines = missing(models) or [f"{argument} {name!r}" for argument, name in models.items() if name is not None]
+        raise DownloadError(_advice(lines, fetch)) from error
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _advice(lines: list[str], fetch: bool) -> str:
+    listed = "\n".join(f"  {line}" for line in lines)
+    why = f"{constants.ENDPOINT} can't be reached" if fetch else "nothing is to be downloaded"
+    return (
+        f"these models of py-feat are not on this machine, and {why}:\n{listed}\n"
+        "Either connect to the internet once: py-feat keeps what it fetches.\n"
+        f"Or copy the folder {get_resource_path()} from a machine that has them.\n"
+        "Or leave a model out (None), as in emotion_model=None.\n"
+        "Or work without any download: Detector.offline(), or fgnet detect --offline."
+    )

@@ -1,0 +1,138 @@
+"""Pictures of a Fex: the faces of a photo with their AUs, and AUs over a video's time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from fgnet_plugin.action_units import NAMES, au_number
+from fgnet_plugin.errors import InputError
+from fgnet_plugin.pyfeat.fex import AUS, FACEBOX
+from fgnet_plugin.pyfeat.tables import Where, iterate_frames
+from fgnet_plugin.video import Video
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_LINES = 8  # curves in one panel that can still be told apart
+_PRESENT = 0.5
+
+
+def known_aus(fex: pd.DataFrame) -> list[str]:
+    """The AUs of a table that are not NaN throughout."""
+    return [au for au in AUS if au in fex.columns and fex[au].notna().any()]
+
+
+def plot_faces(fex: pd.DataFrame, source: Where = None) -> list[Figure]:
+    """A figure for each frame: the photo with its faces numbered, and beside it the scores of each AU and face.
+
+    Args:
+        fex: a Fex.
+        source: where its pictures and videos are; see `annotate`.
+
+    Returns:
+        matplotlib figures, one for each frame with a face.
+    """
+    return [_faces_figure(pd.DataFrame(fex).iloc[rows.positions], rows.image) for rows in iterate_frames(fex, source)]
+
+
+def _faces_figure(faces: pd.DataFrame, image: torch.Tensor) -> Figure:
+    figure = _figure((11, 5.2))
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    left.imshow(image.permute(1, 2, 0).numpy())
+    left.axis("off")
+    colours = _colours(len(faces))
+    aus = known_aus(faces)
+    height = 0.8 / len(faces)
+    for i, ((_, face), colour) in enumerate(zip(faces.iterrows(), colours, strict=True)):
+        x, y, w, h = (float(face[name]) for name in FACEBOX[:4])
+        left.add_patch(_rectangle(x, y, w, h, colour))
+        if len(faces) > 1:
+            left.text(x + w / 2, y - 3, str(i + 1), color=colour, ha="center", va="bottom", fontweight="bold")
+        values = face[aus].to_numpy(float)
+        right.barh(
+            np.arange(len(aus)) + (i - (len(faces) - 1) / 2) * height, values, height, color=colour, label=f"face {i + 1}"
+        )
+    right.set_yticks(range(len(aus)), [f"{au[2:].lstrip('0')} {NAMES[au_number(au)]}" for au in aus], fontsize=9)
+    right.axvline(_PRESENT, color="0.5", lw=0.8, ls=":")
+    right.set(xlim=(0, 1), xlabel="score", ylim=(len(aus) - 0.4, -0.6))
+    if len(faces) > 1:
+        right.legend(fontsize=8, loc="lower right")
+    left.set_title(Path(str(faces["input"].iloc[0])).name, fontsize=10)
+    return figure
+
+
+def plot_time_course(
+    fex: pd.DataFrame, aus: Sequence[str] | None = None, source: Where = None, title: str | None = None
+) -> Figure:
+    """AU scores over a video's time, mean of the frame's faces; grey where no face was found.
+
+    Args:
+        fex: rows of one video.
+        aus: which; by default the eight that change most.
+        source: the video's file, if not where the column "input" says; without it, time is in frames.
+        title: by default the file's name.
+
+    Returns:
+        matplotlib figure.
+
+    Raises:
+        InputError: rows of several inputs, or none of the AUs.
+    """
+    table = pd.DataFrame(fex)
+    inputs = table["input"].unique()
+    if len(inputs) != 1:
+        raise InputError(f"a time course is of one video; the table has rows of {len(inputs)} inputs: choose one of them")
+    by_frame = table.groupby("frame")[known_aus(table)].mean()
+    chosen = list(aus) if aus is not None else sorted(by_frame.std().nlargest(_MOST_LINES).index)
+    missing = [au for au in chosen if au not in by_frame]
+    if missing or not chosen:
+        raise InputError(f"the table has no values of {', '.join(missing) or 'any AU'}")
+    at, unit = _times(by_frame.index.to_numpy(), str(inputs[0]) if source is None else str(source))
+    figure = _figure((9, 3.6))
+    axis = figure.subplots()
+    gap = np.diff(at).min() if len(at) > 1 else 1.0
+    for time in at[by_frame[chosen].isna().all(axis=1).to_numpy()]:
+        axis.axvspan(time - gap / 2, time + gap / 2, color="0.9", lw=0)
+    for au, colour in zip(chosen, _colours(len(chosen)), strict=True):
+        axis.plot(at, by_frame[au], color=colour, lw=1.8, label=f"{au} {NAMES[au_number(au)]}")
+    axis.axhline(_PRESENT, color="0.5", lw=0.8, ls=":")
+    axis.set(ylim=(0, 1), xlim=(at[0], at[-1] if len(at) > 1 else at[0] + 1), xlabel=unit, ylabel="score")
+    axis.set_title(title or Path(str(inputs[0])).name, fontsize=10)
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
+    return figure
+
+
+def _times(frames: np.ndarray[Any, Any], path: str) -> tuple[np.ndarray[Any, Any], str]:
+    if not Path(path).is_file():
+        return frames, "frame"
+    with Video(path) as video:
+        return np.array([video.time(int(frame)) for frame in frames]), "seconds"
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    """A figure that no window or notebook draws by itself."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _rectangle(x: float, y: float, w: float, h: float, colour: Any) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x, y), w, h, fill=False, color=colour, lw=2)
+
+
+def _colours(count: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    cycle = colormaps["tab10"] if count <= 10 else colormaps["tab20"]
+    return [cycle(i % cycle.N) for i in range(count)]

@@ -1,0 +1,152 @@
+"""Rows of any Fex or CSV back to the frames that they came from, with their 68 landmarks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from feat.utils.blendshape_to_au import DLIB68_FROM_MP478
+from feat.utils.io import read_feat, read_openface
+from torch import Tensor
+
+from fgnet_plugin.errors import InputError
+from fgnet_plugin.pictures import check_file, read_picture
+from fgnet_plugin.pyfeat.fex import LANDMARKS
+from fgnet_plugin.pyfeat.frames import kind_of
+from fgnet_plugin.video import Video
+
+Where = str | Path | Mapping[str, str | Path] | None
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRows:
+    """One frame and the rows that are about it."""
+
+    image: Tensor
+    """uint8 [3, H, W]."""
+    positions: npt.NDArray[np.int64]
+    """[n]: places of its rows in the table."""
+    landmarks: Tensor
+    """[n, 68, 2] float64, in pixels; NaN where a row has no face."""
+    input: str
+    """Path of the picture or video."""
+    frame: int
+    """Number of the frame in the video, from 0; of a picture, what the table says."""
+
+
+def read_table(table: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """A Fex from a CSV file of py-feat or OpenFace; a table passes as it is.
+
+    Raises FileNotFoundError, or InputError for a file that holds no landmarks.
+    """
+    if isinstance(table, pd.DataFrame):
+        return table
+    check_file(table, "table")
+    try:
+        columns = pd.read_csv(table, nrows=0).columns.str.strip()
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{table} is no CSV file that can be read ({error})") from error
+    if "AU01_r" in columns or "pose_Tx" in columns:
+        return read_openface(str(table))
+    if not {"x_0", "y_0"} <= set(columns):
+        raise InputError(f"{table} has no landmarks (columns x_0 … y_67): it is no CSV of py-feat's detectors or of OpenFace")
+    return read_feat(str(table))
+
+
+def landmarks_of(table: pd.DataFrame) -> Tensor:
+    """The 68 landmarks (dlib's order) of every row, [R, 68, 2] float64 in pixels; NaN where there is no face.
+
+    From py-feat's ``Detectorv1`` and ``Detectorv2``, from the mesh of ``MPDetector``, or from OpenFace (whose rows without
+    success count as without a face).
+
+    Raises InputError for a table without landmarks.
+    """
+    mesh = {"x_477", "z_0"} <= set(table.columns)
+    names = [f"{axis}_{i}" for axis in "xy" for i in DLIB68_FROM_MP478] if mesh else LANDMARKS
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise InputError(f"the table lacks landmarks: {len(missing)} columns such as {missing[0]!r}")
+    points = table[names].to_numpy(np.float64).reshape(-1, 2, 68).swapaxes(1, 2).copy()
+    if "success" in table.columns:
+        points[table["success"].to_numpy() == 0] = np.nan
+    return torch.from_numpy(points)
+
+
+def iterate_frames(table: pd.DataFrame, source: Where = None, positions: npt.ArrayLike | None = None) -> Iterator[FrameRows]:
+    """The frames of a table in order of input and frame number, each with its rows.
+
+    Args:
+        table: with landmarks, "input" and, for videos, "frame".
+        source: where pictures and videos are, if not where the column "input" says: the file of all rows, a folder that
+            holds the files by name, or {input: path}.
+        positions: only these rows; by default all. A frame none of whose rows has a face is left out.
+
+    Raises:
+        FileNotFoundError, InputError: a file that is missing, or that can't be what the table was made of. A damaged frame
+            in mid-video brings a warning instead, and the rows from there on are left out.
+    """
+    chosen = np.arange(len(table)) if positions is None else np.atleast_1d(np.asarray(positions, dtype=np.int64))
+    points = landmarks_of(table)
+    chosen = chosen[points[chosen].isfinite().all((1, 2)).numpy()]
+    if "input" not in table.columns and not isinstance(source, (str, Path)):
+        raise InputError("the table has no column 'input': say with source=… which picture or video it is about")
+    inputs = table["input"].astype(str).to_numpy() if "input" in table.columns else np.full(len(table), str(source))
+    first = 1 if getattr(table, "detector", None) == "OpenFace" else 0  # OpenFace counts from 1
+    frames = table["frame"].to_numpy() - first if "frame" in table.columns else np.zeros(len(table))
+    for name in dict.fromkeys(inputs[chosen]):
+        of_input = chosen[inputs[chosen] == name]
+        path = _located(name, source)
+        if kind_of(path) == "image":
+            for number in dict.fromkeys(frames[of_input]):
+                rows = of_input[frames[of_input] == number]
+                yield _frame_rows(read_picture(path, upright=False), rows, points, path, int(number), table)
+            continue
+        with Video(path) as video:
+            for number in sorted(set(frames[of_input].astype(int))):
+                rows = of_input[frames[of_input] == number]
+                if not 0 <= number < len(video):
+                    raise InputError(f"{path} has {len(video)} frames, but the table has rows of frame {number + first}")
+                try:
+                    image = video[number]
+                except InputError as error:
+                    warnings.warn(f"{error}; the rows from this frame on are left out", stacklevel=2)
+                    break
+                yield _frame_rows(image, rows, points, path, number, table)
+
+
+def _frame_rows(
+    image: Tensor, rows: npt.NDArray[np.int64], points: Tensor, path: str, number: int, table: pd.DataFrame
+) -> FrameRows:
+    if {"FrameHeight", "FrameWidth"} <= set(table.columns):
+        noted = tuple(int(table[name].iloc[rows[0]]) for name in ("FrameHeight", "FrameWidth"))
+        # py-feat computes them back from resized frames, and is a pixel or two off there.
+        if any(abs(a - b) > 0.01 * b + 2 for a, b in zip(noted, image.shape[1:], strict=True)):
+            raise InputError(
+                f"{path} has {image.shape[2]}×{image.shape[1]} pixels, but the table was made of {noted[1]}×{noted[0]}: "
+                "say with source=… where the file is that it was made of"
+            )
+    return FrameRows(image, rows, points[rows], path, number)
+
+
+def _located(name: str, source: Where) -> str:
+    """The file of an input."""
+    if isinstance(source, Mapping):
+        path = Path(source.get(name, name))
+    elif source is None:
+        path = Path(name)
+    else:
+        path = Path(source) / Path(name).name if Path(source).is_dir() else Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file, though the table says that its rows are from there; say where it is with source=… "
+            "(a file, a folder, or {input: path})"
+        )
+    if path.suffix.lower() == ".csv":  # what py-feat's reader puts in the column "input"
+        raise InputError(f"{name} is a table: say with source=… which video or picture it is about")
+    return str(path)
