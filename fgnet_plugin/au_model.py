@@ -14,7 +14,7 @@ from fgnet_plugin.checkpoints import load
 from fgnet_plugin.errors import CheckpointError, DownloadError
 from fgnet_plugin.network import Prediction
 from fgnet_plugin.network.fgnet import Precision
-from fgnet_plugin.process import all_threads
+from fgnet_plugin.process import torch_threads
 from fgnet_plugin.weights import download, manifest, resolve
 
 DEFAULT = "fgnet-bp4d"
@@ -108,7 +108,7 @@ class AUModel:
             for frame, points in zip(frames, landmarks, strict=True)
         ]
         needed = [i for i, faces in enumerate(valid) if faces.any()]
-        with torch.inference_mode(), all_threads():
+        with torch.inference_mode(), torch_threads():
             photos = [_uint8(frames[i]).to(device) for i in needed]
             chosen = [landmarks[i][valid[i].to(landmarks[i].device)] for i in needed]
             aligned = align_faces(photos, chosen, self.net.config.image_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from fgnet_plugin.network.landmarks import (
     from_crop,
 )
 from fgnet_plugin.pictures import as_rgb, read_picture, rgb_planes
+from fgnet_plugin.process import thread_count, torch_threads
 from fgnet_plugin.weights import data_folder
 
 Image = str | Path | npt.NDArray[np.uint8] | Tensor
@@ -109,13 +111,21 @@ class FaceFinder:
             raise TypeError("images must be several photos; a single one goes in as [photo]")
         photos = [read_photo(image) for image in images]
         tilts = (0.0, *TILTS) if self.thorough else (0.0,)
-        found = self._faces(photos, [find_candidates(photo, self.smallest_face, tilts) for photo in photos])
+        found = self._faces(photos, self._search(photos, tilts))
         empty = [] if self.thorough else [i for i, faces in enumerate(found) if not len(faces)]
         again = [photos[i] for i in empty]
-        second = self._faces(again, [find_candidates(photo, self.smallest_face, TILTS) for photo in again])
+        second = self._faces(again, self._search(again, TILTS))
         for i, faces in zip(empty, second, strict=True):
             found[i] = faces
         return found
+
+    def _search(self, photos: Sequence[Tensor], tilts: Sequence[float]) -> list[Candidates]:
+        """The cascade's candidates of each photo; several photos at once, one on each core."""
+        if len(photos) < 2:
+            return [find_candidates(photo, self.smallest_face, tilts) for photo in photos]
+        count = thread_count()
+        with torch_threads(1), ThreadPoolExecutor(count) as pool:  # torch's own threads on top would only be in the way
+            return list(pool.map(lambda photo: find_candidates(photo, self.smallest_face, tilts), photos))
 
     def _faces(self, photos: Sequence[Tensor], candidates: Sequence[Candidates]) -> list[FoundFaces]:
         """The candidates that the network takes for faces, in two looks: at the cascade's crop, at the straightened one."""

@@ -46,10 +46,10 @@ def _pinned_by_feat() -> bool:
 
 
 @contextmanager
-def all_threads() -> Iterator[None]:
-    """Inside, torch computes with `thread_count` threads; after, with as many as before."""
+def torch_threads(count: int | None = None) -> Iterator[None]:
+    """Inside, torch computes with that many threads, by default `thread_count`; after, with as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(thread_count())
+    torch.set_num_threads(thread_count() if count is None else count)
     try:
         yield
     finally:

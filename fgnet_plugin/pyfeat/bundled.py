@@ -12,7 +12,7 @@ from feat.utils.image_operations import extract_face_from_bbox_torch
 from torch import Tensor, nn
 
 from fgnet_plugin.faces import FaceFinder, FoundFaces
-from fgnet_plugin.process import all_threads
+from fgnet_plugin.process import torch_threads
 
 NAME = "bundled"
 """`face_model` and `landmark_model` of the networks that come with this package."""
@@ -42,7 +42,7 @@ class BundledFaces:
         """The faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
         self.finder.threshold = THRESHOLD if threshold is None else threshold
         self.finder.thorough = thorough
-        with all_threads():
+        with torch_threads():
             return self.finder.find([frame.cpu() for frame in frames])
 
     def detect_faces(

@@ -122,7 +122,7 @@ def plot_heatmaps(
     rows: int | slice | Sequence[int] | None = None,
     aus: Sequence[str] | None = None,
     *,
-    columns: int = 5,
+    columns: int = 6,
     **options: object,
 ) -> list[Figure]:
     """The heatmaps over the photo, a figure for each face: red where the face speaks for the AU, blue where against it.
@@ -149,7 +149,7 @@ def _figure(face: FaceHeatmaps, columns: int) -> Figure:
     columns = min(columns, len(face.aus) + 1)
     lines = -(-(len(face.aus) + 1) // columns)
     height, width = face.photo.shape[1:]
-    figure = Figure(figsize=(2.3 * columns + 0.6, (2.3 * height / width + 0.55) * lines + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.9 * columns + 0.9, (1.9 * height / width + 0.5) * lines + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(lines, columns, squeeze=False)
     for axis in axes.flat:
@@ -159,12 +159,12 @@ def _figure(face: FaceHeatmaps, columns: int) -> Figure:
     points = face.landmarks.numpy() - np.array(face.corner)
     axes.flat[0].plot(points[:, 0], points[:, 1], ".", ms=1.5, color="cyan")
     axes.flat[0].set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-    axes.flat[0].set_title("landmarks", fontsize=9)
+    axes.flat[0].set_title("landmarks", fontsize=8)
     shown = None
     for axis, au, maps, score in zip(list(axes.flat)[1:], face.aus, face.photo_maps.numpy(), face.scores, strict=False):
         axis.imshow(picture.mean(2), cmap="gray", vmin=0, vmax=255)
         shown = axis.imshow(maps, cmap="RdBu_r", vmin=-1, vmax=1, alpha=_opacity(maps))
-        axis.set_title(f"{au} {NAMES[au_number(au)]}\n{score:.2f}", fontsize=9, fontweight="bold" if score > 0.5 else "normal")
+        axis.set_title(f"{au} {NAMES[au_number(au)]}\n{score:.2f}", fontsize=8, fontweight="bold" if score > 0.5 else "normal")
     name = Path(face.input).name
     figure.suptitle(f"{name}, frame {face.frame}" if face.frame else name, fontsize=10)
     if shown is not None:

@@ -42,28 +42,32 @@ def plot_faces(fex: pd.DataFrame, source: Where = None) -> list[Figure]:
 
 
 def _faces_figure(faces: pd.DataFrame, image: torch.Tensor) -> Figure:
-    figure = _figure((11, 5.2))
-    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    aus = known_aus(faces)
+    few = len(faces) == 1
+    figure = _figure((10.5 if few else 9 + min(0.55 * len(faces), 5), 5.2))
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 0.8) if few else (1.0, min(0.3 + 0.07 * len(faces), 1.0)))
     left.imshow(image.permute(1, 2, 0).numpy())
     left.axis("off")
-    colours = _colours(len(faces))
-    aus = known_aus(faces)
-    height = 0.8 / len(faces)
-    for i, ((_, face), colour) in enumerate(zip(faces.iterrows(), colours, strict=True)):
-        x, y, w, h = (float(face[name]) for name in FACEBOX[:4])
-        left.add_patch(_rectangle(x, y, w, h, colour))
-        if len(faces) > 1:
-            left.text(x + w / 2, y - 3, str(i + 1), color=colour, ha="center", va="bottom", fontweight="bold")
-        values = face[aus].to_numpy(float)
-        right.barh(
-            np.arange(len(aus)) + (i - (len(faces) - 1) / 2) * height, values, height, color=colour, label=f"face {i + 1}"
-        )
-    right.set_yticks(range(len(aus)), [f"{au[2:].lstrip('0')} {NAMES[au_number(au)]}" for au in aus], fontsize=9)
-    right.axvline(_PRESENT, color="0.5", lw=0.8, ls=":")
-    right.set(xlim=(0, 1), xlabel="score", ylim=(len(aus) - 0.4, -0.6))
-    if len(faces) > 1:
-        right.legend(fontsize=8, loc="lower right")
     left.set_title(Path(str(faces["input"].iloc[0])).name, fontsize=10)
+    for i, (_, face) in enumerate(faces.iterrows(), start=1):
+        x, y, w, h = (float(face[name]) for name in FACEBOX[:4])
+        left.add_patch(_rectangle(x, y, w, h, "yellow"))
+        if not few:
+            left.text(x, y, f" {i} ", color="black", fontsize=9, va="bottom", bbox={"color": "yellow", "pad": 0.5})
+    labels = [f"{au[2:].lstrip('0')} {NAMES[au_number(au)]}" for au in aus]
+    values = faces[aus].to_numpy(float)
+    right.set_yticks(range(len(aus)), labels, fontsize=9)
+    if few:
+        right.barh(range(len(aus)), values[0], color=["C0" if value > _PRESENT else "0.7" for value in values[0]])
+        right.axvline(_PRESENT, color="0.5", lw=0.8, ls=":")
+        right.set(xlim=(0, 1), xlabel="score", ylim=(len(aus) - 0.4, -0.6))
+        return figure
+    right.imshow(values.T, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (face, au), value in np.ndenumerate(values):
+        right.text(face, au, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if value > 0.6 else "0.2")
+    right.set_xticks(range(len(faces)), [str(i) for i in range(1, len(faces) + 1)])
+    right.set_xlabel("face")
+    right.set_title("score", fontsize=10)
     return figure
 
 
