@@ -127,7 +127,9 @@ def _quarter_turn(vector: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def align_faces(images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequence[Landmarks], size: int = 256) -> AlignedFaces:
+def align_faces(
+    images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequence[Landmarks], size: int = 256, rounded: bool = True
+) -> AlignedFaces:
     """Cuts the faces out of photos, upright and of one size, as FFHQ does.
 
     Where the square leaves the photo, the photo goes on mirrored, blurred and fading to its median colour.
@@ -140,9 +142,11 @@ def align_faces(images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequen
             each [n, 68, 2], for n faces (0 or more) of that photo.
         size: pixels a side of the aligned faces. 128, 64, … are the 256 px face averaged over 2×2, 4×4, … pixels: what a
             small network is trained on.
+        rounded: faces of uint8 photos are uint8, rounded as FFHQ's are. Without, they are float32 in [0, 255], the same but
+            for the rounding: then a landmark that moves a little never changes a pixel by a whole level.
 
     Returns:
-        `AlignedFaces`: F = all faces of all photos. uint8 faces are rounded as FFHQ's are.
+        `AlignedFaces`: F = all faces of all photos.
 
     Raises:
         TypeError: photos are no tensors or of another dtype.
@@ -161,27 +165,28 @@ def align_faces(images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequen
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
     if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
-        return _averaged(align_faces(images, landmarks, _FFHQ_SIZE), _FFHQ_SIZE // size)
+        return _averaged(align_faces(images, landmarks, _FFHQ_SIZE, rounded), _FFHQ_SIZE // size)
     photos = _photos(images)
     points, photo_of = _points(landmarks, len(photos))
     device, dtype = (photos[0].device, photos[0].dtype) if photos else (torch.device("cpu"), torch.uint8)
     corners = ffhq_square(points)  # on the CPU in float64: the whole numbers below must come out the same everywhere
     _check_squares(corners, photo_of, photos)
-    faces = torch.empty(len(corners), 3, size, size, dtype=dtype, device=device)
+    rounded = rounded or dtype != torch.uint8
+    faces = torch.empty(len(corners), 3, size, size, dtype=dtype if rounded else torch.float32, device=device)
     seen = torch.empty_like(corners)
     plain: dict[tuple[int, ...], list[tuple[int, _Source]]] = {}
     for i, photo in enumerate(photo_of):
         source = _Source.of(photos[photo], corners[i], size)
         seen[i] = source.seen
         if source.padding:
-            faces[i] = _finish(_padded_face(source, size), [source])[0]
+            faces[i] = _finish(_padded_face(source, size), [source], rounded)[0]
         else:
             plain.setdefault((*source.shape, source.samples(size, size)), []).append((i, source))
     together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
     for alike in plain.values():
         for start in range(0, len(alike), together):
             which, sources = zip(*alike[start : start + together], strict=True)
-            faces[list(which)] = _finish(_sampled_face(sources, size), sources)
+            faces[list(which)] = _finish(_sampled_face(sources, size), sources, rounded)
     return AlignedFaces(
         faces,
         torch.tensor(photo_of, dtype=torch.int64, device=device),
@@ -363,11 +368,12 @@ def _reach(sigma: float) -> int:
     return int(4 * sigma + 0.5)
 
 
-def _finish(faces: Tensor, sources: Sequence[_Source]) -> Tensor:
+def _finish(faces: Tensor, sources: Sequence[_Source], rounded: bool) -> Tensor:
     """Faces [F, 3, size, size] in their photos' dtype and range (Lanczos's filter overshoots)."""
     dtype = sources[0].dtype
     if dtype == torch.uint8:
-        return (faces - _TRUNCATION).round_().clamp_(0, 255).to(dtype)
+        faces = (faces - _TRUNCATION).clamp_(0, 255)
+        return faces.round_().to(dtype) if rounded else faces
     low, high = torch.stack([torch.stack(source.picture.aminmax()) for source in sources]).to(faces).unbind(1)
     return faces.clamp(low.view(-1, 1, 1, 1), high.view(-1, 1, 1, 1)).to(dtype)
 

@@ -55,7 +55,7 @@ class Reading:
     prediction: Prediction
     """Of the faces that were read, on the model's device."""
     aligned: AlignedFaces
-    """The faces that were read."""
+    """The faces that were read: float32 in [0, 255]."""
 
 
 class AUModel:
@@ -111,9 +111,9 @@ class AUModel:
         with torch.inference_mode(), torch_threads():
             photos = [_uint8(frames[i]).to(device) for i in needed]
             chosen = [landmarks[i][valid[i].to(landmarks[i].device)] for i in needed]
-            aligned = align_faces(photos, chosen, self.net.config.image_size)
-            # Without a face aligned.faces has the CPU's device; the network moves each batch anyway.
-            prediction = self.net.predict(aligned.faces, self.batch_size)
+            # Not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the scores.
+            aligned = align_faces(photos, chosen, self.net.config.image_size, rounded=False)
+            prediction = self.net.predict((aligned.faces / 255 - 0.5) / 0.5, self.batch_size, validate=False)
         read = torch.cat([torch.zeros(0, dtype=torch.bool), *valid]).nonzero()[:, 0]
         scores = torch.full((sum(len(points) for points in landmarks), len(self.aus)), float("nan"))
         scores[read] = prediction.scores.float().cpu()

@@ -58,11 +58,16 @@ def find_candidates(photo: Tensor, smallest_face: float | None = None, tilts: Se
     Returns:
         `Candidates`, possibly none, on the CPU.
     """
+    return merged(find_windows(photo, smallest_face, tilts))
+
+
+def find_windows(photo: Tensor, smallest_face: float | None = None, tilts: Sequence[float] = (0.0,)) -> npt.NDArray[np.float64]:
+    """All windows that look like a face, for `merged`: [n, 4], middle x, y and side in pixels of the photo, degrees."""
     longer = max(photo.shape[1:])
     smallest = max(SMALLEST_FACE, longer / LARGEST_RATIO) if smallest_face is None else smallest_face
     weights = torch.tensor([0.299, 0.587, 0.114])
     grey = (photo.cpu().float() * weights[:, None, None]).sum(0)
-    found = []
+    found = [torch.empty(0, 4, dtype=torch.float64)]
     for face, steps in ((smallest, _COARSE), (max(smallest, longer / _FINE_RATIO), _FINE)):
         small = _resized(grey, _WINDOW / (face * _WINDOW_PER_FACE))
         scale = torch.tensor([grey.shape[1] / small.shape[1], grey.shape[0] / small.shape[0]], dtype=torch.float64)
@@ -73,7 +78,7 @@ def find_candidates(photo: Tensor, smallest_face: float | None = None, tilts: Se
             middle = middle * scale - 0.5
             degrees = torch.full((len(windows), 1), tilt, dtype=torch.float64)
             found.append(torch.cat([middle, windows[:, 2:] * scale.mean(), degrees], 1))
-    return _merged(torch.cat(found).numpy())
+    return torch.cat(found).numpy()
 
 
 def _resized(grey: Tensor, factor: float) -> Tensor:
@@ -126,14 +131,14 @@ def _windows(picture: Tensor, scale_factor: float, step: float) -> Tensor:
         min_size=(_WINDOW, _WINDOW),
         max_size=(shorter, shorter),
         min_neighbor_number=0,
-        intersection_score_threshold=2.0,  # more than any: scikit-image merges nothing, `_merged` does
+        intersection_score_threshold=2.0,  # more than any: scikit-image merges nothing, `merged` does
     )
     rows = [(hit["c"] + hit["width"] / 2, hit["r"] + hit["height"] / 2, hit["width"]) for hit in found]
     return torch.tensor(rows, dtype=torch.float64).view(-1, 3)
 
 
-def _merged(windows: npt.NDArray[np.float64]) -> Candidates:
-    """Windows [n, 4] (middle x, y, side, degrees) that show the same face, averaged: the one with most alike goes first."""
+def merged(windows: npt.NDArray[np.float64]) -> Candidates:
+    """`find_windows`, those that show the same face, averaged: the one with most alike goes first."""
     overlap, within = _overlaps(windows)
     alike = overlap > _ALIKE
     left = np.ones(len(windows), dtype=bool)

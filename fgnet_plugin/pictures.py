@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,37 @@ def check_file(path: str | Path, what: str = "picture") -> None:
     if not file.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path")
     if file.is_dir():
-        raise InputError(f"{path} is a folder, not a {what}")
+        raise InputError(f"{path} is a folder, not a {what}; give the path of a file in it")
     if not file.stat().st_size:
         raise InputError(f"{path} is empty (0 bytes); copy or export the {what} again")
+
+
+def check_files(paths: Sequence[str]) -> None:
+    """Raises FileNotFoundError or InputError, one for all paths at which there is no file to read."""
+    errors: list[FileNotFoundError | InputError] = []
+    for path in paths:
+        try:
+            check_file(path, "file")
+        except (FileNotFoundError, InputError) as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else InputError
+        raise kind(f"{len(errors)} of {len(paths)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))
+
+
+def picture_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height as stored; None for what is no picture."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                return picture.size
+    except Exception:  # Pillow raises many kinds
+        return None
 
 
 def read_picture(path: str | Path, upright: bool = True) -> Tensor:
@@ -55,7 +84,8 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is no picture in a format that can be read; export it as JPEG or PNG") from error
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path} has more pixels than can be read safely ({error}); make it smaller first") from error
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise InputError(f"{path} has more pixels than are read ({most:.0f} million at most); make it smaller first") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # PIL raises SyntaxError for broken PNGs
         reason = str(error) or type(error).__name__
         raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error

@@ -103,6 +103,8 @@ class Video:
 
     def close(self) -> None:
         """Close the file. It opens again when a frame is asked for."""
+        if self._reader is not None:
+            self._reader.close()
         self._reader = None
 
     def __enter__(self) -> Video:
@@ -167,6 +169,9 @@ class _TorchcodecReader:
             self.frame(i)
         return self._times[i]
 
+    def close(self) -> None:
+        del self._decoder
+
 
 @dataclass
 class _Index:
@@ -192,6 +197,7 @@ class _PyAVReader:
         self._can_seek = bool((index.places >= 0).all()) and len(np.unique(index.places)) == len(index.places)
         self._graph: tuple[tuple[int, int, str], Graph] | None = None
         self._last: tuple[int, VideoFrame] | None = None
+        self._container, self._stream = _open_pyav(file, name)
         self._start(0)
         if index.turns is None:
             try:
@@ -206,6 +212,9 @@ class _PyAVReader:
 
     def time(self, i: int) -> float:
         return float(self._index.times[i])
+
+    def close(self) -> None:
+        self._container.close()  # else its frames stay until the next garbage collection
 
     def frame(self, i: int) -> Tensor:
         frame = self._decoded(i)
@@ -252,6 +261,7 @@ class _PyAVReader:
         if packet and self._can_seek and (self._seek(packet, 0) or self._seek(packet, 1)):
             return
         self._can_seek = self._can_seek and not packet
+        self.close()
         self._container, self._stream = _open_pyav(self._file, self._name)
         self._packets: Iterator[Packet[VideoStream]] = islice(_packets(self._container, self._stream), packet, None)
 
@@ -325,8 +335,10 @@ def _open_pyav(file: Path, name: str) -> tuple[InputContainer, VideoStream]:
         raise InputError(f"{name} cannot be read as a video: {reason}; copy or convert it again") from error
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream) or stream.disposition & Disposition.attached_pic:
+        container.close()
         raise InputError(f"{name} holds no video, at most sound and its cover; give a file with a video stream")
     if stream.codec_context is None:
+        container.close()
         raise InputError(f"{name} is coded in a way that PyAV does not know; convert it to H.264 in mp4")
     stream.codec_context.thread_count = 1
     stream.codec_context.open()  # before skip_frame is set, at which AV1's decoder looks here only
@@ -343,29 +355,29 @@ def _scan(file: Path, name: str) -> _Index:
 
     container, stream = _open_pyav(file, name)
     rows, cut = [], False
-    try:
-        for packet in _packets(container, stream):
-            stamps = (_UNKNOWN if stamp is None else stamp for stamp in (packet.pts, packet.dts, packet.pos))
-            rows.append((*stamps, packet.duration or 0, packet.is_keyframe, packet.is_discard))
-            cut = packet.is_corrupt
-    except av.error.FFmpegError as error:
-        raise InputError(f"{name} cannot be read beyond its first {len(rows)} frames; copy or convert it again") from error
+    with container:
+        try:
+            for packet in _packets(container, stream):
+                stamps = (_UNKNOWN if stamp is None else stamp for stamp in (packet.pts, packet.dts, packet.pos))
+                rows.append((*stamps, packet.duration or 0, packet.is_keyframe, packet.is_discard))
+                cut = packet.is_corrupt
+        except av.error.FFmpegError as error:
+            raise InputError(f"{name} cannot be read beyond its first {len(rows)} frames; copy or convert it again") from error
+        unit, rate = stream.time_base or Fraction(1), float(stream.average_rate or stream.base_rate or 0)
+        codec, reorders = stream.codec_context.name, stream.codec_context.has_b_frames
+        guessed = container.format.name == "avi" and codec in ("h264", "hevc")  # AVI says when to decode, not when to show
     table = np.array(rows, np.int64).reshape(-1, 6)
     shown = np.flatnonzero(table[:, 5] == 0)
     if not len(shown):
         raise InputError(f"{name} holds no frames; copy or convert it again")
-    context = stream.codec_context
     when = np.where(table[:, 0] == _UNKNOWN, table[:, 1], table[:, 0])[shown]
     stamped = bool((when != _UNKNOWN).all())
-    guessed = container.format.name == "avi" and context.name in ("h264", "hevc")  # AVI says when to decode, not when to show
-    ordered = stamped and not (context.has_b_frames and (guessed or (table[shown, 0] == _UNKNOWN).any()))
+    ordered = stamped and not (reorders and (guessed or (table[shown, 0] == _UNKNOWN).any()))
     packets = shown[np.argsort(when, kind="stable")] if ordered else shown
     numbers = np.full(len(table), -1)
     numbers[packets] = np.arange(len(shown))
-    fps = float(stream.average_rate or stream.base_rate or 0)
-    times = np.arange(len(shown)) / (fps or 1.0)
+    fps, times = rate, np.arange(len(shown)) / (rate or 1.0)
     if stamped:
-        unit = stream.time_base or Fraction(1)
         times = np.sort(when) * float(unit.numerator) / unit.denominator
         span = float((when + table[shown, 3]).max()) * unit.numerator / unit.denominator - times[0]
         fps = float(len(shown) / span) if span > 0 else fps
@@ -378,9 +390,8 @@ def _to_rgb(frame: VideoFrame, turns: int) -> Graph:
     import av
 
     graph = av.filter.Graph()
-    if hasattr(graph, "threads"):  # not in old versions of PyAV
-        graph.threads = 1
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    graph.threads = 1
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
     turn = {0: [], 1: [("transpose", "cclock")], -1: [("transpose", "clock")]}.get(turns, [("hflip", ""), ("vflip", "")])
     filters = [graph.add(kind, how) for kind, how in (("format", "pix_fmts=rgb24"), *turn, ("buffersink", ""))]
     graph.link_nodes(source, *filters).configure()

@@ -1,7 +1,9 @@
 """What several tests need: checkpoints by formula in the published files' layout, and real pictures."""
 
 import json
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,14 @@ def small_net(small_checkpoint: Path) -> FGNet:
 def small_faces(crops: torch.Tensor) -> torch.Tensor:
     """Real pictures at the small size, uint8 [8, 3, 64, 64]."""
     return crops[:, :, ::4, ::4]
+
+
+@pytest.fixture(scope="session")
+def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Made-up weights of all of py-feat's models, as its hub cache would have them; see `pyfeat_weights`."""
+    pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
+    from pyfeat_weights import make_hub_cache
+
+    made = make_hub_cache(tmp_path_factory.mktemp("hub"))
+    yield made
+    shutil.rmtree(made)  # 365 MB; pytest keeps the folders of three runs

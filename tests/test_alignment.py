@@ -259,3 +259,15 @@ def test_refusals(photos: list[Tensor], landmarks: list[Tensor]) -> None:
         align_faces([photo.long()], [points])
     with pytest.raises(TypeError, match="share dtype and device"):
         align_faces([photo, photo.float()], [points, points])
+
+
+def test_unrounded_faces_are_the_rounded_ones_before_rounding() -> None:
+    photo = read_photo("skimage/astronaut")[None]
+    with np.load(GOLDEN / "ffhq_alignment.npz") as file:
+        points = next(file[f"landmarks{i}"] for i in range(4) if str(file[f"name{i}"]) == "skimage/astronaut")[None]
+    exact = align_faces(photo, points, rounded=False)
+    assert exact.faces.dtype == torch.float32
+    assert torch.equal(exact.faces.round().to(torch.uint8), align_faces(photo, points).faces)
+    moved = align_faces(photo, points + 1e-4, rounded=False)
+    assert (moved.faces - exact.faces).abs().max() < 0.05
+    assert align_faces(photo.float(), points, rounded=False).faces.dtype == torch.float32

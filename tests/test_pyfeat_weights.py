@@ -19,25 +19,17 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
-    made = make_hub_cache(tmp_path_factory.mktemp("hub"))
-    yield made
-    shutil.rmtree(made)
-
-
 @pytest.fixture
-def made_up(folder: Path) -> Iterator[None]:
-    with hub_cache(folder), faces_from_cascade():
+def made_up(hub_folder: Path) -> Iterator[None]:
+    with hub_cache(hub_folder), faces_from_cascade():
         yield
 
 
 @pytest.fixture(scope="module")
-def detector(folder: Path) -> Any:
+def detector(hub_folder: Path) -> Any:
     import feat
 
-    with hub_cache(folder):
+    with hub_cache(hub_folder):
         return feat.Detectorv1()
 
 
@@ -117,8 +109,8 @@ def test_made_up_weights_leave_a_photo_without_faces_empty(detector: Any, made_u
     assert np.isnan(predictions(fex)).all()
 
 
-def test_made_up_weights_find_no_faces_of_their_own(folder: Path, detector: Any, one_face: str) -> None:
-    with hub_cache(folder):
+def test_made_up_weights_find_no_faces_of_their_own(hub_folder: Path, detector: Any, one_face: str) -> None:
+    with hub_cache(hub_folder):
         fex = detector.detect([one_face], progress_bar=False)
     assert fex.shape == (1, 694)
     assert np.isnan(predictions(fex)).all()
@@ -153,7 +145,7 @@ def test_interactive_plots_of_made_up_detections(detector: Any, made_up: None, o
     assert figure.to_dict()["layout"]
 
 
-def test_made_up_weights_leave_py_feat_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_made_up_weights_leave_py_feat_as_it_was(hub_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import feat.detector
     import feat.plotting
     import feat.pretrained
@@ -174,8 +166,8 @@ def test_made_up_weights_leave_py_feat_as_it_was(folder: Path, monkeypatch: pyte
 
     before = state()
     assert torch.is_grad_enabled()
-    with hub_cache(folder), faces_from_cascade():
-        assert [reader.get_resource_path() for reader in readers] == [str(folder)] * len(readers)
+    with hub_cache(hub_folder), faces_from_cascade():
+        assert [reader.get_resource_path() for reader in readers] == [str(hub_folder)] * len(readers)
         assert constants.HF_HUB_OFFLINE
         assert Retinaface.forward is not before[len(readers) + 2]
         Retinaface(device="cpu")
@@ -183,7 +175,7 @@ def test_made_up_weights_leave_py_feat_as_it_was(folder: Path, monkeypatch: pyte
     assert state() == before
 
     def fails() -> None:
-        with hub_cache(folder), faces_from_cascade():
+        with hub_cache(hub_folder), faces_from_cascade():
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
@@ -191,12 +183,12 @@ def test_made_up_weights_leave_py_feat_as_it_was(folder: Path, monkeypatch: pyte
     assert state() == before
 
 
-def test_the_same_seed_makes_the_same_weights(folder: Path, tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_weights(hub_folder: Path, tmp_path: Path) -> None:
     random = torch.random.get_rng_state()
     again = make_hub_cache(tmp_path / "again")
     assert torch.equal(torch.random.get_rng_state(), random)
-    for file in folder.rglob("*.safetensors"):
-        assert file.read_bytes() == (again / file.relative_to(folder)).read_bytes(), file.name
+    for file in hub_folder.rglob("*.safetensors"):
+        assert file.read_bytes() == (again / file.relative_to(hub_folder)).read_bytes(), file.name
     shutil.rmtree(again)
 
 

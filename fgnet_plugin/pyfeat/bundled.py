@@ -68,7 +68,7 @@ def _as_pyfeats(frame: Tensor, i: int, found: FoundFaces, face_size: int, wants_
     nothing = not len(found)
     boxes = frame.new_full((1, 4), float("nan")) if nothing else found.boxes[:, :4].to(frame)
     cut = boxes.nan_to_num(0.0)
-    crops, expanded = extract_face_from_bbox_torch(frame, cut, face_size=face_size)
+    crops, expanded = _cut(frame, cut, face_size=face_size)
     expanded = expanded.to(frame.dtype)
     if nothing:
         crops, expanded = torch.zeros_like(crops), torch.full_like(expanded, float("nan"))
@@ -87,9 +87,15 @@ def _as_pyfeats(frame: Tensor, i: int, found: FoundFaces, face_size: int, wants_
         "landmarks": landmarks,
     }
     if wants_resmasknet:
-        larger, _ = extract_face_from_bbox_torch(frame, cut, expand_bbox=1.1, face_size=224)
+        larger, _ = _cut(frame, cut, expand_bbox=1.1, face_size=224)
         faces["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
     return faces
+
+
+def _cut(frame: Tensor, boxes: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+    """py-feat's crops, face by face: it copies the frame for each face, which for a large photo of a group is much memory."""
+    crops, expanded = zip(*(extract_face_from_bbox_torch(frame, box[None], **options) for box in boxes), strict=True)
+    return torch.cat(crops), torch.cat(expanded)
 
 
 @contextmanager

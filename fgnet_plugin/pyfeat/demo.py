@@ -49,9 +49,7 @@ def run(out: Path) -> None:
     typer.echo(f"\nin {out.resolve()}:")
     for name, about in written.items():
         typer.echo(f"  {name:14}{about}")
-    typer.echo(
-        f"\n{time.perf_counter() - start:.1f} s, with weights that were trained on drawn faces alone ({detector.info['au_model']})."
-    )
+    typer.echo(f"\n{time.perf_counter() - start:.1f} s, with weights that were trained on drawn faces alone: fgnet-rendered.")
     published = [name for name, entry in manifest().items() if entry.kind == "published"]
     typer.echo(f"For research, get FG-Net's published weights: fgnet weights download {published[0]} (or {published[1]}),")
     typer.echo("then: fgnet detect YOUR_VIDEO.mp4, or in Python: Detector(au_model='fgnet').detect('YOUR_VIDEO.mp4')")

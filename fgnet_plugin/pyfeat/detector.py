@@ -81,15 +81,20 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         fetch: bool = True,
     ) -> None:
         fgnet, bundled = is_fgnet(au_model), face_model == BUNDLED
-        _check(face_model, landmark_model, au_model, fgnet)
-        wanted: dict[str, str | None] = {
-            "face_model": None if bundled else face_model,
-            "landmark_model": None if bundled and landmark_model == BUNDLED else landmark_model,
-            "au_model": None if fgnet or au_model is None else str(au_model),
+        given: dict[str, str | Path | None] = {
+            "face_model": face_model,
+            "landmark_model": landmark_model,
+            "au_model": au_model,
             "emotion_model": emotion_model,
             "identity_model": identity_model,
             "gaze_model": gaze_model,
         }
+        _check(given, fgnet)
+        _check_device(device)
+        # What py-feat is to load.
+        wanted: dict[str, str | None] = {kind: None if name is None else str(name) for kind, name in given.items()}
+        ours = {"face_model": bundled, "landmark_model": landmark_model == BUNDLED, "au_model": fgnet}
+        wanted |= {kind: None for kind, is_ours in ours.items() if is_ours}
         given_landmarks = landmark_model == BUNDLED
         pyfeats = dict(wanted, face_model="retinaface") if bundled else dict(wanted)
         if given_landmarks:
@@ -238,7 +243,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             save: a CSV file that grows with every batch: what is in it survives whatever happens.
             resume: go on with the interrupted run that `save` holds: the file ends up the same as without interruption.
             errors: of files that can't be read, or a video that is damaged from some frame on: "raise" after what comes
-                before is done, or "skip" them with a warning.
+                before is done (missing and empty files at once, together), or "skip" them with a warning.
             mixed_sizes: of pictures of different sizes, with a batch_size over 1 and no output_size: "raise", as py-feat does,
                 or read them one at a time ("single").
             kwargs: ignored, with a warning; py-feat ignores them silently.
@@ -247,9 +252,10 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             `Fex`, a row for each face, and for each frame without one: columns, order and types as `Detectorv1`'s.
 
         Raises:
+            TypeError, ValueError: arguments that make no sense.
             FileNotFoundError, InputError: see `errors`. What was done before is in the exception's attribute `fex`, or in
                 `save`; so it is after Ctrl-C.
-            OSError: `save` can't be written.
+            OutputError: `save` can't be written.
         """
         if kwargs:
             warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)
@@ -263,9 +269,10 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             face_detection_threshold=face_detection_threshold,
             face_identity_threshold=face_identity_threshold,
             mixed_sizes=mixed_sizes,
+            errors=errors,
         )
         with gradients_kept():
-            return run(save, resume, errors, progress_bar, num_workers, pin_memory)
+            return run(save, resume, progress_bar, num_workers, pin_memory)
 
     def detect_several(self, inputs: object, au_models: Sequence[str | Path], **options: Any) -> dict[str, Fex]:
         """The AUs of several AU models for the same faces, which are detected once.
@@ -319,8 +326,10 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
 
     def _loaded(self, name: str) -> Any:
         """An AU model beside the detector's own."""
-        _check(self.info["face_model"], self.info["landmark_model"], name, is_fgnet(name))
-        if is_fgnet(name):
+        fgnet = is_fgnet(name)
+        models = {kind: model for kind, model in self.info.items() if kind in self.SUPPORTED_MODELS}
+        _check(models | {"au_model": name}, fgnet)
+        if fgnet:
             return AUModel(name, **self._reading)
         with hub.weights_at_hand({"au_model": name}, self._reading["fetch"]):
             return _statistical(name)
@@ -343,16 +352,28 @@ class _Several:
         return np.full_like(first, np.nan) if self.first is None else self.first.detect_au(frame=frame, landmarks=landmarks)
 
 
-def _check(face_model: object, landmark_model: object, au_model: object, fgnet: bool) -> None:
+def _check(models: Mapping[str, str | Path | None], fgnet: bool) -> None:
+    """Raises ValueError for models that there are not, or that don't go together."""
+    for argument, name in models.items():
+        known = Detector.SUPPORTED_MODELS[argument]["options"]
+        # None in the place of a landmark model, and this other name, are not listed, but py-feat takes them.
+        if name in known or (argument, name) in (("landmark_model", None), ("identity_model", "arcface_r50")):
+            continue
+        if argument != "au_model" or not fgnet:
+            files = ", and paths of checkpoints" if argument == "au_model" else ""
+            raise ValueError(f"{argument} must be one of {', '.join(map(str, known))}{files}; got {str(name)!r}")
+    face_model, landmark_model = models["face_model"], models["landmark_model"]
     if landmark_model == BUNDLED and face_model != BUNDLED:
         raise ValueError(f"landmark_model={BUNDLED!r} goes with face_model={BUNDLED!r}, not with {face_model!r}")
-    if fgnet and landmark_model is None:
-        raise ValueError(f"au_model={str(au_model)!r} needs landmarks to align faces by: landmark_model must not be None")
-    if not fgnet and au_model not in (*_STATISTICAL, None):
-        raise ValueError(
-            f"au_model {str(au_model)!r} is not currently supported; there are {', '.join(_STATISTICAL)}, None, "
-            f"{', '.join(names())}, and checkpoint files"
-        )
+    if models["au_model"] is not None and landmark_model is None:
+        raise ValueError(f"au_model={str(models['au_model'])!r} needs landmarks: landmark_model must not be None")
+
+
+def _check_device(device: str | torch.device) -> None:
+    """A GPU that is not there: torch says so with the first tensor only, and in other words."""
+    kind = str(device).split(":")[0]
+    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
+        raise ValueError(f"device={str(device)!r}: torch finds no such GPU here; use device='cpu' or 'auto'")
 
 
 def _statistical(name: str) -> Any:

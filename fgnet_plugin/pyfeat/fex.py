@@ -60,7 +60,7 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
 
     def _prepare_plot_aus(self, row: pd.Series, muscles: object, gaze: object) -> tuple[Any, ...]:
         with _drawn_as_pyfeats(self):
-            found: tuple[Any, ...] = super()._prepare_plot_aus(row.fillna({au: 0.0 for au in AUS if au in row}), muscles, gaze)
+            found: tuple[Any, ...] = super()._prepare_plot_aus(_unknown_as_absent(row), muscles, gaze)
             return found
 
     def plot_detections(self, *args: Any, **kwargs: Any) -> list[Any]:
@@ -70,9 +70,9 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
             return figures
 
     def iplot_detections(self, *args: Any, **kwargs: Any) -> Any:
-        """As py-feat's; video frames are decoded by PyAV where torchcodec can't."""
+        """As py-feat's; video frames are decoded by PyAV where torchcodec can't, and unknown AUs drawn as absent."""
         with videos_decoded():
-            return super().iplot_detections(*args, **kwargs)
+            return FeatFex.iplot_detections(_unknown_as_absent(self), *args, **kwargs)
 
 
 class FexSeries(FeatFexSeries):  # type: ignore[misc]  # py-feat has no types
@@ -89,6 +89,12 @@ class FexSeries(FeatFexSeries):  # type: ignore[misc]  # py-feat has no types
     def plot_detections(self, *args: Any, **kwargs: Any) -> list[Any]:
         """As `Fex.plot_detections`, of one row."""
         return Fex(self).T.__finalize__(self).plot_detections(*args, **kwargs)
+
+
+def _unknown_as_absent(rows: Any) -> Any:
+    """A row or table with 0 in the place of AUs that are NaN."""
+    known = rows.index if isinstance(rows, pd.Series) else rows.columns
+    return rows.fillna({au: 0.0 for au in AUS if au in known})
 
 
 @contextmanager

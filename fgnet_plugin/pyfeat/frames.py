@@ -2,12 +2,13 @@
 
 A batch is the dictionary that `Detectorv1.forward` takes ("Image", "Scale", "Padding", "FileName"), and in addition:
 "Frame" (numbers), "Original" (the frames before resizing; left out where nothing was resized) and "Errors".
-A frame that can't be read does not break its batch: it is left out, and its error is among the batch's "Errors".
+A frame that can't be read does not break its batch: it is left out, and among the batch's "Errors" is a dictionary with its
+"Error" and its file's "Path".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from feat.transforms import Rescale
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from fgnet_plugin.errors import InputError
-from fgnet_plugin.pictures import SUFFIXES, check_file, read_picture
+from fgnet_plugin.errors import InputError, SkippedInput
+from fgnet_plugin.pictures import SUFFIXES, check_file, check_files, picture_size, read_picture
 from fgnet_plugin.video import Video
 
 KINDS = ("image", "video", "tensor")
@@ -42,20 +43,11 @@ class Pictures(Dataset[Item]):
         try:
             return _item(read_picture(self.paths[i], upright=False), self.paths[i], self.first + i, self.output_size, True)
         except (InputError, OSError) as error:
-            return {"Error": error}
+            return {"Error": error, "Path": self.paths[i]}
 
     def mixed(self) -> bool:
         """Whether the pictures have different sizes; one that can't be read has none."""
-        from PIL import Image
-
-        sizes = set()
-        for path in self.paths:
-            try:
-                with Image.open(path) as picture:
-                    sizes.add(picture.size)
-            except Exception:
-                continue
-        return len(sizes) > 1
+        return len({picture_size(path) for path in self.paths} - {None}) > 1
 
     def time(self, frame: int) -> str | None:
         """None: pictures have no time."""
@@ -72,6 +64,7 @@ class Tensors(Dataset[Item]):
             raise TypeError(f"data_type='tensor' takes a torch tensor, got {type(tensor).__name__}")
         if tensor.ndim != 4 or tensor.shape[1] != 3 or not tensor.numel():
             hint = "; a single image goes in as tensor[None]" if tensor.ndim == 3 else ""
+            hint = "; grey images go in as tensor.expand(-1, 3, -1, -1)" if tensor.ndim == 4 and tensor.shape[1] == 1 else hint
             raise InputError(f"a tensor of images must have shape [N, 3, H, W], got {list(tensor.shape)}{hint}")
         if tensor.is_floating_point() and 0 < float(tensor.max()) <= 1:
             raise InputError("this tensor lies in [0, 1], and py-feat takes pixel values in [0, 255]: pass 255 * tensor")
@@ -94,8 +87,6 @@ class VideoFrames(Dataset[Item]):
     kind = "video"
 
     def __init__(self, path: str, skip_frames: int | None = None, output_size: OutputSize = None) -> None:
-        if skip_frames is not None and skip_frames < 1:
-            raise ValueError(f"skip_frames must be at least 1 (every frame), got {skip_frames}")
         self.video, self.output_size = Video(path), output_size
         self.frames = range(0, len(self.video), skip_frames or 1)
 
@@ -106,7 +97,7 @@ class VideoFrames(Dataset[Item]):
         try:
             return _item(self.video[self.frames[i]], self.video.path, self.frames[i], self.output_size, False)
         except (InputError, OSError) as error:
-            return {"Error": error}
+            return {"Error": error, "Path": self.video.path, "Last": True}  # those that follow would fail one by one
 
     def time(self, frame: int) -> str | None:
         """Minutes and seconds at a frame, as py-feat writes them: ``"01:05"``."""
@@ -125,24 +116,26 @@ def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding
 
 
 def collate(items: list[Item]) -> Item:
-    """Items of a dataset -> a batch; of frames that could not be read, only their errors.
+    """Items of a dataset -> a batch; of frames that could not be read, only their errors. "Last" ends it.
 
     Raises:
         InputError: frames of different sizes.
     """
-    errors = [item["Error"] for item in items if "Error" in item]
+    last = next((i for i, item in enumerate(items) if "Last" in item), len(items))
+    items = items[: last + 1]
+    failed = {"Errors": [item for item in items if "Error" in item]}
     items = [item for item in items if "Error" not in item]
     if not items:
-        return {"Errors": errors}
+        return failed
     sizes = {tuple(item["Image"].shape): item["FileName"] for item in items}
     if len(sizes) > 1:
         (a, one), (b, other) = list(sizes.items())[:2]
         raise InputError(
             f"{one} has {a[2]}×{a[1]} pixels and {other} {b[2]}×{b[1]}: in one batch, all must have the same size. "
-            "Use batch_size=1, or output_size=… to pad them to one size"
+            'Use mixed_sizes="single" or batch_size=1 to read them one at a time, or output_size=… to pad them to one size'
         )
     originals = [item.pop("Original") for item in items] if "Original" in items[0] else None
-    batch: Item = default_collate(items) | {"Errors": errors}
+    batch: Item = default_collate(items) | failed
     return batch if originals is None else batch | {"Original": originals}
 
 
@@ -173,24 +166,20 @@ def frames_at_hand(batch: Item) -> list[FrameAtHand]:
 def kind_of(path: str) -> str:
     """What a file is, "image" or "video": by its name's ending, and for an unknown one by what it holds.
 
-    Raises:
-        FileNotFoundError, InputError: no such file; an empty one; neither picture nor video.
+    Raises FileNotFoundError or InputError for one that is not there or empty, where its name does not say.
     """
-    check_file(path, "file")
-    suffix = Path(path).suffix.lower()
-    if suffix in SUFFIXES:
+    if Path(path).suffix.lower() in SUFFIXES:
         return "image"
-    from PIL import Image
-
-    try:
-        with Image.open(path):
-            return "image"
-    except Exception:
-        return "video"
+    check_file(path, "file")
+    return "image" if picture_size(path) else "video"
 
 
 def sources(
-    inputs: object, data_type: str | None, output_size: OutputSize = None, skip_frames: int | None = None
+    inputs: object,
+    data_type: str | None,
+    output_size: OutputSize = None,
+    skip_frames: int | None = None,
+    skipped: list[SkippedInput] | None = None,
 ) -> list[Source]:
     """What `detect` was given, in order: one source for consecutive pictures, one for each video, one for a tensor.
 
@@ -198,27 +187,33 @@ def sources(
         inputs: a path; several paths; or a tensor [N, 3, H, W].
         data_type: one of `KINDS`, or None to look.
         output_size, skip_frames: see `Detector.detect`.
+        skipped: where videos that can't be opened are put, instead of an error; pictures are not opened yet.
 
     Raises:
         FileNotFoundError, InputError, TypeError, ValueError: what can't be read, all files that are missing or empty together.
     """
-    if data_type is not None and data_type.lower() not in KINDS:
+    wanted = data_type.lower() if isinstance(data_type, str) else data_type
+    if wanted not in (*KINDS, None):
         raise ValueError(f"data_type must be one of {', '.join(KINDS)}, got {data_type!r}")
-    wanted = data_type.lower() if data_type else None
     if isinstance(inputs, Tensor) or wanted == "tensor":
         if wanted not in (None, "tensor"):
             raise TypeError(f"data_type={data_type!r} takes paths, got a tensor")
         return [Tensors(inputs)]  # type: ignore[arg-type]  # it says so itself
-    paths = [str(path) for path in ([inputs] if isinstance(inputs, (str, Path)) else list(inputs))]  # type: ignore[call-overload]
-    if not paths:
-        raise InputError("there is nothing to detect: inputs is empty")
-    _check_files(paths)
-    kinds = [wanted or kind_of(path) for path in paths]
+    paths = _paths(inputs)
+    if skipped is None:
+        check_files(paths)
     found: list[Source] = []
     pictures = 0
-    for path, kind in zip(paths, kinds, strict=True):
-        if kind == "video":
-            found.append(VideoFrames(path, skip_frames, output_size))
+    for path in paths:
+        try:
+            video = VideoFrames(path, skip_frames, output_size) if (wanted or kind_of(path)) == "video" else None
+        except (InputError, OSError) as error:
+            if skipped is None:
+                raise
+            skipped.append(SkippedInput(str(error), path))
+            continue
+        if video is not None:
+            found.append(video)
             continue
         if not found or not isinstance(found[-1], Pictures):
             found.append(Pictures([], output_size, first=pictures))
@@ -229,16 +224,22 @@ def sources(
     return found
 
 
-def _check_files(paths: Sequence[str]) -> None:
-    """All files that are not there or empty, in one error."""
-    errors: list[FileNotFoundError | InputError] = []
+def _paths(inputs: object) -> list[str]:
+    several = isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping))
+    paths = list(inputs) if several else [inputs]  # type: ignore[call-overload]
     for path in paths:
-        try:
-            check_file(path, "file")
-        except (FileNotFoundError, InputError) as error:
-            errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else InputError
-        raise kind(f"{len(errors)} of {len(paths)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))
+        if not isinstance(path, (str, Path)):
+            kind = type(path).__name__
+            hints = {
+                "Tensor": "; make one tensor of them with torch.stack",
+                "ndarray": "; torch.from_numpy makes a tensor of it",
+            }
+            raise TypeError(
+                "inputs must be the path of a picture or video, several paths, or a torch tensor [N, 3, H, W] of pixel values, "
+                f"got {'a list with ' if isinstance(inputs, (list, tuple)) else ''}{kind}{hints.get(kind, '')}"
+            )
+        if not str(path):
+            raise InputError("inputs holds an empty path")
+    if not paths:
+        raise InputError("there is nothing to detect: inputs is empty")
+    return [str(path) for path in paths]

@@ -106,7 +106,7 @@ def heatmaps(
                         aus=wanted,
                         maps=reading.prediction.heatmaps[i, channels].float().cpu(),
                         scores=reading.scores[face, channels],
-                        face=reading.aligned.faces[i].cpu(),
+                        face=reading.aligned.faces[i].cpu().round().to(torch.uint8),
                         photo=frame.image[:, y0:y1, x0:x1].clone(),
                         photo_maps=maps[:, y0:y1, x0:x1].float().cpu().clone(),
                         corner=(x0, y0),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import huggingface_hub
-from feat.utils.io import get_resource_path
+from feat.utils import io as feat_io
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -53,7 +53,7 @@ def missing(models: Mapping[str, str | None]) -> list[str]:
 
 
 def _cached(repository: str, file: str) -> bool:
-    return isinstance(huggingface_hub.try_to_load_from_cache(repository, file, cache_dir=get_resource_path()), str)
+    return isinstance(huggingface_hub.try_to_load_from_cache(repository, file, cache_dir=feat_io.get_resource_path()), str)
 
 
 def reachable() -> bool:
@@ -100,7 +100,7 @@ def _advice(lines: list[str], fetch: bool) -> str:
     return (
         f"these models of py-feat are not on this machine, and {why}:\n{listed}\n"
         "Either connect to the internet once: py-feat keeps what it fetches.\n"
-        f"Or copy the folder {get_resource_path()} from a machine that has them.\n"
+        f"Or copy the folder {feat_io.get_resource_path()} from a machine that has them.\n"
         "Or leave a model out (None), as in emotion_model=None.\n"
         "Or work without any download: Detector.offline(), or fgnet detect --offline."
     )

@@ -100,11 +100,12 @@ def plot_time_course(
     at, unit = _times(by_frame.index.to_numpy(), str(inputs[0]) if source is None else str(source))
     figure = _figure((9, 3.6))
     axis = figure.subplots()
-    gap = np.diff(at).min() if len(at) > 1 else 1.0
-    for time in at[by_frame[chosen].isna().all(axis=1).to_numpy()]:
-        axis.axvspan(time - gap / 2, time + gap / 2, color="0.9", lw=0)
     for au, colour in zip(chosen, _colours(len(chosen)), strict=True):
         axis.plot(at, by_frame[au], color=colour, lw=1.8, label=f"{au} {NAMES[au_number(au)]}")
+    nothing = by_frame[chosen].isna().all(axis=1).to_numpy()
+    edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
+    for i in np.flatnonzero(nothing):
+        axis.axvspan(edges[i], edges[i + 1], color="0.9", label="_" if nothing[:i].any() else "no face", lw=0, snap=True)
     axis.axhline(_PRESENT, color="0.5", lw=0.8, ls=":")
     axis.set(ylim=(0, 1), xlim=(at[0], at[-1] if len(at) > 1 else at[0] + 1), xlabel=unit, ylabel="score")
     axis.set_title(title or Path(str(inputs[0])).name, fontsize=10)

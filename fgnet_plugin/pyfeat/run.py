@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,7 @@ import pandas as pd
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
-from fgnet_plugin.errors import InputError
+from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.journal import Journal, progress_path, read_table
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
 from fgnet_plugin.pyfeat.frames import Item, OutputSize, Pictures, Source, collate, sources
@@ -36,14 +37,19 @@ class Run:
         face_detection_threshold: float | None,
         face_identity_threshold: float,
         mixed_sizes: Literal["raise", "single"],
+        errors: Literal["raise", "skip"],
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.detector = detector
+        _check_count("batch_size", batch_size)
+        if skip_frames is not None:
+            _check_count("skip_frames", skip_frames)
+        if errors not in ("raise", "skip"):
+            raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
+        self.detector, self.errors = detector, errors
+        self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
         self.threshold, self.same_person = face_detection_threshold, face_identity_threshold
-        self.sources = sources(inputs, data_type, output_size, skip_frames)
+        self.sources = sources(inputs, data_type, output_size, skip_frames, self.skipped if errors == "skip" else None)
         alone = mixed_sizes == "single" and output_size is None
         self.at_once = [1 if alone and isinstance(s, Pictures) and s.mixed() else batch_size for s in self.sources]
         self.timed = any(source.kind == "video" for source in self.sources)
@@ -61,41 +67,43 @@ class Run:
         self,
         save: str | Path | None,
         resume: bool,
-        errors: Literal["raise", "skip"],
         progress_bar: bool,
         num_workers: int,
         pin_memory: bool,
     ) -> Fex:
         """Runs, and returns all rows."""
-        if errors not in ("raise", "skip"):
-            raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
         if resume and save is None:
             raise ValueError("resume goes on with the run that save=… holds: give save, too")
         if resume and save is not None and Path(save).is_file() and not progress_path(Path(save)).is_file():
-            return self._fex(self._finished(Path(save)))
+            rows = read_table(Path(save))
+            check_complete(rows, Path(save), [*self.inputs, *(skipped.path for skipped in self.skipped)])
+            return self._fex(rows)
+        for skipped in self.skipped:
+            warnings.warn(skipped, stacklevel=3)
         journal = Journal(save, self.settings, resume) if save is not None else None
         kept: list[pd.DataFrame] = []
         try:
-            for rows in self._batches(journal.batches if journal else 0, errors, progress_bar, num_workers, pin_memory):
+            for rows in self._batches(journal.batches if journal else 0, progress_bar, num_workers, pin_memory):
                 if journal:
                     journal.append(rows)
                 elif rows is not None:
                     kept.append(rows)
+            if journal and journal.has_rows:
+                fex = self._fex(journal.read())
+                journal.finish(pd.DataFrame(fex))
+                return fex
         except BaseException as error:
             if getattr(error, "rows", None) is not None:
                 kept.append(error.rows)  # type: ignore[attr-defined]
             _tell(error, journal, self._fex(_joined(kept)) if kept else None)
             raise
-        if not (journal.has_rows if journal else kept):
-            raise InputError("none of the inputs could be read; the warnings say why")
-        fex = self._fex(journal.read() if journal else _joined(kept))
         if journal:
-            journal.finish(pd.DataFrame(fex))
-        return fex
+            journal.discard()
+        if not kept:
+            raise InputError("none of the inputs could be read; the warnings say why")
+        return self._fex(_joined(kept))
 
-    def _batches(
-        self, done: int, errors: str, progress_bar: bool, num_workers: int, pin_memory: bool
-    ) -> Iterator[pd.DataFrame | None]:
+    def _batches(self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool) -> Iterator[pd.DataFrame | None]:
         """The rows of each batch that is not done yet; None for a batch of which no frame could be read."""
         total = sum(len(source) for source in self.sources)
         with tqdm(total=total, unit="frame", disable=not progress_bar) as bar:
@@ -115,14 +123,15 @@ class Run:
                 for i, batch in enumerate(loader):
                     rows = self._rows(batch, source) if "Image" in batch else None
                     failed = batch["Errors"]
-                    if failed and errors == "raise":
-                        failed[0].rows = rows  # of an incomplete batch: returned, but not counted as done
-                        raise failed[0]
-                    for error in failed:
-                        warnings.warn(str(error), stacklevel=2)
+                    if failed and self.errors == "raise":
+                        error = failed[0]["Error"]
+                        error.rows = rows  # of an incomplete batch: returned, but not counted as done
+                        raise error
+                    for item in failed:
+                        warnings.warn(SkippedInput(str(item["Error"]), item["Path"]), stacklevel=2)
                     yield rows
                     bar.update(min(at_once, len(source) - first - i * at_once))
-                    if failed and source.kind == "video":  # what follows the damage would fail frame by frame
+                    if failed and source.kind == "video":
                         yield from [None] * (batches - skipped - i - 1)
                         break
 
@@ -139,21 +148,29 @@ class Run:
         return rows
 
     def _fex(self, rows: pd.DataFrame) -> Fex:
-        fex = Fex(rows, **COLUMNS, detector="Feat", **self.detector.info)
+        fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece, and so quicker
         if len(fex) and "Identity" not in fex:
             fex.compute_identities(threshold=self.same_person, inplace=True)
         return fex
 
-    def _finished(self, path: Path) -> pd.DataFrame:
-        """The rows of a run that was complete already."""
-        rows = read_table(path)
-        strangers = set(rows["input"]) - set(self.inputs) if "input" in rows else {"no column 'input'"}
-        if strangers:
-            raise InputError(
-                f"{path} is complete, but of other inputs ({', '.join(sorted(map(str, strangers))[:3])}); "
-                "choose another file, or start anew without resume"
-            )
-        return rows
+
+def check_complete(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
+    """Warns, for a run that was complete already, of inputs without rows. Raises InputError for rows of other inputs."""
+    there = set(rows["input"]) if "input" in rows else {"no column 'input'"}
+    if there - set(inputs):
+        raise InputError(
+            f"{table} is complete, but of other inputs ({', '.join(sorted(map(str, there - set(inputs)))[:3])}); "
+            "choose another file, or start anew without resume"
+        )
+    for path in dict.fromkeys(inputs):
+        if path not in there:
+            told = f"{table} is complete, without rows of {path}: it could not be read, or was not among the inputs then"
+            warnings.warn(SkippedInput(told, path), stacklevel=2)
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
 
 
 def _names(source: Source) -> list[str]:
