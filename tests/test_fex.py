@@ -100,7 +100,7 @@ def test_statistics(video: Fex) -> None:
     for extract in ("extract_std", "extract_sem", "extract_min", "extract_max"):
         assert len(getattr(sessions, extract)()) == 2
     assert len(sessions.extract_summary(mean=True, std=True, max=True, min=True).columns) > 4 * 20
-    b, se, t, p, df, residuals = video.regress(X=pd.DataFrame({"smile": smiling, "one": 1.0}), y=video[KNOWN], fit_intercept=False)
+    b, *_ = video.regress(X=pd.DataFrame({"smile": smiling, "one": 1.0}), y=video[KNOWN], fit_intercept=False)
     assert b["AU12"].iloc[0] > 0.3
     t, p = sessions.ttest_ind(col="AU12", sessions=("smile", "rest"))
     assert t > 0
@@ -109,7 +109,7 @@ def test_statistics(video: Fex) -> None:
     assert len(t) == len(KNOWN)
     twice = pd.concat([video, video.assign(input="other.mp4")])
     assert twice.isc(col="AU12").iloc[0, 1] == pytest.approx(1.0)
-    model, scores = video.predict(X=KNOWN, y=pd.Series(smiling, index=video.index), cv_kwargs={"cv": 2})
+    _, scores = video.predict(X=KNOWN, y=pd.Series(smiling, index=video.index), cv_kwargs={"cv": 2})
     assert len(scores) == 2
 
 
@@ -132,7 +132,13 @@ def test_identities(group: Fex) -> None:
     embeddings = np.eye(5, 512)
     embeddings[1] = embeddings[0]
     group[group.identity_columns] = embeddings
-    assert list(group.compute_identities(threshold=0.8)["Identity"]) == ["Person_0", "Person_0", "Person_1", "Person_2", "Person_3"]
+    assert list(group.compute_identities(threshold=0.8)["Identity"]) == [
+        "Person_0",
+        "Person_0",
+        "Person_1",
+        "Person_2",
+        "Person_3",
+    ]
 
 
 @pytest.mark.parametrize("faces", ["landmarks", "aus", "au_regions", False])
@@ -175,7 +181,9 @@ def test_py_feats_evaluation_takes_the_detector(detector: Detector) -> None:
 
     names = ["0-f1-su-ph.jpg", "0-f15-hao-ph.jpg", "15-f13-anc-ph.jpg", "single_face.jpg", "free-mountain-vector-01.jpg"]
     labels = pd.DataFrame({"AU12": [0, 3, 0, 4, 0], "AU25": [4, 4, 0, 4, 0]})
-    split = DatasetSplit(name="few", image_paths=[str(feat_path(name)) for name in names], labels=labels, metric_kind="au_intensity")
+    split = DatasetSplit(
+        name="few", image_paths=[str(feat_path(name)) for name in names], labels=labels, metric_kind="au_intensity"
+    )
     found = evaluate_dataset(detector, split, batch_size=2)
     assert found["n_samples"] == 5
     assert found["n_faces_detected"] == 5  # a frame without a face has FaceScore 0, as in Detectorv1
