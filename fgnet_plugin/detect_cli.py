@@ -126,12 +126,15 @@ def compare(
         import pandas as pd
 
         from fgnet_plugin.comparison import compare as compared
+        from fgnet_plugin.pictures import check_file
         from fgnet_plugin.pyfeat.tables import read_table
 
         read = {
             name: _read_parquet(path) if path.suffix == ".parquet" else read_table(path)
             for name, path in zip(called, tables, strict=True)
         }
+        if labels is not None:
+            check_file(labels, "table")
         found = compared(read, pd.read_csv(labels) if labels else None, threshold=threshold)
         results = {"": found.agreement} | ({"-accuracy": found.accuracy} if found.accuracy is not None else {})
         for suffix, table in results.items():
@@ -249,12 +252,14 @@ def _own_warnings() -> Iterator[list[str]]:
 
     Gives a list that grows by the inputs that are left out.
     """
+    from tqdm.auto import tqdm
+
     skipped: list[str] = []
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if isinstance(message, SkippedInput):
             skipped.append(message.path)
-        print(f"warning: {message}", file=sys.stderr)
+        tqdm.write(f"warning: {message}", file=sys.stderr)  # above the progress bar
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -42,7 +42,7 @@ def check_files(paths: Sequence[str]) -> None:
         raise errors[0]
     if errors:
         kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else InputError
-        raise kind(f"{len(errors)} of {len(paths)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))
+        raise kind(f"{len(errors)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))
 
 
 def picture_size(path: str | Path) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.au_model import AUModel
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.pictures import SUFFIXES
 from fgnet_plugin.process import gradients_kept
 from fgnet_plugin.pyfeat.tables import Where, iterate_frames, read_table
 
@@ -166,7 +167,8 @@ def _figure(face: FaceHeatmaps, columns: int) -> Figure:
         shown = axis.imshow(maps, cmap="RdBu_r", vmin=-1, vmax=1, alpha=_opacity(maps))
         axis.set_title(f"{au} {NAMES[au_number(au)]}\n{score:.2f}", fontsize=8, fontweight="bold" if score > 0.5 else "normal")
     name = Path(face.input).name
-    figure.suptitle(f"{name}, frame {face.frame}" if face.frame else name, fontsize=10)
+    picture_file = Path(name).suffix.lower() in SUFFIXES
+    figure.suptitle(name if picture_file else f"{name}, frame {face.frame}", fontsize=10)
     if shown is not None:
         figure.colorbar(shown, ax=axes, shrink=0.6, label="− absent        + present")
     return figure
