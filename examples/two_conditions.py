@@ -92,7 +92,7 @@ def main() -> None:
         axis.bar(at + (i - 0.5) * 0.4, group.mean(), 0.4, yerr=group.sem(), capsize=2, label=f"{name} ({len(group)} clips)")
         for au, values in zip(at, group.to_numpy().T, strict=True):
             axis.plot(np.full(len(values), au + (i - 0.5) * 0.4), values, "k.", ms=3)
-    axis.set_xticks(at, [f"{au}\n{NAMES[au_number(au)].replace(' ', chr(10), 1)}" for au in detector.au_names], fontsize=6.5)
+    axis.set_xticks(at, [f"{au}\n{NAMES[au_number(au)].replace(' ', chr(10))}" for au in detector.au_names], fontsize=6.5)
     axis.set(ylabel="mean score of a clip", ylim=(0, 1.02))
     for au, p in zip(at, table["p corrected"], strict=True):
         if p < 0.05:

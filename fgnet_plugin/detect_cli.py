@@ -54,14 +54,12 @@ def detect(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
     """AUs of the faces in pictures and videos: a table, a row a face."""
-    from fgnet_plugin.journal import progress_path
-
     if heatmaps and plots is None:
         raise typer.BadParameter("--heatmaps needs --plots FOLDER to put them in")
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
     growing = out if out.suffix.lower() == ".csv" else out.with_name(out.name + ".csv")
-    unfinished = progress_path(growing).exists() or (growing != out and growing.exists())
+    unfinished = _is_unfinished(growing, out)
     if not (resume or overwrite) and (out.exists() or unfinished):
         more = "an interrupted run; --resume goes on with it" if unfinished else "a table already"
         raise InputError(f"{out} holds {more}; --overwrite replaces it, or choose another file with --out")
@@ -94,7 +92,8 @@ def detect(
             _say_interrupted(growing, out)
             raise typer.Exit(_INTERRUPTED) from None
         except OutputError as error:
-            typer.echo(f"error: {error}, then go on with the same command and --resume", err=True)
+            more = ", then go on with the same command and --resume" if _is_unfinished(growing, out) else ""
+            typer.echo(f"error: {error}{more}", err=True)
             raise typer.Exit(1) from None
         print_summary(fex, None if complete else time.perf_counter() - start)
         typer.echo(f"\ntable: {out} ({len(fex)} rows{', complete already' if complete else ''})")
@@ -268,11 +267,18 @@ def _own_warnings() -> Iterator[list[str]]:
         yield skipped
 
 
+def _is_unfinished(growing: Path, out: Path) -> bool:
+    """Whether there is a run to go on with: of a table other than CSV, also one of which only the last step is left."""
+    from fgnet_plugin.journal import progress_path
+
+    return progress_path(growing).exists() or (growing != out and growing.exists())
+
+
 def _say_interrupted(growing: Path, out: Path) -> None:
     """What there is after Ctrl-C."""
-    from fgnet_plugin.journal import progress_path, read_table
+    from fgnet_plugin.journal import read_table
 
-    if not (progress_path(growing).exists() or growing != out) or not growing.is_file() or not growing.stat().st_size:
+    if not (_is_unfinished(growing, out) and growing.is_file() and growing.stat().st_size):
         typer.echo("\ninterrupted before the first batch was complete; the same command with --resume starts again", err=True)
         return
     rows = read_table(growing)

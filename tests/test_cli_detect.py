@@ -151,7 +151,7 @@ def test_broken_files_among_good_ones_are_skipped(fgnet: Fgnet) -> None:
         (["no.jpg", FACE, "no.mp4"], 1, "error: 2 files can't be read:\n  no.jpg: no such file; check the path\n  no.mp4: no"),
         (["nothing here"], 1, "error: nothing here: no pictures or videos in this folder\n"),
         (["*.avi"], 1, "error: *.avi: no file matches this pattern\n"),
-        ([FACE, "--out", "file/x.csv"], 1, "error: file/x.csv can't be written (File exists: file); choose another place"),
+        ([FACE, "--out", "file/x.csv"], 1, "error: file/x.csv can't be written (File exists: file); choose another place\n"),
         ([FACE, "--au-model", "nope"], 1, "got 'nope'"),
         ([FACE, "--au-model", "nope.safetensors"], 1, "error: nope.safetensors: no such checkpoint; give the path of a file"),
         ([FACE, "--au-model", "fgnet-bp4d"], 1, "fgnet weights download fgnet-bp4d"),
