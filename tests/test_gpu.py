@@ -103,3 +103,17 @@ def test_training_lowers_the_loss() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_faces_of_whole_frames_are_read_as_on_the_cpu() -> None:
+    from photos import read_photo
+
+    from fgnet_plugin.au_model import AUModel
+    from fgnet_plugin.faces import FaceFinder
+
+    photo = read_photo("skimage/astronaut")
+    landmarks = FaceFinder().find([photo])[0].landmarks
+    expected = AUModel("fgnet-rendered").read([photo, photo], [landmarks, landmarks.new_empty(0, 68, 2)])
+    found = AUModel("fgnet-rendered", DEVICE).read([photo, photo], [landmarks, landmarks.new_empty(0, 68, 2)])
+    assert found.prediction.heatmaps.device.type == DEVICE.type
+    np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3)
