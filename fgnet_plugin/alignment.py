@@ -59,29 +59,36 @@ class AlignedFaces:
         linear, shift = self.to_photo[:, :, :2].to(points), self.to_photo[:, None, :, 2].to(points)
         return (points - shift) @ torch.linalg.inv(linear).transpose(1, 2)
 
-    def heatmaps_to_photo(self, heatmaps: Tensor) -> list[Tensor]:
+    def heatmaps_to_photo(self, heatmaps: Tensor, boxes: Sequence[tuple[int, int, int, int]] | None = None) -> list[Tensor]:
         """The faces' maps on the pixels of their photos, bilinearly; 0 outside of the aligned square.
 
         Args:
             heatmaps: [F, A, h, w] floating point. Pixel j of a map is pixel ``j · size / w`` of the aligned face: where the
                 training targets have it.
+            boxes: F parts of the photos, (x0, y0, x1, y1) in pixels, x1 and y1 exclusive: only these are computed.
 
         Returns:
-            For each face [A, H, W], the size of its photo. A map of a full HD photo takes 8 MB.
+            For each face [A, H, W], the size of its photo, or with `boxes` [A, y1 - y0, x1 - x0]. A map of a full HD photo
+            takes 8 MB.
 
         Raises:
-            ValueError: another number of faces.
+            ValueError: another number of faces or boxes, or a box without a pixel.
         """
         from kornia.geometry.transform import warp_affine  # its import takes seconds, and only this needs it
 
         if heatmaps.ndim != 4 or len(heatmaps) != len(self):
             raise ValueError(f"heatmaps must have shape [{len(self)}, A, h, w], got {list(heatmaps.shape)}")
+        if boxes is None:
+            boxes = [(0, 0, self.photo_sizes[photo][1], self.photo_sizes[photo][0]) for photo in self.photo.tolist()]
+        if len(boxes) != len(self) or any(len(box) != 4 or box[2] <= box[0] or box[3] <= box[1] for box in boxes):
+            raise ValueError(f"boxes must be {len(self)} times (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {list(boxes)}")
         size, (h, w) = self.faces.shape[-1], heatmaps.shape[2:]
         matrix = self.to_photo.to(heatmaps) * heatmaps.new_tensor([size / w, size / h, 1.0])
-        return [
-            warp_affine(maps[None], matrix[i : i + 1], self.photo_sizes[photo], align_corners=True)[0]
-            for i, (maps, photo) in enumerate(zip(heatmaps, self.photo.tolist(), strict=True))
-        ]
+        found = []
+        for maps, of_face, (x0, y0, x1, y1) in zip(heatmaps, matrix, boxes, strict=True):
+            shifted = of_face - of_face.new_tensor([[0.0, 0.0, x0], [0.0, 0.0, y0]])
+            found.append(warp_affine(maps[None], shifted[None], (y1 - y0, x1 - x0), align_corners=True)[0])
+        return found
 
 
 def ffhq_square(landmarks: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.alignment import AlignedFaces, align_faces, show_faces
-from fgnet_plugin.checkpoints import load
+from fgnet_plugin.checkpoints import load, read_info
 from fgnet_plugin.errors import CheckpointError, DownloadError
 from fgnet_plugin.network import Prediction
 from fgnet_plugin.network.fgnet import Precision
@@ -35,11 +35,13 @@ def is_fgnet(au_model: object) -> bool:
         return True
     if not isinstance(au_model, str):
         return False
-    if au_model in names() or au_model.endswith(".safetensors"):
+    if au_model in names() or au_model.endswith(".safetensors") or "/" in au_model or "\\" in au_model:
+        return True
+    if Path(au_model).is_file():
         return True
     if au_model.startswith("fgnet"):
         raise ValueError(f"unknown au_model {au_model!r}; FG-Net's are {', '.join(names())}, or the path of a checkpoint")
-    return "/" in au_model or "\\" in au_model
+    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,8 @@ class AUModel:
         self.name = DEFAULT if au_model == "fgnet" else str(au_model)
         self.path = _file(self.name, fetch)
         self.net = load(self.path, device, precision)
-        self.batch_size = batch_size
+        self.digest = read_info(self.path).digest
+        self.batch_size, self.precision = batch_size, precision
 
     @property
     def aus(self) -> tuple[str, ...]:
@@ -109,7 +112,7 @@ class AUModel:
         ]
         needed = [i for i, faces in enumerate(valid) if faces.any()]
         with torch.inference_mode(), torch_threads():
-            photos = [_uint8(frames[i]).to(device) for i in needed]
+            photos = [as_uint8(frames[i]).to(device) for i in needed]
             chosen = [landmarks[i][valid[i].to(landmarks[i].device)] for i in needed]
             # Not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the scores.
             aligned = align_faces(photos, chosen, self.net.config.image_size, rounded=False)
@@ -120,7 +123,8 @@ class AUModel:
         return Reading(self.aus, scores, read, prediction, aligned)
 
 
-def _uint8(frame: Tensor) -> Tensor:
+def as_uint8(frame: Tensor) -> Tensor:
+    """Pixel values in [0, 255] of any type, rounded; what lies beyond, as after a resize, is clipped."""
     return frame if frame.dtype == torch.uint8 else frame.float().round().clamp(0, 255).to(torch.uint8)
 
 

@@ -33,6 +33,11 @@ def main() -> None:
     except (CheckpointError, DownloadError, ModuleNotFoundError, OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except RuntimeError as error:  # torch's own class would have to be imported for every `fgnet --help`
+        if "out of memory" not in str(error):
+            raise
+        print(f"error: {str(error).splitlines()[0]}\nA smaller --batch-size needs less.", file=sys.stderr)
+        sys.exit(1)
 
 
 def _version(wanted: bool) -> None:

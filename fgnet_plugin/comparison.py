@@ -99,13 +99,14 @@ def compare(
     ``FaceRectWidth``, ``FaceRectHeight``, or else around the landmarks ``x_0`` … ``y_67``; both tables in pixels of the same
     size of picture). Where a table has none of the first table's paths, files go by their names, with as many of the folders
     above as make them unique. Pictures (.jpg, .png …) match whatever their frame. Without ``input``, frames match alone;
-    without ``frame`` too, rows in order.
+    without ``frame`` too, rows in order. An ``input`` that names one table (.csv), as py-feat's ``read_openface`` sets it, is
+    none.
 
     Args:
         fexes: model's name -> its table, such as a Fex: AUs as ``AU01`` … in [0, 1], NaN where unknown. OpenFace's work as they
             are: intensities ``AU01_r`` are divided by 5; an AU counts as present by ``AU01_c``, or without it from intensity 1
-            (here 0.2); rows without ``success`` are unknown; frames are counted from 0 where the first is 1 (add
-            ``input`` yourself). Two models at least, or one and labels.
+            (here 0.2); rows without ``success`` are unknown; frames, which OpenFace counts from 1, become those from 0 (of
+            several videos, add ``input`` yourself). Two models at least, or one and labels.
         labels: FACS codes, ``AU01``, ``AU1`` or ``au1``: 1, 0, or NaN, -1 or 9 where not coded. Matched as above (a frame with
             several faces needs boxes here too), or, without ``input`` and ``frame``, in order: then all tables need the same
             rows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ OPENFACE_THRESHOLD = 1 / OPENFACE_TOP
 _COLUMN = re.compile(r"au_?0*(\d+)(_[rc])?", re.IGNORECASE)
 _UNCODED = -1, 9  # 9 is FACS's "unscorable"; several data sets write -1
 _PICTURE = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp)$", re.IGNORECASE)
+_TABLE = re.compile(r"\.csv$", re.IGNORECASE)
 _SAME_FACE = 0.3  # IoU; detectors differ in whether a box holds the forehead
 
 
@@ -35,9 +36,9 @@ class AUTable:
     present: pd.DataFrame
     """The same shape: 1.0 where the AU counts as present, 0.0 where not, NaN where unknown."""
     inputs: npt.NDArray[np.object_] | None
-    """[n] file names, or None without the column ``input``."""
+    """[n] file names, or None where the column ``input`` is missing or names but the table's own CSV file."""
     frames: Floats | None
-    """[n], or None without the column ``frame``."""
+    """[n] from 0, or None without the column ``frame``."""
     boxes: Floats
     """[n, 4] x1, y1, x2, y2 in pixels; NaN where unknown."""
     source: pd.DataFrame
@@ -83,7 +84,7 @@ def read_model(name: str, fex: pd.DataFrame, threshold: float, own_threshold: fl
     twice = plain.columns.intersection(intensity.columns.union(presence.columns))
     if len(twice):
         raise InputError(f"{name!r} has {twice[0]} both as a column of its own and as OpenFace writes it; keep one of them")
-    openface = bool(intensity.shape[1] or presence.shape[1])
+    openface = is_openface(source.columns)
     only_presence = presence[presence.columns.difference(intensity.columns)]
     values = pd.concat([plain, intensity / OPENFACE_TOP, only_presence], axis=1).sort_index(axis=1, key=_aus_by_number)
     if openface and "success" in source:  # OpenFace writes zeros where it found no face
@@ -105,7 +106,7 @@ def read_model(name: str, fex: pd.DataFrame, threshold: float, own_threshold: fl
     if own_threshold is None:
         coded = presence[presence.columns.intersection(values.columns)]
         present[coded.columns] = coded.where(coded.notna(), present[coded.columns])
-    return _table(name, source, values, present.where(values.notna()), from_one=openface)
+    return _table(name, source, values, present.where(values.notna()), openface)
 
 
 def read_labels(labels: pd.DataFrame) -> AUTable:
@@ -213,6 +214,50 @@ def box_iou(boxes: Floats, others: Floats) -> Floats:
     return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
 
 
+def is_openface(columns: Iterable[object]) -> bool:
+    """Whether a table with these columns is one of OpenFace: it has AUs such as ``AU01_r``, or ``success`` and ``confidence``.
+
+    By columns, since a table that pandas read has lost what py-feat's reader notes. Blanks around names do not count.
+    """
+    names = [str(column).strip() for column in columns]
+    return {"success", "confidence"} <= set(names) or bool(openface_aus(names))
+
+
+def openface_aus(columns: Iterable[str]) -> list[str]:
+    """Those columns that are AUs as OpenFace writes them: intensities ``AU01_r``, presence ``AU01_c``."""
+    return [column for column in columns if (parts := _COLUMN.fullmatch(column)) and parts[2]]
+
+
+def frame_numbers(table: pd.DataFrame, of: str, openface: bool) -> Floats | None:
+    """The frame of each row, [n], counted from 0; None without the column ``frame``.
+
+    Args:
+        table: with names of columns as they are read, without blanks around them.
+        of: what messages call it.
+        openface: whether its frames count from 1, as OpenFace's do; see `is_openface`.
+
+    Raises:
+        InputError: a row without a number, or a frame 0 of a video in a table of OpenFace.
+    """
+    if "frame" not in table:
+        return None
+    frames: Floats = _numbers(table["frame"], of).to_numpy()
+    unknown = ~np.isfinite(frames)
+    if unknown.any():
+        raise InputError(f"{of}: row {int(unknown.argmax())} has no number in the column frame")
+    if not openface:
+        return frames
+    early = frames < 1
+    if "input" in table:  # a picture has one frame, whatever its number
+        early &= ~_are_pictures(table["input"].astype(str))
+    if early.any():
+        raise InputError(
+            f"{of}: row {int(early.argmax())} has the frame {frames[early.argmax()]:g}, but OpenFace, whose columns these are,"
+            " counts from 1: leave its column frame as OpenFace wrote it"
+        )
+    return np.maximum(frames - 1, 0)
+
+
 def by_number(aus: set[str]) -> list[str]:
     """Names of AUs in the order of their numbers."""
     return sorted(aus, key=lambda au: int(au[2:]))
@@ -253,14 +298,11 @@ def _aus_by_number(aus: pd.Index) -> pd.Index:
     return aus.map(lambda au: int(au[2:]))
 
 
-def _table(name: str, source: pd.DataFrame, values: pd.DataFrame, present: pd.DataFrame, from_one: bool = False) -> AUTable:
+def _table(name: str, source: pd.DataFrame, values: pd.DataFrame, present: pd.DataFrame, openface: bool = False) -> AUTable:
     inputs = source["input"].astype(str).to_numpy(dtype=object) if "input" in source else None
-    frames = _numbers(source["frame"], repr(name)).to_numpy() if "frame" in source else None
-    if frames is not None and np.isnan(frames).any():
-        raise InputError(f"{name!r}: row {int(np.isnan(frames).argmax())} has no number in the column frame")
-    if frames is not None and from_one and frames.min(initial=np.inf) == 1:
-        frames = frames - 1  # OpenFace counts from 1, py-feat from 0
-    return AUTable(name, values, present, inputs, frames, _boxes(source, name), source)
+    if inputs is not None and len(set(inputs)) == 1 and _TABLE.search(inputs[0]):
+        inputs = None  # py-feat's reader of OpenFace tables names the table there, not the video
+    return AUTable(name, values, present, inputs, frame_numbers(source, repr(name), openface), _boxes(source, name), source)
 
 
 def _boxes(source: pd.DataFrame, name: str) -> Floats:
@@ -313,10 +355,13 @@ def _frames(tables: Sequence[AUTable]) -> list[Floats]:
     for table in tables:
         of_table = np.zeros(len(table)) if table.frames is None else table.frames
         if table.inputs is not None:
-            picture = pd.Series(table.inputs, dtype=object).map(lambda file: bool(_PICTURE.search(file))).to_numpy(dtype=bool)
-            of_table = np.where(picture, 0.0, of_table)
+            of_table = np.where(_are_pictures(table.inputs), 0.0, of_table)
         frames.append(of_table)
     return frames
+
+
+def _are_pictures(files: Iterable[str]) -> npt.NDArray[np.bool_]:
+    return np.array([bool(_PICTURE.search(file)) for file in files], dtype=bool)
 
 
 def _original(table: AUTable) -> npt.NDArray[np.object_]:

@@ -54,12 +54,13 @@ def detect(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
     """AUs of the faces in pictures and videos: a table, a row a face."""
+    from fgnet_plugin.journal import is_unfinished
+
     if heatmaps and plots is None:
         raise typer.BadParameter("--heatmaps needs --plots FOLDER to put them in")
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
-    growing = out if out.suffix.lower() == ".csv" else out.with_name(out.name + ".csv")
-    unfinished = _is_unfinished(growing, out)
+    unfinished = is_unfinished(out)
     if not (resume or overwrite) and (out.exists() or unfinished):
         more = "an interrupted run; --resume goes on with it" if unfinished else "a table already"
         raise InputError(f"{out} holds {more}; --overwrite replaces it, or choose another file with --out")
@@ -68,37 +69,29 @@ def detect(
         plots.mkdir(parents=True, exist_ok=True)
     with _own_warnings() as skipped:
         from fgnet_plugin.pyfeat.detector import Detector
-        from fgnet_plugin.pyfeat.run import check_complete
 
         models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
         if only_aus:
             models |= {"emotion_model": None, "identity_model": None, "gaze_model": None}
         detector = Detector.offline(**models) if offline else Detector(**models)
-        if heatmaps and detector._fgnet is None:
+        if heatmaps and detector.fgnet is None:
             raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {au_model}")
         complete = resume and out.exists() and not unfinished
         start = time.perf_counter()
         options: dict[str, Any] = {"batch_size": batch_size, "skip_frames": skip_frames, "mixed_sizes": "single"}
         try:
-            if complete and out != growing:
-                fex = _read_parquet(out)
-                check_complete(fex, out, paths)
-            else:
-                fex = detector.detect(paths, save=growing, resume=resume, errors="skip", **options)
-                if out != growing:
-                    _to_parquet(fex, out)
-                    growing.unlink()
+            fex = detector.detect(paths, save=out, resume=resume, errors="skip", **options)
         except KeyboardInterrupt:
-            _say_interrupted(growing, out)
+            _say_interrupted(out)
             raise typer.Exit(_INTERRUPTED) from None
         except OutputError as error:
-            more = ", then go on with the same command and --resume" if _is_unfinished(growing, out) else ""
+            more = ", then go on with the same command and --resume" if is_unfinished(out) else ""
             typer.echo(f"error: {error}{more}", err=True)
             raise typer.Exit(1) from None
         print_summary(fex, None if complete else time.perf_counter() - start)
         typer.echo(f"\ntable: {out} ({len(fex)} rows{', complete already' if complete else ''})")
         if plots is not None:
-            for path in write_plots(fex, plots, heatmaps, detector._fgnet):
+            for path in write_plots(fex, plots, heatmaps, detector.fgnet):
                 typer.echo(f"picture: {path}")
     if skipped:
         typer.echo(f"error: not read, or not to the end (see the warnings): {', '.join(dict.fromkeys(skipped))}", err=True)
@@ -267,39 +260,19 @@ def _own_warnings() -> Iterator[list[str]]:
         yield skipped
 
 
-def _is_unfinished(growing: Path, out: Path) -> bool:
-    """Whether there is a run to go on with: of a table other than CSV, also one of which only the last step is left."""
-    from fgnet_plugin.journal import progress_path
+def _say_interrupted(out: Path) -> None:
+    """What there is after Ctrl-C; rows that grow in another file are put where they are looked for."""
+    from fgnet_plugin.journal import growing_path, is_unfinished, read_table, write_table
 
-    return progress_path(growing).exists() or (growing != out and growing.exists())
-
-
-def _say_interrupted(growing: Path, out: Path) -> None:
-    """What there is after Ctrl-C."""
-    from fgnet_plugin.journal import read_table
-
-    if not (_is_unfinished(growing, out) and growing.is_file() and growing.stat().st_size):
+    growing = growing_path(out)
+    if not (is_unfinished(out) and growing.is_file() and growing.stat().st_size):
         typer.echo("\ninterrupted before the first batch was complete; the same command with --resume starts again", err=True)
         return
     rows = read_table(growing)
     if out != growing:
-        _to_parquet(rows, out)
+        write_table(rows, out, out.suffix)
     frames = len(rows[["input", "frame"]].drop_duplicates())
     typer.echo(f"\ninterrupted: {frames} complete frames are in {out}; the same command with --resume goes on", err=True)
-
-
-def _to_parquet(rows: pd.DataFrame, path: Path) -> None:
-    import pandas as pd
-
-    from fgnet_plugin.journal import unwritable
-
-    part = path.with_name(path.name + ".part")
-    try:
-        pd.DataFrame(rows).to_parquet(part, index=False)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
 
 
 def _read_parquet(path: Path) -> Fex:

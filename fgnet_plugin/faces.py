@@ -95,11 +95,12 @@ class FaceFinder:
         self.threshold, self.smallest_face, self.thorough = threshold, smallest_face, thorough
 
     @torch.no_grad()
-    def find(self, images: Iterable[Image]) -> list[FoundFaces]:
+    def find(self, images: Iterable[Image], threshold: float | None = None, thorough: bool | None = None) -> list[FoundFaces]:
         """Faces of photos.
 
         Args:
             images: photos, of any sizes; see `read_photo`. A tensor [N, 3, H, W] is N photos.
+            threshold, thorough: for this call, instead of the finder's own.
 
         Returns:
             For each photo its faces.
@@ -110,12 +111,14 @@ class FaceFinder:
         if isinstance(images, (str, Path)) or (isinstance(images, (np.ndarray, Tensor)) and images.ndim == 3):
             raise TypeError("images must be several photos; a single one goes in as [photo]")
         photos = [read_photo(image) for image in images]
+        threshold = self.threshold if threshold is None else threshold
+        thorough = self.thorough if thorough is None else thorough
         upright = self._search(photos, (0.0,))
-        found = self._faces(photos, [merged(windows) for windows in upright])
-        again = [i for i, faces in enumerate(found) if self.thorough or not len(faces)]
+        found = self._faces(photos, [merged(windows) for windows in upright], threshold)
+        again = [i for i, faces in enumerate(found) if thorough or not len(faces)]
         tilted = self._search([photos[i] for i in again], TILTS)
         both = [merged(np.concatenate([upright[i], windows])) for i, windows in zip(again, tilted, strict=True)]
-        for i, faces in zip(again, self._faces([photos[i] for i in again], both), strict=True):
+        for i, faces in zip(again, self._faces([photos[i] for i in again], both, threshold), strict=True):
             found[i] = _joint(found[i], faces)
         return found
 
@@ -127,7 +130,7 @@ class FaceFinder:
         with torch_threads(1), ThreadPoolExecutor(count) as pool:  # torch's own threads on top would only be in the way
             return list(pool.map(lambda photo: find_windows(photo, self.smallest_face, tilts), photos))
 
-    def _faces(self, photos: Sequence[Tensor], candidates: Sequence[Candidates]) -> list[FoundFaces]:
+    def _faces(self, photos: Sequence[Tensor], candidates: Sequence[Candidates], threshold: float) -> list[FoundFaces]:
         """The candidates that the network takes for faces, in two looks: at the cascade's crop, at the straightened one."""
         owner = torch.tensor(
             [i for i, found in enumerate(candidates) for _ in found.support[:_MOST_CANDIDATES]], dtype=torch.int64
@@ -143,7 +146,7 @@ class FaceFinder:
         apart = torch.maximum(apart, (second - first).norm(dim=-1).mean(1) / square.side)
         scores = (1 - _CASCADE_SHARE) * sure + _CASCADE_SHARE * (support / _SURE_SUPPORT).clamp(max=1)
         scores = torch.where(apart < _AGREE, scores, 0.0)
-        kept = (scores >= self.threshold) & (scores > 0)
+        kept = (scores >= threshold) & (scores > 0)
         owner, second, scores = owner[kept], second[kept], scores[kept]
         return [_distinct(second[owner == i], scores[owner == i]) for i in range(len(photos))]
 

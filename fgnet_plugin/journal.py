@@ -1,7 +1,10 @@
 """A table that grows batch by batch on disk, so that an interrupted run can go on where it stopped.
 
-Beside ``fex.csv`` lies ``fex.csv.progress`` while a run is under way: first the run's settings, then a line for each batch
-that is complete in the table. What a killed process left behind after the last of these is cut off before going on.
+Beside ``fex.csv`` lies ``fex.csv.run``: first the run's settings, then a line for each batch that is complete in the table, and
+at last "finished". What a killed process left behind after the last complete batch is cut off before going on. The file stays,
+so that a finished table is not taken for the result of other settings.
+
+A ``fex.parquet`` grows as ``fex.parquet.csv``, which goes when it is finished.
 """
 
 from __future__ import annotations
@@ -18,65 +21,81 @@ import pandas as pd
 from fgnet_plugin.errors import InputError, OutputError
 
 _FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
+_FINISHING, _FINISHED = b"finishing", b"finished"
 _EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 class Journal:
-    """The table at `path` and its progress.
+    """The table at `path`, .csv or .parquet, and its run.
 
     Args:
-        path: the CSV file.
+        path: the table.
         settings: what the rows depend on, as JSON; a run only goes on with the same.
-        resume: go on with an interrupted run, where there is one; else a file that is there already is replaced.
+        resume: go on with an interrupted run, where there is one; else a table that is there already is replaced.
 
     Raises:
-        InputError: the interrupted run had other settings.
+        InputError: the run had other settings, or nothing says what a table that is there was made with.
         OutputError: the file can't be written.
     """
 
     def __init__(self, path: Path | str, settings: dict[str, Any], resume: bool = False) -> None:
         self.path = Path(path)
-        self.progress = progress_path(self.path)
-        self.batches, self._bytes, self._progress_bytes = 0, 0, 0
+        self.growing, self.run = growing_path(self.path), run_path(self.path)
+        self.batches, self._bytes, self._run_bytes = 0, 0, 0
+        self.finished = False
         self.settings = json.loads(json.dumps(settings))
-        begun = self.progress.read_bytes().split(b"\n") if resume and self.progress.is_file() else []
+        begun = self.run.read_bytes().split(b"\n") if resume and self.run.is_file() else []
         if len(begun) > 1:  # not killed while it wrote its first line
             self._continue(*begun)
+        elif resume and not begun and self.path.is_file() and self.path.stat().st_size:
+            raise InputError(
+                f"{self.path} is there, but {self.run}, which says how it was made, is not; start anew, or choose another file"
+            )
         else:
             self._start()
 
     def _start(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._progress_bytes = self.progress.write_bytes(json.dumps(self.settings).encode() + b"\n")
-            self.path.write_bytes(b"")
+            self._run_bytes = self.run.write_bytes(json.dumps(self.settings).encode() + b"\n")
+            self.growing.write_bytes(b"")
         except OSError as error:
             with suppress(OSError):
-                self.progress.unlink()
+                self.run.unlink()
             raise unwritable(self.path, error) from error
 
     def _continue(self, head: bytes, *lines: bytes) -> None:
         try:
             former = json.loads(head)
         except ValueError as error:
-            raise InputError(f"{self.progress} is damaged; delete it and start anew") from error
+            raise InputError(f"{self.run} is damaged; delete it and start anew") from error
         if former != self.settings:
             named = [key for key in {**former, **self.settings} if former.get(key) != self.settings.get(key)]
             changes = "; ".join(f"{key} was {_short(former.get(key))}, now {_short(self.settings.get(key))}" for key in named)
-            raise InputError(f"{self.path} was begun with other settings ({changes}): repeat those to go on, or start anew")
-        complete = lines[:-1]  # the last is empty, or was cut off
+            raise InputError(
+                f"{self.path} was begun with other settings ({changes}): repeat those to go on, start anew, "
+                "or choose another file"
+            )
+        complete = list(lines[:-1])  # the last is empty, or was cut off
+        self._run_bytes = len(b"\n".join([head, *complete, b""]))
+        if complete and complete[-1] in (_FINISHING, _FINISHED):
+            if complete[-1] == _FINISHING:
+                self._replace()
+            if not self.path.is_file():
+                raise InputError(f"{self.path} is gone, though {self.run} says that it was finished; start anew")
+            self.finished = True
+            return
         if complete:
             self.batches, self._bytes = len(complete), int(complete[-1])
-        if self.path.stat().st_size < self._bytes if self.path.is_file() else self._bytes:
-            raise InputError(f"{self.path} is shorter than {self.progress} says; start anew")
-        self._progress_bytes = len(b"\n".join([head, *complete, b""]))
+        if self.growing.stat().st_size < self._bytes if self.growing.is_file() else self._bytes:
+            raise InputError(f"{self.growing} is shorter than {self.run} says; start anew")
         self._cut()
 
     def _cut(self) -> None:
-        """Removes what is behind the last complete batch."""
-        if self.path.is_file():
-            os.truncate(self.path, self._bytes)
-        os.truncate(self.progress, self._progress_bytes)
+        """Removes what is behind the last complete batch; first what counts batches, lest it counts one that is gone."""
+        os.truncate(self.run, self._run_bytes)
+        if self.growing.is_file():
+            os.truncate(self.growing, self._bytes)
 
     def append(self, rows: pd.DataFrame | None) -> None:
         """Adds a batch (None for one without rows), whole or not at all.
@@ -86,20 +105,23 @@ class Journal:
         try:
             if rows is not None:
                 text = rows.to_csv(None, index=False, header=self._bytes == 0, lineterminator="\n")
-                with self.path.open("ab") as file:
+                with self.growing.open("ab") as file:
                     file.write(text.encode())
                     file.flush()
                     os.fsync(file.fileno())
-            size = self.path.stat().st_size
-            line = f"{size}\n".encode()
-            with self.progress.open("ab") as file:
-                file.write(line)
+            size = self.growing.stat().st_size
+            written = self._note(f"{size}".encode())
         except BaseException as error:  # also Ctrl-C
             self._cut()
             if isinstance(error, OSError):
                 raise unwritable(self.path, error) from error
             raise
-        self.batches, self._bytes, self._progress_bytes = self.batches + 1, size, self._progress_bytes + len(line)
+        self.batches, self._bytes, self._run_bytes = self.batches + 1, size, self._run_bytes + written
+
+    def _note(self, line: bytes) -> int:
+        """Adds a line to the run's file; its length."""
+        with self.run.open("ab") as file:
+            return file.write(line + b"\n")
 
     @property
     def has_rows(self) -> bool:
@@ -108,36 +130,73 @@ class Journal:
 
     def read(self) -> pd.DataFrame:
         """The rows so far, every number as it was written. Raises ValueError where there are none."""
-        return read_table(self.path)
+        return read_table(self.path if self.finished else self.growing)
 
     def finish(self, rows: pd.DataFrame) -> None:
         """Puts the whole table in place of the growing one, and ends the run.
 
         Raises OutputError; the growing table is kept.
         """
-        whole = self.path.with_name(self.path.name + ".whole")
+        whole = self._whole
         try:
-            rows.to_csv(whole, index=False, lineterminator="\n")
-            whole.replace(self.path)
-            self.progress.unlink()
-        except OSError as error:
+            write_table(rows, whole, self.path.suffix)
+            self._note(_FINISHING)  # from here on the table is only renamed, never cut
+        except BaseException as error:
             whole.unlink(missing_ok=True)
+            self._cut()
+            if isinstance(error, OSError):
+                raise unwritable(self.path, error) from error
+            raise
+        try:
+            self._replace()
+        except OSError as error:
             raise unwritable(self.path, error) from error
+
+    @property
+    def _whole(self) -> Path:
+        return self.path.with_name(self.path.name + ".whole")
+
+    def _replace(self) -> None:
+        """The last step of a run, which may have been interrupted anywhere."""
+        if self._whole.is_file():
+            self._whole.replace(self.path)
+        if self.growing != self.path:
+            self.growing.unlink(missing_ok=True)
+        self._note(_FINISHED)
 
     def discard(self) -> None:
         """Removes a table without rows."""
-        self.path.unlink(missing_ok=True)
-        self.progress.unlink()
+        self.growing.unlink(missing_ok=True)
+        self.run.unlink()
 
 
-def progress_path(path: Path) -> Path:
-    """Where the progress of an unfinished table is kept."""
-    return path.with_name(path.name + ".progress")
+def run_path(table: Path) -> Path:
+    """Where the settings and progress of a table are kept."""
+    return table.with_name(table.name + ".run")
+
+
+def growing_path(table: Path) -> Path:
+    """The file that grows: CSV, whatever the table will be."""
+    return table.with_name(table.name + ".csv") if table.suffix.lower() == ".parquet" else table
+
+
+def is_unfinished(table: Path) -> bool:
+    """Whether an interrupted run of this table can be gone on with."""
+    run = run_path(table)
+    return run.is_file() and not run.read_bytes().endswith(b"\n" + _FINISHED + b"\n")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file with every number as it was written, and not the next one to it."""
-    return pd.read_csv(path, **_EXACT)
+    """A CSV or parquet file, of a CSV file with every number as it was written, and not the next one to it."""
+    return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, **_EXACT)
+
+
+def write_table(rows: pd.DataFrame, path: Path, suffix: str) -> None:
+    """A CSV or parquet file, by the suffix that it will have."""
+    if suffix.lower() == ".parquet":
+        rows.to_parquet(path, index=False)
+    else:
+        rows.to_csv(path, index=False, lineterminator="\n")
 
 
 def _short(value: object) -> str:

@@ -112,7 +112,7 @@ def test_a_table_that_is_there_is_not_replaced_by_mistake(fgnet: Fgnet) -> None:
 def test_parquet_has_what_csv_has(fgnet: Fgnet) -> None:
     for out in ("x.csv", "x.parquet"):
         assert fgnet("detect", "--offline", FACE, FIVE, "--out", out)[0] == 0
-    assert sorted(path.name for path in Path().iterdir()) == ["x.csv", "x.parquet"]
+    assert sorted(path.name for path in Path().iterdir()) == ["x.csv", "x.csv.run", "x.parquet", "x.parquet.run"]
     pd.testing.assert_frame_equal(pd.read_parquet("x.parquet"), read_table(Path("x.csv")), check_exact=True)
     code, out, _ = fgnet("detect", "--offline", FACE, FIVE, "--out", "x.parquet", "--resume")
     assert (code, "table: x.parquet (6 rows, complete already)" in out) == (0, True)
@@ -135,7 +135,7 @@ def test_broken_files_among_good_ones_are_skipped(fgnet: Fgnet) -> None:
     assert "table: x.csv (2 rows)" in out
     code, out, err = fgnet("detect", "--offline", *inputs, "--out", "x.csv", "--resume")
     assert (code, "complete already" in out) == (1, True)
-    assert "x.csv is complete, without rows of cut.jpg: it could not be read, or was not among the inputs then" in err
+    assert "x.csv is complete, without rows of cut.jpg: it could not be read" in err
     code, _, err = fgnet("detect", "--offline", "cut.jpg", "--out", "y.csv")
     assert (code, "error: none of the inputs could be read" in err, Path("y.csv").exists()) == (1, True, False)
 
@@ -199,7 +199,7 @@ def interrupted(folder: Path, out: str, growing: Path, how: signal.Signals, batc
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells in the background ignore it
     )
-    progress = folder / f"{growing}.progress"
+    progress = folder / f"{out}.run"
     while process.poll() is None and not (progress.is_file() and progress.read_bytes().count(b"\n") > batches):
         time.sleep(0.01)
     process.send_signal(how)
@@ -222,7 +222,7 @@ def test_an_interrupted_run_goes_on(out: str, how: signal.Signals, batches: int,
     whole = read_table(clips / "whole.csv")
     growing = Path("x.csv" if out == "x.csv" else "x.parquet.csv")
     code, err = interrupted(Path.cwd(), out, growing, how, batches)
-    done = len(Path(f"{growing}.progress").read_text().splitlines()) - 1
+    done = len(Path(f"{out}.run").read_text().splitlines()) - 1
     assert batches <= done < 24
     if how == signal.SIGINT:
         assert (code, "Traceback" in err) == (130, False)
@@ -232,10 +232,8 @@ def test_an_interrupted_run_goes_on(out: str, how: signal.Signals, batches: int,
     before = growing.read_bytes()
     assert f"{out} holds an interrupted run; --resume goes on with it" in fgnet(*VIDEO, "--out", out)[2]
     code, _, err = fgnet(*VIDEO, "--batch-size", 4, "--out", out, "--resume")
-    changed = (
-        f"error: {growing} was begun with other settings (batch_size was 2, now 4): repeat those to go on, or start anew\n"
-    )
-    assert (code, err) == (1, changed)
+    changed = f"error: {out} was begun with other settings (batch_size was 2, now 4): repeat those to go on, start anew, or "
+    assert (code, err) == (1, changed + "choose another file\n")
     assert growing.read_bytes() == before
     code, output, err = fgnet(*VIDEO, "--out", out, "--resume")
     assert (code, f"table: {out} (48 rows)" in output) == (0, True), err
@@ -243,12 +241,16 @@ def test_an_interrupted_run_goes_on(out: str, how: signal.Signals, batches: int,
         assert growing.read_bytes() == (clips / "whole.csv").read_bytes()
     else:
         pd.testing.assert_frame_equal(pd.read_parquet(out), whole, check_exact=True)
-    assert sorted(path.name for path in Path().iterdir()) == ["a.mp4", "b.mp4", out]
+    assert sorted(path.name for path in Path().iterdir()) == ["a.mp4", "b.mp4", out, f"{out}.run"]
     table = Path(out).read_bytes()
     code, output, _ = fgnet(*VIDEO, "--out", out, "--resume")
     assert (code, f"table: {out} (48 rows, complete already)" in output, Path(out).read_bytes() == table) == (0, True, True)
-    code, _, err = fgnet("detect", "--offline", "a.mp4", "--out", out, "--resume")
-    assert (code, f"error: {out} is complete, but of other inputs (b.mp4); choose another file" in err) == (1, True)
+    for other in ([*VIDEO[:3], "--batch-size", 2], [*VIDEO, "--skip-frames", 5], [*VIDEO, "--au-model", "fgnet-bp4d"]):
+        code, _, err = fgnet(*other, "--out", out, "--resume")
+        assert code == 1
+    Path(f"{out}.run").unlink()
+    code, _, err = fgnet(*VIDEO, "--out", out, "--resume")
+    assert (code, f"error: {out} is there, but {out}.run, which says how it was made, is not" in err) == (1, True)
 
 
 def test_compare(fgnet: Fgnet, small_checkpoint: Path) -> None:

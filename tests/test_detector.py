@@ -4,7 +4,9 @@ py-feat's weights can't be had without a network: where its models take part, th
 substitute (`pyfeat_weights`), and the tests' names say so. The others run offline, with the weights of this package.
 """
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -283,3 +285,66 @@ def test_detectors_in_two_threads(offline: Detector) -> None:
         job.join()
     np.testing.assert_allclose(found["a"], quietly(offline, path(SINGLE))[KNOWN], atol=1e-5)
     np.testing.assert_allclose(found["b"], quietly(offline, path(FIVE))[KNOWN], atol=1e-5)
+
+
+def test_another_model_offline(offline: Detector, home: Path) -> None:
+    """No network for head poses is there, which must not matter."""
+    found = offline.detect_several(path(SINGLE), ["fgnet-rendered", "fgnet"], progress_bar=False)
+    assert [fex["AU12"].notna().all() for fex in found.values()] == [True, True]
+    assert (offline.compare(path(FIVE), ["fgnet", "fgnet-rendered"], progress_bar=False).agreement["n"] == 5).all()
+
+
+def test_one_detector_in_two_threads(offline: Detector) -> None:
+    photos = [path(SINGLE), path(FIVE)]
+    expected, found = [quietly(offline, photo) for photo in photos], {}
+
+    def work(i: int) -> None:
+        found[i] = [quietly(offline, photos[i]) for _ in range(3)]
+
+    jobs = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    for i, same in enumerate(expected):
+        for fex in found[i]:
+            np.testing.assert_allclose(fex[[*LANDMARKS, *KNOWN]], same[[*LANDMARKS, *KNOWN]], atol=1e-3)
+
+
+def test_a_video_leaves_nothing_behind_in_the_detector(offline: Detector) -> None:
+    photo = torch.from_numpy(np.asarray(Image.open(path(FIVE))).copy()).permute(2, 0, 1)[None]
+    before = len(offline.detect_faces(photo)[0]["scores"])
+    state = {name: value for name, value in vars(offline).items() if name != "_modules"}
+    quietly(offline, path("single_face.mp4"), skip_frames=36)
+    assert len(offline.detect_faces(photo)[0]["scores"]) == before == 5
+    assert {name: value for name, value in vars(offline).items() if name != "_modules"} == state
+
+
+def test_a_detector_can_be_copied_and_pickled(offline: Detector) -> None:
+    expected = quietly(offline, path(SINGLE))
+    for other in (copy.deepcopy(offline), pickle.loads(pickle.dumps(offline))):
+        pd.testing.assert_frame_equal(pd.DataFrame(quietly(other, path(SINGLE))), pd.DataFrame(expected))
+
+
+def test_dark_frames_and_overshooting_pixels(offline: Detector) -> None:
+    frames = torch.stack(read_frames("single_face.mp4", [0, 30])).float()
+    frames[0] = 0.5
+    frames[1, :, :4] = 256.5
+    fex = quietly(offline, frames, batch_size=2)
+    assert list(fex["AU12"].isna()) == [True, False]
+
+
+def test_landmarks_of_shrunk_frames_keep_their_place(offline: Detector) -> None:
+    """Pixel i of a frame that was shrunk to half covers pixels 2i and 2i + 1 of the original."""
+    frame = read_frames("single_face.mp4", [30])[0]
+    doubled = frame.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    batch = {
+        "Image": frame[None],
+        "FileName": ["frame"],
+        "Padding": dict.fromkeys(("Left", "Top", "Right", "Bottom"), torch.zeros(1)),
+    }
+    faces = offline.find_faces(frame[None])
+    plain = offline.forward(faces, batch | {"Scale": torch.ones(1)})
+    shrunk = offline.forward(faces, batch | {"Scale": torch.full((1,), 0.5), "Original": [doubled]})
+    np.testing.assert_allclose(shrunk[LANDMARKS], 2 * plain[LANDMARKS] + 0.5, atol=1e-3)
+    np.testing.assert_allclose(shrunk[KNOWN], plain[KNOWN], atol=0.02)

@@ -14,10 +14,11 @@ from feat.data import Fex as FeatFex
 from tqdm.auto import tqdm
 
 from fgnet_plugin.au_model import AUModel
+from fgnet_plugin.comparison_rows import openface_aus
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.process import gradients_kept
 from fgnet_plugin.pyfeat.fex import AUS, Fex
-from fgnet_plugin.pyfeat.tables import FrameRows, Where, iterate_frames, read_table
+from fgnet_plugin.pyfeat.tables import FrameRows, Where, in_pyfeats_way, iterate_frames, read_table
 
 
 def annotate(
@@ -35,12 +36,13 @@ def annotate(
     """FG-Net's AUs for the faces of a table, by its landmarks: no face, landmark or emotion is detected again.
 
     Args:
-        fex: a Fex or its CSV file: of py-feat's ``Detectorv1``, ``Detectorv2`` or ``MPDetector``, or of OpenFace.
+        fex: a Fex or its CSV file: of py-feat's ``Detectorv1``, ``Detectorv2`` or ``MPDetector``, or of OpenFace. OpenFace's
+            tables are known by their columns (``AU01_r`` …, or ``success`` and ``confidence``): their frames count from 1.
         au_model: as in `Detector`, or a loaded `AUModel`.
         source: where the pictures and videos are, if not where the column "input" says: a file for all rows (which an
-            OpenFace table always needs), a folder, or {input: path}.
-        previous: keep the AU columns that FG-Net's replace, with this in front of their names. By default they are left
-            out: of the copy that is returned, not of `fex`.
+            OpenFace table needs as it is), a folder, or {input: path}.
+        previous: keep the AU columns that FG-Net's replace, OpenFace's ``AU01_r``, ``AU01_c`` … too, with this in front of
+            their names. By default they are left out: of the copy that is returned, not of `fex`.
         device, precision: where and how FG-Net computes.
         batch_size: frames in memory at once.
         au_batch_size: faces that go through the network at once.
@@ -48,14 +50,17 @@ def annotate(
 
     Returns:
         `Fex`: a copy with py-feat's 20 AU columns from FG-Net, NaN for AUs that it does not know and for rows without a
-        face. OpenFace's columns, which have other names, stay.
+        face. One of an OpenFace table says, as py-feat's do, which picture or video a row is from (``input``) and which
+        frame, from 0; OpenFace's ``confidence`` is ``FaceScore``, its other columns stay.
 
     Raises:
-        FileNotFoundError, InputError: a picture or video that is missing, or not the one of the table.
+        FileNotFoundError, InputError: a picture or video that is missing, or not the one of the table; a table without
+            landmarks, or with rows that have no number in the column "frame".
         CheckpointError, DownloadError: see `Detector`.
 
     Example:
-        >>> both = {"openface": annotated, "fgnet": annotate("old.csv", source="video.mp4")}  # doctest: +SKIP
+        >>> new = annotate("openface.csv", source="video.mp4", previous="openface_")  # doctest: +SKIP
+        >>> new[["frame", "AU12", "openface_AU12_r"]]  # doctest: +SKIP
     """
     table = read_table(fex)
     with gradients_kept():
@@ -67,7 +72,7 @@ def annotate(
                 reading = model.read([rows.image for rows in batch], [rows.landmarks for rows in batch])
                 found[np.ix_(np.concatenate([rows.positions for rows in batch]), known)] = reading.scores.numpy()
                 bar.update(len(batch))
-    return _with_aus(table, found, model.name, previous)
+    return _with_aus(table, in_pyfeats_way(table, source), found, model.name, previous)
 
 
 def _frame_count(table: pd.DataFrame) -> int:
@@ -81,10 +86,10 @@ def _batched(frames: Iterable[FrameRows], size: int) -> Iterator[list[FrameRows]
         yield batch
 
 
-def _with_aus(table: pd.DataFrame, aus: np.ndarray[Any, Any], name: str, previous: str | None) -> Fex:
-    """The table with AU columns in the place of its own."""
-    plain = pd.DataFrame(table)
-    own = [column for column in (getattr(table, "au_columns", None) or AUS) if column in plain and not column[4:]]
+def _with_aus(table: pd.DataFrame, plain: pd.DataFrame, aus: np.ndarray[Any, Any], name: str, previous: str | None) -> Fex:
+    """A plain copy of the table with AU columns where the first of its own is, and with the table's metadata."""
+    replaced = {*AUS, *(getattr(table, "au_columns", None) or ()), *openface_aus(map(str, plain.columns))}
+    own = [column for column in plain.columns if column in replaced]
     place = plain.columns.get_loc(own[0]) if own else len(plain.columns)
     kept = plain[own].rename(columns=lambda column: f"{previous}{column}") if previous else None
     rest = plain.drop(columns=own)

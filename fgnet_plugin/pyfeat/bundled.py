@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from feat.utils.image_operations import extract_face_from_bbox_torch
 from torch import Tensor, nn
 
+from fgnet_plugin.au_model import as_uint8
 from fgnet_plugin.faces import FaceFinder, FoundFaces
 from fgnet_plugin.process import torch_threads
 
@@ -20,16 +22,21 @@ THRESHOLD = 0.8
 """`face_detection_threshold` that `FaceFinder` is made for; py-feat's 0.5 is RetinaFace's."""
 
 
+_told = threading.local()  # by each thread for its next call: one detector may work in several
+
+
+def tell_landmarks(faces_data: Sequence[dict[str, Any]]) -> None:
+    """What `GivenLandmarks` is to answer next in this thread: "landmarks" of the faces of a batch."""
+    _told.answer = torch.cat([faces["landmarks"] for faces in faces_data])
+
+
 class GivenLandmarks(nn.Module):
     """A landmark model as py-feat calls it, which answers what it was told: the face finder has looked already."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.answer = torch.empty(0, 136)
-
     def forward(self, crops: Tensor) -> Tensor:
         """Crops [F, 3, S, S] -> landmarks [F, 136]: x_0, y_0, … in [0, 1] of the crop, its middle where there is no face."""
-        return self.answer.to(crops.device).nan_to_num(0.5)  # py-feat's models compute on these rows, too, and blank them
+        answer: Tensor = _told.answer
+        return answer.to(crops.device).nan_to_num(0.5)  # py-feat's models compute on these rows, too, and blank them
 
 
 class BundledFaces:
@@ -40,10 +47,9 @@ class BundledFaces:
 
     def find(self, frames: Sequence[Tensor], threshold: float | None, thorough: bool) -> list[FoundFaces]:
         """The faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
-        self.finder.threshold = THRESHOLD if threshold is None else threshold
-        self.finder.thorough = thorough
         with torch_threads():
-            return self.finder.find([frame.cpu() for frame in frames])
+            photos = [as_uint8(frame).cpu() for frame in frames]
+            return self.finder.find(photos, THRESHOLD if threshold is None else threshold, thorough)
 
     def detect_faces(
         self, images: Tensor, face_size: int, threshold: float | None, thorough: bool, wants_resmasknet: bool
@@ -101,13 +107,8 @@ def _cut(frame: Tensor, boxes: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
 @contextmanager
 def without_retinaface() -> Iterator[None]:
     """Inside, `Detectorv1` makes no RetinaFace, and so fetches none: py-feat has no way to leave its face model out."""
-
-    class Nothing:
-        def __init__(self, device: object = None) -> None:
-            pass
-
     before = feat.detector.Retinaface
-    feat.detector.Retinaface = Nothing
+    feat.detector.Retinaface = lambda device: None
     try:
         yield
     finally:

@@ -41,7 +41,7 @@ def run(out: Path) -> None:
     pd.DataFrame(clip).to_csv(out / "video.csv", index=False)
     for name, figure, about in (
         ("photo.png", plot_faces(faces)[0], "the photo, its faces and their AUs"),
-        ("heatmaps.png", plot_heatmaps(faces, rows=0, au_model=detector._fgnet)[0], "where in face 1 each AU was seen"),
+        ("heatmaps.png", plot_heatmaps(faces, rows=0, au_model=detector.fgnet)[0], "where in face 1 each AU was seen"),
         ("video.png", plot_time_course(clip, aus=_SMILE), "AU6, AU12 and AU25 over the video: a smile comes and goes"),
     ):
         figure.savefig(out / name, dpi=110)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from feat.au_detectors.StatLearning.SL_test import SVMClassifier, XGBClassifier
 from feat.detector import Detectorv1
 from feat.pretrained import load_model_weights
+from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
 from feat.utils.face_pose_mlp import pose_from_landmarks_mlp
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.process import gradients_kept
 from fgnet_plugin.pyfeat import hub
 from fgnet_plugin.pyfeat.bundled import NAME as BUNDLED
-from fgnet_plugin.pyfeat.bundled import BundledFaces, GivenLandmarks, without_retinaface
+from fgnet_plugin.pyfeat.bundled import BundledFaces, GivenLandmarks, tell_landmarks, without_retinaface
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
 from fgnet_plugin.pyfeat.frames import Item, OutputSize, frames_at_hand
 from fgnet_plugin.pyfeat.run import Run
@@ -110,18 +112,22 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 self._has_pose = face_model == "img2pose" or _pose_mlp_at_hand(self.device)
                 if given_landmarks and isinstance(wanted["au_model"], str):
                     self.au_detector = _statistical(wanted["au_model"])
-            self._fgnet = None
+            self.fgnet: AUModel | None = None
+            """FG-Net, or None with another AU model."""
             if fgnet:
-                self._fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch)
+                self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch)
             self._faces = BundledFaces(self.device) if bundled else None
         if given_landmarks:
             self.landmark_detector = GivenLandmarks()
         self.info |= {"face_model": face_model, "landmark_model": landmark_model}
-        self.info["au_model"] = self._fgnet.name if self._fgnet else au_model
+        self.info["au_model"] = self.fgnet.name if self.fgnet else au_model
         if not self._has_pose:
             self.info["facepose_model"] = None
-        self._thorough = True
-        self._others: dict[str, AUModel | Any] = {}
+        if fetch and not self._has_pose:
+            warnings.warn(
+                "py-feat's network for head poses could not be fetched: Pitch, Roll and Yaw will be NaN", stacklevel=2
+            )
+        self._others: dict[str, AUModel | Any] = {}  # of `detect_several`
         self._own_name = None if au_model is None else str(au_model)
         self._reading: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
         self._reading |= {"precision": precision, "fetch": fetch}
@@ -147,20 +153,26 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
     @property
     def au_names(self) -> tuple[str, ...]:
         """The AUs that the AU model knows; the other columns are NaN."""
-        if self._fgnet is not None:
-            return self._fgnet.aus
+        if self.fgnet is not None:
+            return self.fgnet.aus
         return tuple(AUS) if self.au_detector is not None else ()
 
     def detect_faces(
         self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None
     ) -> list[dict[str, Any]]:
         """As py-feat's; `face_detection_threshold` is by default 0.5 for its face models and 0.8 for the bundled one."""
+        return self.find_faces(images, face_size, face_detection_threshold)
+
+    def find_faces(
+        self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None, thorough: bool = True
+    ) -> list[dict[str, Any]]:
+        """`detect_faces`; the bundled face model looks for tilted faces in every frame, or (not `thorough`) in few."""
         with gradients_kept():
             if self._faces is not None:
                 wants_resmasknet = self.info["emotion_model"] == "resmasknet"
                 with torch.inference_mode():
                     return self._faces.detect_faces(
-                        images.to(self.device), face_size, face_detection_threshold, self._thorough, wants_resmasknet
+                        images.to(self.device), face_size, face_detection_threshold, thorough, wants_resmasknet
                     )
             threshold = 0.5 if face_detection_threshold is None else face_detection_threshold
             found: list[dict[str, Any]] = super().detect_faces(images, face_size, threshold)
@@ -174,28 +186,25 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             batch_data: the frames; FG-Net reads "Original" where it is there, at full resolution, and else "Image".
         """
         if isinstance(self.landmark_detector, GivenLandmarks):
-            self.landmark_detector.answer = torch.cat([faces["landmarks"] for faces in faces_data])
-        face_model, facepose_model = self.info["face_model"], self.info["facepose_model"]
-        if not self._has_pose:
-            self.info["face_model"] = "img2pose"  # py-feat would ask the hub for its pose network with every batch
-        several = _Several(self.au_detector, {n: m for n, m in self._others.items() if not isinstance(m, AUModel)})
+            tell_landmarks(faces_data)
+        if not self._has_pose:  # py-feat would ask the hub for its pose network with every batch, but not for known poses
+            faces_data = [faces | {"poses": torch.zeros_like(faces["poses"])} for faces in faces_data]
         with gradients_kept():
-            try:
-                if several.others:
-                    self.au_detector = several
-                rows: pd.DataFrame = super().forward(faces_data, batch_data)
-            finally:
-                self.au_detector = several.first
-                self.info |= {"face_model": face_model, "facepose_model": facepose_model}
-            empty = rows["FaceRectX"].isna().to_numpy()
+            rows: pd.DataFrame = super().forward(faces_data, batch_data)
             counts = [len(faces["scores"]) for faces in faces_data]
-            if self._fgnet is not None:
-                rows[AUS] = self._read(self._fgnet, rows, counts, batch_data)
+            if not self._has_pose:
+                rows[FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
+            if self._faces is not None and "Original" in batch_data:
+                rows[LANDMARKS] += _of_pixel_centres(batch_data, counts)
+            empty = rows["FaceRectX"].isna().to_numpy()
+            if self.fgnet is not None:
+                rows[AUS] = self._read(self.fgnet, rows, counts, batch_data)
             for name, model in self._others.items():
-                values = self._read(model, rows, counts, batch_data) if isinstance(model, AUModel) else several.found[name]
-                values = np.where(empty[:, None], np.nan, np.asarray(values))
+                own = self._read(model, rows, counts, batch_data) if isinstance(model, AUModel) else None
+                values = np.asarray(self.au_detector.found[name] if own is None else own)
+                values = np.where(empty[:, None], np.nan, values)
                 rows = pd.concat([rows, pd.DataFrame(values, columns=[f"{name}:{au}" for au in AUS])], axis=1)
-        return rows
+        return rows.copy()  # in one piece, which pandas takes columns to more quickly
 
     def _read(self, model: AUModel, rows: pd.DataFrame, counts: Sequence[int], batch_data: Item) -> np.ndarray[Any, Any]:
         """FG-Net's AUs [F, 20] in py-feat's order."""
@@ -294,11 +303,12 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             raise ValueError("detect_several keeps its results in memory; save each Fex with to_csv")
         with gradients_kept():
             others = {name: self._loaded(name) for name in wanted if name not in (self.info["au_model"], self._own_name)}
-        self._others = others
-        try:
-            both = self.detect(inputs, **options)
-        finally:
-            self._others = {}
+        twin = copy.copy(self)  # this detector stays as it is, also for other threads
+        twin._others = others
+        statistical = {name: model for name, model in others.items() if not isinstance(model, AUModel)}
+        if statistical:
+            twin.au_detector = _Several(self.au_detector, statistical)
+        both = twin.detect(inputs, **options)
         extra = [f"{name}:{au}" for name in others for au in AUS]
         found = {}
         for name in wanted:
@@ -327,8 +337,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
     def _loaded(self, name: str) -> Any:
         """An AU model beside the detector's own."""
         fgnet = is_fgnet(name)
-        models = {kind: model for kind, model in self.info.items() if kind in self.SUPPORTED_MODELS}
-        _check(models | {"au_model": name}, fgnet)
+        kinds = ("face_model", "landmark_model")
+        _check({kind: self.info[kind] for kind in kinds} | {"au_model": name}, fgnet)
         if fgnet:
             return AUModel(name, **self._reading)
         with hub.weights_at_hand({"au_model": name}, self._reading["fetch"]):
@@ -386,4 +396,15 @@ def _statistical(name: str) -> Any:
 
 def _pose_mlp_at_hand(device: torch.device) -> bool:
     """Whether py-feat has its network for head poses; it is loaded here, so that no batch asks the hub for it."""
-    return pose_from_landmarks_mlp(torch.rand(1, 68, 2, device=device)) is not None
+    face = torch.arange(136.0, device=device).view(1, 68, 2)
+    return pose_from_landmarks_mlp(face) is not None
+
+
+def _of_pixel_centres(batch_data: Item, counts: Sequence[int]) -> np.ndarray[Any, Any]:
+    """What landmarks lack, [F, 1], after py-feat has scaled them back to the original frame as if pixels had no extent.
+
+    The bundled network's landmarks are pixel indices, and the middle of the first pixel of a shrunk frame is not that of the
+    frame's first pixel.
+    """
+    scale = torch.as_tensor(batch_data["Scale"]).double().numpy()
+    return np.repeat(0.5 / scale - 0.5, counts)[:, None].astype(np.float32)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import feat.data
+import feat.plotting
 import feat.utils.io
 import pandas as pd
 from feat.data import Fex as FeatFex
@@ -21,6 +22,8 @@ from feat.utils import (
     openface_2d_landmark_columns,
 )
 
+from fgnet_plugin.errors import InputError
+from fgnet_plugin.pyfeat.hub import weights_at_hand
 from fgnet_plugin.video import Video, torchcodec_works
 
 AUS: list[str] = AU_LANDMARK_MAP["Feat"]
@@ -64,15 +67,48 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
             return found
 
     def plot_detections(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """As py-feat's; video frames are decoded by PyAV where torchcodec can't."""
-        with videos_decoded():
-            figures: list[Any] = super().plot_detections(*args, **kwargs)
-            return figures
+        """As py-feat's, also of several videos at once; frames are decoded by PyAV where torchcodec can't.
+
+        Returns:
+            A figure for each frame. Where inputs share numbers of frames, those of the first input come first.
+
+        Raises:
+            DownloadError: ``faces="aus"`` needs a model from py-feat's hub, which is neither on this machine nor reachable.
+        """
+        # py-feat takes rows of the same frame number for faces of one picture
+        parts = self._by_input() if self._shared_frame() is not None else [self]
+        from_aus = "aus" in (*args[:1], kwargs.get("faces"))
+        with videos_decoded(), _face_from_aus_at_hand() if from_aus else nullcontext():
+            return [figure for part in parts for figure in FeatFex.plot_detections(part, *args, **kwargs)]
 
     def iplot_detections(self, *args: Any, **kwargs: Any) -> Any:
-        """As py-feat's; video frames are decoded by PyAV where torchcodec can't, and unknown AUs drawn as absent."""
+        """As py-feat's; video frames are decoded by PyAV where torchcodec can't, and unknown AUs drawn as absent.
+
+        Raises:
+            InputError: several inputs share a number of a frame, such as two videos; choose one.
+        """
+        frame = self._shared_frame()
+        if frame is not None:
+            names = ", ".join(dict.fromkeys(self["input"].astype(str)))
+            raise InputError(
+                f"frame {frame} is there of several inputs ({names}), and the figure shows one: choose it, as in "
+                "fex[fex['input'] == '…'].iplot_detections()"
+            )
         with videos_decoded():
             return FeatFex.iplot_detections(_unknown_as_absent(self), *args, **kwargs)
+
+    def _shared_frame(self) -> Any:
+        """The first number of a frame that rows of several inputs have, or None."""
+        if not {"input", "frame"} <= set(self.columns):
+            return None
+        inputs = pd.DataFrame(self)[["input", "frame"]].astype({"input": str}).groupby("frame", sort=False)["input"].nunique()
+        shared = inputs.index[inputs > 1]
+        return shared[0] if len(shared) else None
+
+    def _by_input(self) -> list[Fex]:
+        """The rows of each input, in the order in which inputs appear."""
+        inputs = self["input"].astype(str).to_numpy()
+        return [self[inputs == name] for name in dict.fromkeys(inputs)]
 
 
 class FexSeries(FeatFexSeries):  # type: ignore[misc]  # py-feat has no types
@@ -107,6 +143,16 @@ def _drawn_as_pyfeats(fex: Fex) -> Iterator[None]:
         yield
     finally:
         fex.au_model = name
+
+
+@contextmanager
+def _face_from_aus_at_hand() -> Iterator[None]:
+    """Inside, py-feat has the model that draws a face from 20 AUs; DownloadError, not half a minute of retries, without."""
+    if "v2" in getattr(feat.plotting, "_PLS_LMK_MODELS", {}):  # loaded before: the hub need not be asked whether it answers
+        yield
+        return
+    with weights_at_hand({"faces": "aus"}):
+        yield
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.pictures import SUFFIXES, check_file, check_files, picture_size, read_picture
 from fgnet_plugin.video import Video
 
+_OVERSHOOT = 64.0  # what a bicubic resize may add to pixel values, and more
 KINDS = ("image", "video", "tensor")
 OutputSize = int | tuple[int, int] | None
 Item = dict[str, Any]
@@ -66,8 +67,11 @@ class Tensors(Dataset[Item]):
             hint = "; a single image goes in as tensor[None]" if tensor.ndim == 3 else ""
             hint = "; grey images go in as tensor.expand(-1, 3, -1, -1)" if tensor.ndim == 4 and tensor.shape[1] == 1 else hint
             raise InputError(f"a tensor of images must have shape [N, 3, H, W], got {list(tensor.shape)}{hint}")
-        if tensor.is_floating_point() and 0 < float(tensor.max()) <= 1:
+        low, high = (float(value) for value in tensor.aminmax())
+        if tensor.is_floating_point() and 0 < high <= 1:
             raise InputError("this tensor lies in [0, 1], and py-feat takes pixel values in [0, 255]: pass 255 * tensor")
+        if not (low > -_OVERSHOOT and high < 255 + _OVERSHOOT):
+            raise InputError(f"py-feat takes pixel values in [0, 255], and this tensor has values from {low:.3g} to {high:.3g}")
         self.tensor = tensor
 
     def __len__(self) -> int:
@@ -118,8 +122,7 @@ def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding
 def collate(items: list[Item]) -> Item:
     """Items of a dataset -> a batch; of frames that could not be read, only their errors. "Last" ends it.
 
-    Raises:
-        InputError: frames of different sizes.
+    Frames of different sizes make no batch, but an InputError under "Mixed": torch would raise it with a worker's traceback.
     """
     last = next((i for i, item in enumerate(items) if "Last" in item), len(items))
     items = items[: last + 1]
@@ -130,10 +133,11 @@ def collate(items: list[Item]) -> Item:
     sizes = {tuple(item["Image"].shape): item["FileName"] for item in items}
     if len(sizes) > 1:
         (a, one), (b, other) = list(sizes.items())[:2]
-        raise InputError(
+        message = (
             f"{one} has {a[2]}×{a[1]} pixels and {other} {b[2]}×{b[1]}: in one batch, all must have the same size. "
             'Use mixed_sizes="single" or batch_size=1 to read them one at a time, or output_size=… to pad them to one size'
         )
+        return failed | {"Mixed": InputError(message)}
     originals = [item.pop("Original") for item in items] if "Original" in items[0] else None
     batch: Item = default_collate(items) | failed
     return batch if originals is None else batch | {"Original": originals}

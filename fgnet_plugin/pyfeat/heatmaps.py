@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.action_units import NAMES, au_number
-from fgnet_plugin.au_model import AUModel
+from fgnet_plugin.au_model import AUModel, is_fgnet
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.pictures import SUFFIXES
 from fgnet_plugin.process import gradients_kept
@@ -65,9 +65,11 @@ def heatmaps(
 
     Args:
         fex: a Fex or its CSV file, of any detector that `annotate` takes.
-        rows: which, by place; by default all. Each takes as much memory as its face in the frame, times the AUs.
+        rows: which, by place; by default all. The result of each takes 4 bytes for each AU and each pixel of the box around
+            the face, 60 MB for 15 AUs of a face of 1000 × 1000 px; frames are in memory one at a time.
         aus: which AUs; by default all that the checkpoint knows.
-        au_model: as in `Detector`; by default the one that the Fex names, if that is FG-Net's, else "fgnet".
+        au_model: as in `Detector`, or a loaded `AUModel`; by default the one that the Fex names. A Fex read from a file names
+            none, and needs this.
         source: as in `annotate`.
         device: where FG-Net computes.
 
@@ -75,7 +77,8 @@ def heatmaps(
         One `FaceHeatmaps` for each chosen row with a face, in the order of rows.
 
     Raises:
-        InputError: AUs that the checkpoint does not know; rows that the table has not; see `annotate`, too.
+        InputError: AUs that the checkpoint does not know; rows that the table has not; a table that names no checkpoint of
+            FG-Net, without `au_model`; see `annotate`, too.
     """
     table = read_table(fex)
     places = np.arange(len(table))
@@ -95,10 +98,11 @@ def heatmaps(
             reading = model.read([frame.image], [frame.landmarks])
             if not len(reading.read):
                 continue
-            whole = reading.aligned.heatmaps_to_photo(reading.prediction.heatmaps[:, channels])
-            for i, (face, maps) in enumerate(zip(reading.read.tolist(), whole, strict=True)):
-                corners = _corners(reading.aligned.to_photo[i].cpu(), reading.aligned.faces.shape[-1], frame.image)
-                (x0, y0), (x1, y1) = corners
+            size = reading.aligned.faces.shape[-1]
+            boxes = [_box(to_photo, size, frame.image) for to_photo in reading.aligned.to_photo.cpu()]
+            on_photo = reading.aligned.heatmaps_to_photo(reading.prediction.heatmaps[:, channels], boxes)
+            for i, (face, maps, box) in enumerate(zip(reading.read.tolist(), on_photo, boxes, strict=True)):
+                x0, y0, x1, y1 = box
                 found.append(
                     FaceHeatmaps(
                         row=int(frame.positions[face]),
@@ -109,7 +113,7 @@ def heatmaps(
                         scores=reading.scores[face, channels],
                         face=reading.aligned.faces[i].cpu().round().to(torch.uint8),
                         photo=frame.image[:, y0:y1, x0:x1].clone(),
-                        photo_maps=maps[:, y0:y1, x0:x1].float().cpu().clone(),
+                        photo_maps=maps.float().cpu(),
                         corner=(x0, y0),
                         landmarks=frame.landmarks[face],
                     )
@@ -179,16 +183,23 @@ def _opacity(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return (0.75 * np.sqrt(np.abs(maps).clip(0, 1))).astype(np.float32)
 
 
-def _corners(to_photo: Tensor, size: int, image: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Upright box around the aligned square, within the frame: (x0, y0), (x1, y1), the latter exclusive."""
+def _box(to_photo: Tensor, size: int, image: Tensor) -> tuple[int, int, int, int]:
+    """Upright box around the aligned square, within the frame: x0, y0, x1, y1, the latter two exclusive."""
     corners = torch.tensor([[x, y, 1.0] for x in (-0.5, size - 0.5) for y in (-0.5, size - 0.5)]) @ to_photo.float().T
     low, high = corners.amin(0).floor().int().tolist(), corners.amax(0).ceil().int().tolist()
     height, width = image.shape[1:]
     x0, y0 = min(max(low[0], 0), width - 1), min(max(low[1], 0), height - 1)
-    return (x0, y0), (max(min(high[0], width), x0 + 1), max(min(high[1], height), y0 + 1))
+    return x0, y0, max(min(high[0], width), x0 + 1), max(min(high[1], height), y0 + 1)
 
 
 def _model_of(table: pd.DataFrame) -> str:
-    """The AU model that a Fex names, if it is FG-Net's."""
+    """The AU model that a Fex names; InputError if that is not FG-Net's."""
     name = getattr(table, "au_model", None)
-    return name if isinstance(name, str) and (name.startswith("fgnet") or name.endswith(".safetensors")) else "fgnet"
+    try:
+        known = is_fgnet(name)
+    except ValueError:  # a name like FG-Net's that this version does not know
+        known = False
+    if not known:
+        says = "does not say which FG-Net its AUs are from" if name is None else f"has AUs of {name!r}, which is no FG-Net here"
+        raise InputError(f"the table {says}: say which to ask with au_model=…, such as au_model='fgnet' or 'fgnet-rendered'")
+    return str(name)

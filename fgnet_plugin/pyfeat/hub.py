@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,6 +14,9 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 
 from fgnet_plugin.errors import DownloadError
 
+_one_at_a_time = threading.RLock()
+_UNFETCHED = LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError
+_HTTP = "httpx", "httpcore", "requests", "urllib3"  # where errors of a broken connection come from
 _SECONDS = 3.0  # to wait for the hub's first answer
 _Files = tuple[str, tuple[tuple[str, ...], ...]]
 
@@ -32,8 +36,10 @@ _FILES: dict[tuple[str, str], _Files] = {
     ),
     ("emotion_model", "svm"): ("py-feat/svm_emo", (("svm_emo_classifier.skops",),)),
     ("identity_model", "arcface"): ("py-feat/arcface_r50", (("arcface_r50.safetensors",),)),
+    ("identity_model", "arcface_r50"): ("py-feat/arcface_r50", (("arcface_r50.safetensors",),)),
     ("identity_model", "facenet"): ("py-feat/facenet", (("facenet_20180402_114759_vggface2.pth",),)),
     ("gaze_model", "l2cs"): ("py-feat/l2cs", (("l2cs_gaze360_resnet50.safetensors",),)),
+    ("faces", "aus"): ("py-feat/au_to_landmarks", (("au_to_landmarks_pls_v2.npz",),)),
 }
 
 
@@ -43,7 +49,7 @@ def missing(models: Mapping[str, str | None]) -> list[str]:
     for argument, name in models.items():
         if name is None or (argument, name) not in _FILES:
             continue
-        if name == "arcface" and os.environ.get("FEAT_ARCFACE_R50_PATH"):
+        if name in ("arcface", "arcface_r50") and os.environ.get("FEAT_ARCFACE_R50_PATH"):
             continue
         repository, files = _FILES[argument, name]
         lacking = [alike[0] for alike in files if not any(_cached(repository, file) for file in alike)]
@@ -83,15 +89,18 @@ def weights_at_hand(models: Mapping[str, str | None], fetch: bool = True) -> Ite
     online = fetch and reachable()
     if lacking and not online:
         raise DownloadError(_advice(lacking, fetch))
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not online
-    try:
-        yield
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError) as error:
-        lines = missing(models) or [f"{argument} {name!r}" for argument, name in models.items() if name is not None]
-        raise DownloadError(_advice(lines, fetch)) from error
-    finally:
-        constants.HF_HUB_OFFLINE = before
+    with _one_at_a_time:  # the setting is the whole process's
+        before = constants.HF_HUB_OFFLINE
+        constants.HF_HUB_OFFLINE = before or not online
+        try:
+            yield
+        except Exception as error:
+            if not (isinstance(error, _UNFETCHED) or type(error).__module__.startswith(_HTTP)):
+                raise
+            lines = missing(models) or [f"{argument} {name!r}" for argument, name in models.items() if name is not None]
+            raise DownloadError(_advice(lines, fetch)) from error
+        finally:
+            constants.HF_HUB_OFFLINE = before
 
 
 def _advice(lines: list[str], fetch: bool) -> str:
@@ -101,6 +110,6 @@ def _advice(lines: list[str], fetch: bool) -> str:
         f"these models of py-feat are not on this machine, and {why}:\n{listed}\n"
         "Either connect to the internet once: py-feat keeps what it fetches.\n"
         f"Or copy the folder {feat_io.get_resource_path()} from a machine that has them.\n"
-        "Or leave a model out (None), as in emotion_model=None.\n"
+        "Or leave models out, as in emotion_model=None; on the command line, --only-aus leaves out all that AUs do not need.\n"
         "Or work without any download: Detector.offline(), or fgnet detect --offline."
     )

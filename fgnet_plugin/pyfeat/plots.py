@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_LINES = 8  # curves in one panel that can still be told apart
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (1.2, 2.4)), (0, (6, 2, 1.2, 2)))  # in turns
+_WIDTHS = 2.4, 1.4  # points; of the curves with the same dashes, the later ones are thinner
 _PRESENT = 0.5
 
 
@@ -76,6 +78,8 @@ def plot_time_course(
 ) -> Figure:
     """AU scores over a video's time, mean of the frame's faces; grey where no face was found.
 
+    Curves differ in width and dashes, too: those that coincide, as of two AUs that always come together, are all seen.
+
     Args:
         fex: rows of one video.
         aus: which; by default the eight that change most.
@@ -100,8 +104,18 @@ def plot_time_course(
     at, unit = _times(by_frame.index.to_numpy(), str(inputs[0]) if source is None else str(source))
     figure = _figure((9, 3.6))
     axis = figure.subplots()
-    for au, colour in zip(chosen, _colours(len(chosen)), strict=True):
-        axis.plot(at, by_frame[au], color=colour, lw=1.8, label=f"{au} {NAMES[au_number(au)]}")
+    for i, (au, colour) in enumerate(zip(chosen, _colours(len(chosen)), strict=True)):
+        again, dashes = divmod(i, len(_DASHES))
+        # Where curves coincide, unbroken ones lie below, and are seen through the gaps of the others; wide ones below thin ones.
+        axis.plot(
+            at,
+            by_frame[au],
+            color=colour,
+            ls=_DASHES[dashes],
+            lw=_WIDTHS[min(again, 1)],
+            zorder=2 + 0.1 * dashes + 0.01 * again,
+            label=f"{au} {NAMES[au_number(au)]}",
+        )
     nothing = by_frame[chosen].isna().all(axis=1).to_numpy()
     edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
     for i in np.flatnonzero(nothing):

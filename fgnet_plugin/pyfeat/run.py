@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
-from fgnet_plugin.journal import Journal, progress_path, read_table
+from fgnet_plugin.journal import Journal
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
 from fgnet_plugin.pyfeat.frames import Item, OutputSize, Pictures, Source, collate, sources
 
@@ -48,19 +50,27 @@ class Run:
         self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
+        self.output_size, self.skip_frames = output_size, skip_frames
         self.threshold, self.same_person = face_detection_threshold, face_identity_threshold
         self.sources = sources(inputs, data_type, output_size, skip_frames, self.skipped if errors == "skip" else None)
         alone = mixed_sizes == "single" and output_size is None
         self.at_once = [1 if alone and isinstance(s, Pictures) and s.mixed() else batch_size for s in self.sources]
         self.timed = any(source.kind == "video" for source in self.sources)
         self.inputs = [name for source in self.sources for name in _names(source)]
-        self.settings = {
-            "inputs": self.inputs,
-            "batch_size": batch_size,
-            "output_size": output_size,
-            "skip_frames": skip_frames,
-            "face_detection_threshold": face_detection_threshold,
-            "models": {kind: name for kind, name in detector.info.items() if kind != "facepose_model"},
+
+    def settings(self) -> dict[str, object]:
+        """What the rows depend on: a run that is gone on with must have the same."""
+        model = self.detector.fgnet
+        return {
+            "inputs": [_identity(source) for source in self.sources],
+            "batch_size": self.at_once[0] if len(set(self.at_once)) == 1 else self.at_once,
+            "output_size": self.output_size,
+            "skip_frames": self.skip_frames,
+            "face_detection_threshold": self.threshold,
+            "face_identity_threshold": self.same_person,
+            "models": {kind: name for kind, name in self.detector.info.items() if kind != "facepose_model"},
+            "checkpoint": None if model is None else model.digest,
+            "precision": None if model is None else model.precision,
         }
 
     def __call__(
@@ -74,13 +84,13 @@ class Run:
         """Runs, and returns all rows."""
         if resume and save is None:
             raise ValueError("resume goes on with the run that save=… holds: give save, too")
-        if resume and save is not None and Path(save).is_file() and not progress_path(Path(save)).is_file():
-            rows = read_table(Path(save))
-            check_complete(rows, Path(save), [*self.inputs, *(skipped.path for skipped in self.skipped)])
-            return self._fex(rows)
         for skipped in self.skipped:
             warnings.warn(skipped, stacklevel=3)
-        journal = Journal(save, self.settings, resume) if save is not None else None
+        journal = Journal(save, self.settings(), resume) if save is not None else None
+        if journal and journal.finished:
+            rows = journal.read()
+            _tell_missing(rows, journal.path, self.inputs)
+            return self._fex(rows)
         kept: list[pd.DataFrame] = []
         try:
             for rows in self._batches(journal.batches if journal else 0, progress_bar, num_workers, pin_memory):
@@ -93,7 +103,7 @@ class Run:
                 journal.finish(pd.DataFrame(fex))
                 return fex
         except BaseException as error:
-            if getattr(error, "rows", None) is not None:
+            if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
             _tell(error, journal, self._fex(_joined(kept)) if kept else None)
             raise
@@ -119,8 +129,9 @@ class Run:
                     pin_memory=pin_memory,
                     collate_fn=collate,
                 )
-                self.detector._thorough = source.kind != "video"
                 for i, batch in enumerate(loader):
+                    if "Mixed" in batch:
+                        raise batch["Mixed"]
                     rows = self._rows(batch, source) if "Image" in batch else None
                     failed = batch["Errors"]
                     if failed and self.errors == "raise":
@@ -138,7 +149,8 @@ class Run:
     def _rows(self, batch: Item, source: Source) -> pd.DataFrame:
         """The detector's rows of one batch, with the columns that say where they are from."""
         detector = self.detector
-        faces = detector.detect_faces(batch["Image"], getattr(detector, "face_size", 112), self.threshold)
+        face_size = getattr(detector, "face_size", 112)
+        faces = detector.find_faces(batch["Image"], face_size, self.threshold, thorough=source.kind != "video")
         rows = detector.forward(faces, batch)
         counts = [len(face["scores"]) for face in faces]
         rows["input"] = np.repeat(batch["FileName"], counts)
@@ -154,18 +166,14 @@ class Run:
         return fex
 
 
-def check_complete(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
-    """Warns, for a run that was complete already, of inputs without rows. Raises InputError for rows of other inputs."""
-    there = set(rows["input"]) if "input" in rows else {"no column 'input'"}
-    if there - set(inputs):
-        raise InputError(
-            f"{table} is complete, but of other inputs ({', '.join(sorted(map(str, there - set(inputs)))[:3])}); "
-            "choose another file, or start anew without resume"
-        )
+def _tell_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
+    """Warns, for a run that was complete already, of inputs without rows."""
+    there = set(rows["input"])
     for path in dict.fromkeys(inputs):
         if path not in there:
-            told = f"{table} is complete, without rows of {path}: it could not be read, or was not among the inputs then"
-            warnings.warn(SkippedInput(told, path), stacklevel=2)
+            warnings.warn(
+                SkippedInput(f"{table} is complete, without rows of {path}: it could not be read", path), stacklevel=3
+            )
 
 
 def _check_count(name: str, value: object) -> None:
@@ -174,9 +182,19 @@ def _check_count(name: str, value: object) -> None:
 
 
 def _names(source: Source) -> list[str]:
+    """What the rows of a source have in their column "input"."""
     if source.kind == "image":
         return list(source.paths)  # type: ignore[union-attr]
-    return [source.video.path] if source.kind == "video" else [f"tensor{list(source.tensor.shape)}"]  # type: ignore[union-attr]
+    return [source.video.path] if source.kind == "video" else ["tensor"]  # type: ignore[union-attr]
+
+
+def _identity(source: Source) -> list[object]:
+    """What tells a source from another one of the same name."""
+    if source.kind == "tensor":
+        pixels = source.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy()  # type: ignore[union-attr]
+        return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(source)]
+    files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(source)]
+    return [source.kind, files, len(source)]
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:

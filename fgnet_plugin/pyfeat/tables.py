@@ -15,6 +15,7 @@ from feat.utils.blendshape_to_au import DLIB68_FROM_MP478
 from feat.utils.io import read_feat, read_openface
 from torch import Tensor
 
+from fgnet_plugin.comparison_rows import frame_numbers, is_openface
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.pictures import check_file, read_picture
 from fgnet_plugin.pyfeat.fex import LANDMARKS
@@ -37,22 +38,25 @@ class FrameRows:
     input: str
     """Path of the picture or video."""
     frame: int
-    """Number of the frame in the video, from 0; of a picture, what the table says."""
+    """Number of the frame in the video, from 0; of a picture, what the table says (0 where it says nothing)."""
 
 
 def read_table(table: pd.DataFrame | str | Path) -> pd.DataFrame:
     """A Fex from a CSV file of py-feat or OpenFace; a table passes as it is.
 
+    Of a table whose columns have blanks around their names, as in OpenFace's files, a copy without them.
+
     Raises FileNotFoundError, or InputError for a file that holds no landmarks.
     """
     if isinstance(table, pd.DataFrame):
-        return table
+        names = [name.strip() if isinstance(name, str) else name for name in table.columns]
+        return table if names == list(table.columns) else table.set_axis(names, axis="columns")
     check_file(table, "table")
     try:
         columns = pd.read_csv(table, nrows=0).columns.str.strip()
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{table} is no CSV file that can be read ({error})") from error
-    if "AU01_r" in columns or "pose_Tx" in columns:
+    if is_openface(columns):
         return read_openface(str(table))
     if not {"x_0", "y_0"} <= set(columns):
         raise InputError(f"{table} has no landmarks (columns x_0 … y_67): it is no CSV of py-feat's detectors or of OpenFace")
@@ -82,42 +86,75 @@ def iterate_frames(table: pd.DataFrame, source: Where = None, positions: npt.Arr
     """The frames of a table in order of input and frame number, each with its rows.
 
     Args:
-        table: with landmarks, "input" and, for videos, "frame".
+        table: with landmarks, "input" and, for videos, "frame": from 0, or of OpenFace from 1.
         source: where pictures and videos are, if not where the column "input" says: the file of all rows, a folder that
             holds the files by name, or {input: path}.
         positions: only these rows; by default all. A frame none of whose rows has a face is left out.
 
     Raises:
-        FileNotFoundError, InputError: a file that is missing, or that can't be what the table was made of. A damaged frame
-            in mid-video brings a warning instead, and the rows from there on are left out.
+        FileNotFoundError, InputError: a file that is missing, or that can't be what the table was made of; a row without a
+            number in the column "frame". A damaged frame in mid-video brings a warning instead, and the rows from there on
+            are left out.
     """
+    table = read_table(table)
     chosen = np.arange(len(table)) if positions is None else np.atleast_1d(np.asarray(positions, dtype=np.int64))
     points = landmarks_of(table)
     chosen = chosen[points[chosen].isfinite().all((1, 2)).numpy()]
-    if "input" not in table.columns and not isinstance(source, (str, Path)):
-        raise InputError("the table has no column 'input': say with source=… which picture or video it is about")
-    inputs = table["input"].astype(str).to_numpy() if "input" in table.columns else np.full(len(table), str(source))
-    first = 1 if getattr(table, "detector", None) == "OpenFace" else 0  # OpenFace counts from 1
-    frames = table["frame"].to_numpy() - first if "frame" in table.columns else np.zeros(len(table))
+    inputs, frames = _inputs(table, source), _frames(table)
     for name in dict.fromkeys(inputs[chosen]):
         of_input = chosen[inputs[chosen] == name]
         path = _located(name, source)
         if kind_of(path) == "image":
-            for number in dict.fromkeys(frames[of_input]):
-                rows = of_input[frames[of_input] == number]
-                yield _frame_rows(read_picture(path, upright=False), rows, points, path, int(number), table)
+            picture = read_picture(path, upright=False)
+            for number in dict.fromkeys(frames[of_input].tolist()):
+                yield _frame_rows(picture, of_input[frames[of_input] == number], points, path, number, table)
             continue
         with Video(path) as video:
-            for number in sorted(set(frames[of_input].astype(int))):
+            for number in sorted(set(frames[of_input].tolist())):
                 rows = of_input[frames[of_input] == number]
                 if not 0 <= number < len(video):
-                    raise InputError(f"{path} has {len(video)} frames, but the table has rows of frame {number + first}")
+                    noted = table["frame"].iloc[rows[0]] if "frame" in table.columns else number  # OpenFace's says one more
+                    raise InputError(f"{path} has {len(video)} frames, but the table has rows of frame {noted:g}")
                 try:
                     image = video[number]
                 except InputError as error:
                     warnings.warn(f"{error}; the rows from this frame on are left out", stacklevel=2)
                     break
                 yield _frame_rows(image, rows, points, path, number, table)
+
+
+def in_pyfeats_way(table: pd.DataFrame, source: Where = None) -> pd.DataFrame:
+    """A table whose rows are told apart as py-feat's are, by "input" and "frame" from 0, as a plain one.
+
+    A table of OpenFace becomes that: its input is the picture or video, found as in `iterate_frames`, its frames lose 1, and
+    its "confidence" is called "FaceScore", as py-feat calls it. Its AUs stay; without them it is OpenFace's no longer. Other
+    tables stay as they are.
+
+    Raises:
+        FileNotFoundError, InputError: as `iterate_frames`.
+    """
+    plain = pd.DataFrame(read_table(table))
+    if not is_openface(plain.columns):
+        return plain
+    inputs = _inputs(plain, source)
+    paths = {name: _located(name, source) for name in dict.fromkeys(inputs)}
+    noted = plain.assign(input=[paths[name] for name in inputs], frame=_frames(plain))
+    return noted.rename(columns={"confidence": "FaceScore"})
+
+
+def _inputs(table: pd.DataFrame, source: Where) -> npt.NDArray[np.object_]:
+    """Of each row the picture or video, [n], as the table says; where it says nothing, `source`."""
+    if "input" in table.columns:
+        return table["input"].astype(str).to_numpy(object)
+    if not isinstance(source, (str, Path)) or Path(source).is_dir():
+        raise InputError("the table has no column 'input': say with source=… which picture or video it is about")
+    return np.full(len(table), str(source), dtype=object)
+
+
+def _frames(table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Of each row the frame, [n], from 0."""
+    numbers = frame_numbers(table, "the table", is_openface(table.columns))
+    return np.zeros(len(table), np.int64) if numbers is None else numbers.astype(np.int64)
 
 
 def _frame_rows(

@@ -37,7 +37,7 @@ def test_offline_pipeline(benchmark: Callable[..., object], rates: dict[str, flo
     video = Video(path, "pyav")
     frames = [video[i] for i in range(24, 24 + FRAMES)]
     landmarks = [found.landmarks for found in detector._faces.find(frames, None, False)]
-    net = detector._fgnet.net
+    net = detector.fgnet.net
     with torch_threads():
         faces = align_faces(frames, landmarks, net.config.image_size).faces
 
