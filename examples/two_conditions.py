@@ -33,7 +33,9 @@ def detect(detector: Detector, videos: list[str], condition: str, skip_frames: i
     try:
         fex = detector.detect(videos, skip_frames=skip_frames, batch_size=8, save=table, resume=True)
     except InputError as error:  # among others, where the table is of other videos or settings
-        raise SystemExit(f"error: {error}\nFor other videos or settings than those of {table}, choose another --out.") from error
+        raise SystemExit(
+            f"error: {error}\nFor other videos or settings than those of {table}, choose another --out."
+        ) from error
     return pd.DataFrame(fex[["input", "frame", *detector.au_names]]).assign(condition=condition)
 
 

@@ -209,6 +209,26 @@ def test_heatmaps_land_on_the_landmarks(photos: list[Tensor], landmarks: list[Te
         aligned.heatmaps_to_photo(heatmaps[:3])
 
 
+def test_heatmaps_on_a_part_of_the_photo(photos: list[Tensor], landmarks: list[Tensor]) -> None:
+    """Any part: around the face, beside it, of one row or pixel, even beyond the border."""
+    aligned = align_faces(photos, landmarks)
+    heatmaps = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    whole = aligned.heatmaps_to_photo(heatmaps)
+    corners = torch.cat(landmarks).mean(1).int().tolist()
+    for left, up, right, down in ((40, 40, 50, 30), (0, 0, 1, 1), (20, 0, 20, 1), (0, 9, 1, 9)):
+        boxes = [(x - left, y - up, x + right, y + down) for x, y in corners]
+        for part, full, (x0, y0, x1, y1) in zip(aligned.heatmaps_to_photo(heatmaps, boxes), whole, boxes, strict=True):
+            assert part.shape == (3, y1 - y0, x1 - x0)
+            torch.testing.assert_close(part, full[:, y0:y1, x0:x1], atol=1e-4, rtol=0)
+            assert part.max() > 0
+    beyond = aligned.heatmaps_to_photo(heatmaps, [(-20, -10, 3, 2)] * 4)
+    for part, full in zip(beyond, whole, strict=True):
+        torch.testing.assert_close(part[:, 10:, 20:], full[:, :2, :3], atol=1e-4, rtol=0)
+    for wrong in ([(0, 0, 1, 1)] * 3, [(0, 0, 1, 1)] * 3 + [(5, 0, 5, 1)], [(0, 0, 1)] * 4):
+        with pytest.raises(ValueError, match=r"boxes must be 4 times \(x0, y0, x1, y1\)"):
+            aligned.heatmaps_to_photo(heatmaps, wrong)  # type: ignore[arg-type]
+
+
 def test_square_of_many_shapes(landmarks: list[Tensor]) -> None:
     points = torch.cat(landmarks)
     square = ffhq_square(points)

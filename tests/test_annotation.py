@@ -1,5 +1,6 @@
 """FG-Net's AUs, and the evidence for them, for tables that other detectors made."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ pytest.importorskip("feat.detector", reason="py-feat and what it needs are not i
 import feat
 from feat.utils import MP_LANDMARK_COLUMNS
 from feat.utils.blendshape_to_au import DLIB68_FROM_MP478
+from feat.utils.io import read_feat, read_openface
 
-from fgnet_plugin import annotate, heatmaps, plot_heatmaps
+from fgnet_plugin import alignment, annotate, compare, heatmaps, plot_heatmaps
 from fgnet_plugin.au_model import AUModel
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.pyfeat import tables
 from fgnet_plugin.pyfeat.detector import Detector
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
+from fgnet_plugin.pyfeat.plots import plot_time_course
 
 VIDEO = "single_face.mp4"
 
@@ -84,19 +88,112 @@ def test_a_mesh_of_mpdetector(fex: Fex, model: AUModel) -> None:
     assert_same_aus(annotated(table, model), fex)
 
 
-def test_an_openface_table(fex: Fex, model: AUModel, tmp_path: Path) -> None:
-    rows = fex[fex["input"] == str(feat_path(VIDEO))]
-    table = pd.DataFrame({"frame": rows["frame"] + 1, " success": 1, " confidence": 0.98, " AU01_r": 0.5, " AU01_c": 1})
+def of_video(fex: Fex) -> Fex:
+    return fex[fex["input"] == str(feat_path(VIDEO))]
+
+
+def as_openface(rows: pd.DataFrame, path: Path, drop: tuple[str, ...] = ()) -> Path:
+    """The CSV file that OpenFace would write of these rows, with its blanks; the last one without success."""
+    table = pd.DataFrame({"frame": rows["frame"] + 1, " confidence": 0.98, " success": 1})
     table = pd.concat([table, rows[LANDMARKS].add_prefix(" ")], axis=1)
-    table.iloc[-1, 1] = 0
-    table.to_csv(tmp_path / "openface.csv", index=False)
+    table = table.assign(**{" AU01_r": 2.5, " AU12_r": 5 * rows["AU12"].to_numpy(), " AU01_c": 1}).drop(columns=list(drop))
+    table.iloc[-1, 2] = 0
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_an_openface_table(fex: Fex, model: AUModel, tmp_path: Path) -> None:
+    rows, video = of_video(fex), str(feat_path(VIDEO))
+    path = as_openface(rows, tmp_path / "openface.csv")
     with pytest.raises(InputError, match=r"openface\.csv is a table: say with source="):
-        annotated(tmp_path / "openface.csv", model)
-    found = annotated(tmp_path / "openface.csv", model, source=feat_path(VIDEO))
+        annotated(path, model)
+    found = annotated(path, model, source=video)
     assert_same_aus(found.iloc[:-1], rows.iloc[:-1])
     assert found.iloc[-1][AUS].isna().all()
-    assert list(found["AU01_r"]) == [0.5] * len(rows)
     assert list(found.aus.columns) == AUS
+    assert list(found.columns[:3]) == ["frame", "FaceScore", "success"]
+    assert list(found.columns[-21:]) == [*AUS, "input"]
+    assert list(found["input"]) == [video] * len(rows)
+    assert list(found["frame"]) == list(rows["frame"])
+    kept = annotated(path, model, source={str(path): video}, previous="openface_")
+    assert list(kept["openface_AU01_r"]) == [2.5] * len(rows)
+    assert {"openface_AU01_c", "openface_AU12_r"} <= set(kept) - {"AU01_r", "AU01_c", "AU12_r"}
+
+
+def test_what_annotate_made_of_an_openface_table_is_none_of_openface(fex: Fex, model: AUModel, tmp_path: Path) -> None:
+    """Frames are not counted back once more: as it is, and from its own file."""
+    first = annotated(as_openface(of_video(fex), tmp_path / "openface.csv"), model, source=feat_path(VIDEO), previous="old_")
+    first.to_csv(tmp_path / "new.csv", index=False)
+    for again in (annotated(first, model), annotated(tmp_path / "new.csv", model)):
+        assert_same_aus(again, first)
+        assert list(again["frame"]) == list(first["frame"])
+    assert heatmaps(first, rows=3, aus=["AU12"])[0].frame == of_video(fex)["frame"].iloc[3]
+
+
+@pytest.mark.parametrize("drop", [(), (" AU01_r", " AU12_r", " AU01_c"), (" confidence",)])
+def test_openface_tables_are_known_by_their_columns(fex: Fex, model: AUModel, tmp_path: Path, drop: tuple[str, ...]) -> None:
+    """However they were read: py-feat notes in the Fex where it is from, pandas does not."""
+    rows, video = of_video(fex), feat_path(VIDEO)
+    path = as_openface(rows, tmp_path / "openface.csv", drop)
+    theirs = read_openface(str(path))
+    for table in (path, theirs, pd.DataFrame(theirs), pd.read_csv(path), pd.read_csv(path)[2:]):
+        before = list(table.columns) if isinstance(table, pd.DataFrame) else None
+        found = annotated(table, model, source=video)
+        assert_same_aus(found.iloc[:-1], rows.iloc[-len(found) : -1])
+        assert list(found["frame"]) == list(rows["frame"])[-len(found) :]
+        if before is not None:
+            assert list(table.columns) == before
+    with pytest.raises(InputError, match="the table: row 0 has the frame 0, but OpenFace, whose columns these are, counts"):
+        annotated(pd.read_csv(path).assign(frame=range(len(rows))), model, source=video)
+
+
+def test_openfaces_aus_beside_fg_nets(fex: Fex, model: AUModel, tmp_path: Path) -> None:
+    """The table of a CSV file, whose input is that file, is about the only video of the other."""
+    rows = of_video(fex)
+    path = as_openface(rows, tmp_path / "openface.csv")
+    openface = read_openface(str(path))
+    for new in (rows, annotated(path, model, source=feat_path(VIDEO))):
+        agreement = compare({"fgnet": new, "openface": openface}).agreement.set_index("AU")
+        assert agreement.loc["AU12", "n"] == len(rows) - 1
+        assert agreement.loc["AU12", "pearson_r"] == pytest.approx(1, abs=1e-5)
+    assert compare({"openface": openface, "fgnet": rows}).agreement.set_index("AU").loc["AU12", "n"] == len(rows) - 1
+
+
+def test_an_openface_table_of_a_picture(fex: Fex, model: AUModel, tmp_path: Path) -> None:
+    photo = feat_path("multi_face.jpg")
+    rows = fex[fex["input"] == str(photo)]
+    table = pd.concat([pd.DataFrame({"face": range(5), " confidence": 0.9}), rows[LANDMARKS].reset_index(drop=True)], axis=1)
+    table[" AU12_r"] = 5 * rows["AU12"].to_numpy()
+    for frames in ({}, {"frame": 1}):
+        found = annotated(table.assign(**frames), model, source=photo)
+        assert_same_aus(found, rows)
+        assert list(found["frame"]) == [0] * 5
+        agreement = compare({"fgnet": rows, "openface": table.assign(input=str(photo), **frames)}).agreement
+        assert agreement.set_index("AU").loc["AU12", ["n", "icc"]].tolist() == [5, pytest.approx(1)]
+
+
+def test_aus_come_where_the_first_of_the_old_ones_was(fex: Fex, model: AUModel) -> None:
+    """Also where the table has them in another order than its list of them."""
+    one = fex.iloc[:1]
+    names = [*LANDMARKS, "AU43", "AU12", "input", "AU01", "frame"]
+    found = annotated(pd.DataFrame(one)[names], model)
+    assert list(found.columns) == [*LANDMARKS, *AUS, "input", "frame"]
+    table = feat.Fex(pd.DataFrame(one)[names], au_columns=["AU01", "AU12", "AU43"], landmark_columns=LANDMARKS)
+    assert list(annotated(table, model).columns) == list(found.columns)
+
+
+def test_a_picture_is_read_once(fex: Fex, model: AUModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def reading(path: str, **options: bool) -> torch.Tensor:
+        read.append(path)
+        return read_picture(path, **options)
+
+    read_picture = tables.read_picture
+    monkeypatch.setattr(tables, "read_picture", reading)
+    photo = fex.iloc[:5]
+    assert_same_aus(annotated(photo.assign(frame=range(5)), model), photo)
+    assert read == [str(feat_path("multi_face.jpg"))]
 
 
 def test_detectorv2s_aus_make_room(fex: Fex, model: AUModel) -> None:
@@ -120,12 +217,15 @@ def test_bad_tables(fex: Fex, model: AUModel, tmp_path: Path) -> None:
         (tmp_path / "empty.csv", r"empty\.csv is empty"),
         (fex.drop(columns="x_5"), "lacks landmarks"),
         (fex.drop(columns="input"), "no column 'input'"),
+        (fex.assign(frame=[*[0] * (len(fex) - 1), np.nan]), rf"row {len(fex) - 1} has no number in the column frame"),
         (fex[fex["input"] == str(feat_path(VIDEO))].assign(frame=5000), "has 72 frames, but the table has rows of frame 5000"),
     ):
         with pytest.raises(InputError, match=message):
             annotated(table, model)
     with pytest.raises(FileNotFoundError, match="no such file"):
         annotated(tmp_path / "missing.csv", model)
+    with pytest.raises(InputError, match="no column 'input'"):  # a folder says not which of its files
+        annotated(fex.drop(columns="input"), model, source=tmp_path)
 
 
 def test_heatmaps_are_the_evidence_for_the_scores(fex: Fex, model: AUModel) -> None:
@@ -148,6 +248,42 @@ def test_heatmaps_are_the_evidence_for_the_scores(fex: Fex, model: AUModel) -> N
     assert here > 0.3 > there
 
 
+def test_heatmaps_are_those_of_the_model_that_the_table_names(fex: Fex, tmp_path: Path) -> None:
+    assert fex.au_model == "fgnet-rendered"
+    assert len(heatmaps(fex, rows=0)[0].aus) == 15
+    fex.to_csv(tmp_path / "fex.csv", index=False)
+    old, unknown = fex.copy(), fex.copy()
+    old.au_model, unknown.au_model = "xgb", "fgnet-of-later"
+    for table, says in (
+        (old, "has AUs of 'xgb', which is no FG-Net here"),
+        (unknown, "has AUs of 'fgnet-of-later', which is no FG-Net here"),
+        (pd.DataFrame(fex), "does not say which FG-Net"),
+        (read_feat(str(tmp_path / "fex.csv")), "does not say which FG-Net"),
+        (tmp_path / "fex.csv", "does not say which FG-Net"),
+    ):
+        with pytest.raises(InputError, match=says + ".*: say which to ask with au_model=…"):
+            plot_heatmaps(table, rows=0)
+        assert len(heatmaps(table, rows=0, aus=["AU12"], au_model="fgnet-rendered")) == 1
+
+
+def test_maps_are_computed_on_the_face_alone(fex: Fex, model: AUModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on the whole photo: of five faces on 12 megapixels, 15 AUs would take 4 GB."""
+    asked: list[tuple[object, ...]] = []
+
+    def on_photo(self: alignment.AlignedFaces, maps: torch.Tensor, boxes: list[tuple[int, int, int, int]]) -> object:
+        asked.extend(boxes)
+        return real(self, maps, boxes)
+
+    real = alignment.AlignedFaces.heatmaps_to_photo
+    monkeypatch.setattr(alignment.AlignedFaces, "heatmaps_to_photo", on_photo)
+    found = heatmaps(fex, rows=slice(0, 5), aus=["AU12"], au_model=model)
+    boxes = [(x, y, x + f.photo.shape[2], y + f.photo.shape[1]) for f in found for x, y in [f.corner]]
+    assert asked == boxes
+    for face in found:
+        assert face.photo_maps.shape == (1, *face.photo.shape[1:])
+        assert face.photo_maps.untyped_storage().nbytes() == 4 * face.photo_maps.numel()
+
+
 def test_heatmaps_of_what_there_is_not(fex: Fex, model: AUModel) -> None:
     with pytest.raises(InputError, match="does not know AU20; it knows AU01"):
         heatmaps(fex, rows=0, aus=["AU20"], au_model=model)
@@ -165,3 +301,18 @@ def test_drawn_heatmaps(fex: Fex, model: AUModel, tmp_path: Path) -> None:
     assert red.sum() > 2000  # AU12 and AU25
     assert blue.sum() > 1000  # AU4
     assert len(plot_heatmaps(heatmaps(fex, rows=0, aus=["AU12"], au_model=model)[0])) == 1
+
+
+def test_curves_that_coincide_are_both_seen(fex: Fex, tmp_path: Path) -> None:
+    """Any two of eight, or of four, the others at heights of their own."""
+    rows = of_video(fex)
+    apart = {au: 0.05 + 0.06 * i for i, au in enumerate(AUS)}
+    for several, first, second in [(n, *pair) for n in (4, 8) for pair in combinations(AUS[:n], 2)]:
+        together = dict.fromkeys((first, second), rows["AU12"])
+        course = plot_time_course(rows.assign(**apart).assign(**together), aus=AUS[:several])
+        course.savefig(tmp_path / "course.png", dpi=110)
+        picture = np.asarray(Image.open(tmp_path / "course.png").convert("RGB")).astype(int)
+        left = picture[:, : int(course.axes[0].get_window_extent().x1 * 1.1)]  # without the legend
+        for au, line in zip(AUS[:several], course.axes[0].lines, strict=False):
+            near = np.abs(left - 255 * np.array(line.get_color()[:3])).max(2) < 24
+            assert near.sum() > 100, (several, au, first, second)

@@ -404,3 +404,43 @@ def test_what_is_left_of_a_write_that_was_killed_is_cut_off(tmp_path: Path) -> N
         Journal(table, {"n": 2}, resume=True)
     progress.write_bytes(complete[1][:4])
     assert Journal(table, {"n": 2}, resume=True).batches == 0
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
+def test_a_run_that_was_killed_while_it_finished_is_finished(tmp_path: Path, name: str, renamed: bool) -> None:
+    table, rows = tmp_path / name, pd.DataFrame({"a": [0.1, 1 / 3]})
+    journal = Journal(table, {"n": 1})
+    journal.append(rows)
+    growing = journal.growing.read_bytes()
+    journal.finish(rows.assign(b=1))
+    journal.run.write_bytes(journal.run.read_bytes().removesuffix(b"finished\n"))
+    if not renamed:
+        table.rename(f"{table}.whole")
+        journal.growing.write_bytes(growing)
+    for _ in range(2):
+        again = Journal(table, {"n": 1}, resume=True)
+        assert again.finished
+        pd.testing.assert_frame_equal(again.read(), rows.assign(b=1), check_exact=True)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.run"]
+    with pytest.raises(InputError, match=r"begun with other settings \(n was 1, now 2\)"):
+        Journal(table, {"n": 2}, resume=True)
+    Journal(table, {"n": 2})  # starting anew is another thing
+    assert not journal.growing.read_bytes()
+
+
+def test_a_finished_table_is_not_taken_for_the_result_of_other_settings(detect: Callable[..., Fex]) -> None:
+    shutil.copy(CLIP, "a.mp4")
+    first = detect("a.mp4", save="x.csv", skip_frames=24)
+    assert_same(detect("a.mp4", save="x.csv", skip_frames=24, resume=True), first, but=())
+    for options in ({"skip_frames": 12}, {"skip_frames": 24, "batch_size": 2}, {"skip_frames": 24, "output_size": 300}):
+        with pytest.raises(InputError, match="begun with other settings"):
+            detect("a.mp4", save="x.csv", resume=True, **options)
+    Path("a.mp4").write_bytes(feat_path("no_face.mp4").read_bytes())  # another video of that name
+    with pytest.raises(InputError, match=r"begun with other settings \(inputs was"):
+        detect("a.mp4", save="x.csv", skip_frames=24, resume=True)
+    frames = torch.zeros(2, 3, 64, 64)
+    detect(frames, save="y.csv")
+    assert len(detect(frames, save="y.csv", resume=True)) == 2
+    with pytest.raises(InputError, match="begun with other settings"):
+        detect(frames + 9, save="y.csv", resume=True)

@@ -158,6 +158,19 @@ def test_openface_tables() -> None:
     np.testing.assert_equal(own["AU01"].to_numpy(), [0, 1, 1, np.nan])
 
 
+@pytest.mark.parametrize("rows", [slice(None), slice(2, None), slice(1, None, 2)])
+def test_openface_counts_frames_from_1_wherever_a_table_begins(rows: slice) -> None:
+    values = np.linspace(0, 1, 8)
+    plain = pd.DataFrame({"frame": range(8), "AU12": values})
+    openface = pd.DataFrame({" frame": range(1, 9), " confidence": 0.9, " success": 1, " AU12_r": 5 * values})
+    by_others = openface.drop(columns=" AU12_r").assign(AU12=values)  # of OpenFace's columns, all but the AUs
+    for table in (openface[rows], openface.drop(columns=" success")[rows], by_others[rows]):
+        found = row(compare({"plain": plain, "openface": table}).agreement)
+        assert found[["n", "icc"]].tolist() == [len(table), pytest.approx(1)]
+    with pytest.raises(InputError, match=r"'openface': row 0 has the frame 0, but OpenFace, .*leave its column frame"):
+        compare({"plain": plain, "openface": openface.assign(**{" frame": range(8)})})
+
+
 # Labels
 
 
@@ -328,6 +341,7 @@ def test_tables_that_cannot_be_compared() -> None:
         ({"a": a, "b": a.drop(columns=["input", "frame"])}, "'b' has neither a column input nor frame, which others have"),
         ({"a": a, "b": a.drop(columns="frame")}, "'b' has several rows for input /videos/v0.mp4 and nothing to tell"),
         ({"a": a, "b": a.assign(frame=[0, 1, 2, 3, np.nan])}, "'b': row 4 has no number in the column frame"),
+        ({"a": a, "b": a.assign(frame=[0, 1, np.inf, 3, 4])}, "'b': row 2 has no number in the column frame"),
         (
             {"a": a.drop(columns=["input", "frame"]), "b": a[:4].drop(columns=["input", "frame"])},
             "without the columns input and frame, tables need the same number of rows; they have: 'a' 5, 'b' 4",

