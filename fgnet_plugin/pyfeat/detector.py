@@ -194,7 +194,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             counts = [len(faces["scores"]) for faces in faces_data]
             if not self._has_pose:
                 rows[FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
-            if self._faces is not None and "Original" in batch_data:
+            if isinstance(self.landmark_detector, GivenLandmarks) and "Original" in batch_data:
                 rows[LANDMARKS] += _of_pixel_centres(batch_data, counts)
             empty = rows["FaceRectX"].isna().to_numpy()
             if self.fgnet is not None:

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.journal import Journal
+from fgnet_plugin.pyfeat.bundled import NAME as BUNDLED
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
 from fgnet_plugin.pyfeat.frames import Item, OutputSize, Pictures, Source, collate, sources
 
@@ -150,7 +151,10 @@ class Run:
         """The detector's rows of one batch, with the columns that say where they are from."""
         detector = self.detector
         face_size = getattr(detector, "face_size", 112)
-        faces = detector.find_faces(batch["Image"], face_size, self.threshold, thorough=source.kind != "video")
+        if source.kind == "video" and detector.info["face_model"] == BUNDLED:
+            faces = detector.find_faces(batch["Image"], face_size, self.threshold, thorough=False)
+        else:
+            faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
         rows = detector.forward(faces, batch)
         counts = [len(face["scores"]) for face in faces]
         rows["input"] = np.repeat(batch["FileName"], counts)
