@@ -133,7 +133,8 @@ def _windows(picture: Tensor, scale_factor: float, step: float) -> Tensor:
         min_neighbor_number=0,
         intersection_score_threshold=2.0,  # more than any: scikit-image merges nothing, `merged` does
     )
-    rows = [(hit["c"] + hit["width"] / 2, hit["r"] + hit["height"] / 2, hit["width"]) for hit in found]
+    # Sorted: scikit-image's threads find them in any order, and the last digits of means depend on it.
+    rows = sorted((hit["c"] + hit["width"] / 2, hit["r"] + hit["height"] / 2, hit["width"]) for hit in found)
     return torch.tensor(rows, dtype=torch.float64).view(-1, 3)
 
 

