@@ -44,7 +44,8 @@ def test_what_passes_with_made_up_weights_passes_with_our_detector(plain: set[st
     ours = passed(start(hub_folder, "detector", DETECTOR, tmp_path))
     theirs = {name for name in plain if name.startswith(tuple(f"{module}.py" for module in DETECTOR))}
     assert len(theirs) > 40
-    assert theirs <= ours
+    # Of modules that are named one by one, pytest leaves the file out of the names.
+    assert {name.partition("::")[2] for name in theirs} <= {name.partition("::")[2] for name in ours}
     # These need FFmpeg's libraries with py-feat's detector; ours decodes with PyAV where they are missing.
     assert any("test_fast_detect_video" in name for name in ours)
     assert any("test_save_detect" in name for name in ours)
