@@ -106,10 +106,14 @@ def weights_at_hand(models: Mapping[str, str | None], fetch: bool = True) -> Ite
 def _advice(lines: list[str], fetch: bool) -> str:
     listed = "\n".join(f"  {line}" for line in lines)
     why = f"{constants.ENDPOINT} can't be reached" if fetch else "nothing is to be downloaded"
-    return (
+    advice = (
         f"these models of py-feat are not on this machine, and {why}:\n{listed}\n"
         "Either connect to the internet once: py-feat keeps what it fetches.\n"
         f"Or copy the folder {feat_io.get_resource_path()} from a machine that has them.\n"
+    )
+    if lines and lines[0].startswith("faces "):  # of a plot
+        return advice + "Or draw faces='landmarks', which needs no model."
+    return advice + (
         "Or leave models out, as in emotion_model=None; on the command line, --only-aus leaves out all that AUs do not need.\n"
         "Or work without any download: Detector.offline(), or fgnet detect --offline."
     )
