@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from fgnet_plugin.action_units import NAMES
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.pictures import SUFFIXES
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
@@ -21,7 +23,6 @@ OPENFACE_TOP = 5.0  # OpenFace's intensities go from 0 to 5
 OPENFACE_THRESHOLD = 1 / OPENFACE_TOP
 _COLUMN = re.compile(r"au_?0*(\d+)(_[rc])?", re.IGNORECASE)
 _UNCODED = -1, 9  # 9 is FACS's "unscorable"; several data sets write -1
-_PICTURE = re.compile(r"\.(jpe?g|png|bmp|tiff?|webp)$", re.IGNORECASE)
 _TABLE = re.compile(r"\.csv$", re.IGNORECASE)
 _SAME_FACE = 0.3  # IoU; detectors differ in whether a box holds the forehead
 
@@ -361,7 +362,7 @@ def _frames(tables: Sequence[AUTable]) -> list[Floats]:
 
 
 def _are_pictures(files: Iterable[str]) -> npt.NDArray[np.bool_]:
-    return np.array([bool(_PICTURE.search(file)) for file in files], dtype=bool)
+    return np.array([Path(file).suffix.lower() in SUFFIXES for file in files], dtype=bool)
 
 
 def _original(table: AUTable) -> npt.NDArray[np.object_]:

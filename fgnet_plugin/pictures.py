@@ -25,7 +25,7 @@ def check_file(path: str | Path, what: str = "picture") -> None:
     if not file.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path")
     if file.is_dir():
-        raise InputError(f"{path} is a folder, not a {what}; give the path of a file in it")
+        raise InputError(f"{path} is a folder, not a {what}; give the path of a {what} in it")
     if not file.stat().st_size:
         raise InputError(f"{path} is empty (0 bytes); copy or export the {what} again")
 

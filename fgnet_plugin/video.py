@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.pictures import check_file
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -70,10 +71,7 @@ class Video:
             raise ValueError(f'decoder must be "auto", "torchcodec" or "pyav", got {decoder!r}')
         self.path = str(path)
         self._file = Path(path).absolute()  # FFmpeg takes what stands before a colon in a relative path for a protocol
-        if not self._file.exists():
-            raise FileNotFoundError(f"{path}: no such file")
-        if not self._file.is_file() or not self._file.stat().st_size:
-            raise InputError(f"{path} is empty or no file; give the path of a video")
+        check_file(path, "video")
         if decoder == "torchcodec" and not torchcodec_works():
             raise InputError('torchcodec does not find FFmpeg\'s libraries; install FFmpeg, or leave decoder at "auto"')
         self.decoder = "torchcodec" if decoder != "pyav" and torchcodec_works() else "pyav"

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from fgnet_plugin.faces import FaceFinder, face_boxes
 from fgnet_plugin.network.landmarks import MIRRORED
+from fgnet_plugin.process import gradients_kept
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPANDED = 1.2
@@ -87,7 +88,7 @@ def hub_cache(folder: Path) -> Iterator[Path]:
     def get_resource_path() -> str:
         return str(folder)
 
-    with _gradients_restored(), pytest.MonkeyPatch.context() as patch:
+    with gradients_kept(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         for name in ("FEAT_ARCFACE_R50_PATH", "FEAT_POSE_MLP_PATH"):
             patch.delenv(name, raising=False)
@@ -134,7 +135,7 @@ def faces_from_cascade(thorough: bool = False) -> Iterator[None]:
         ]
 
     ours = mock.patch.object(Retinaface, "forward", retinaface), mock.patch.object(FasterDoFRCNN, "forward", img2pose)
-    with _gradients_restored(), ours[0], ours[1]:
+    with gradients_kept(), ours[0], ours[1]:
         yield
 
 
@@ -149,16 +150,6 @@ def cascade_boxes(photo: Tensor, thorough: bool = False) -> list[list[float]]:
     if key not in _found:
         _found[key] = _finder(thorough=thorough).find([pixels])[0].boxes.tolist()
     return [list(box) for box in _found[key]]
-
-
-@contextmanager
-def _gradients_restored() -> Iterator[None]:
-    """py-feat's Retinaface turns gradients off for the whole process."""
-    grad = torch.is_grad_enabled()
-    try:
-        yield
-    finally:
-        torch.set_grad_enabled(grad)
 
 
 def _replace_everywhere(old: object, new: object) -> None:

@@ -18,7 +18,7 @@ from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
 from feat.utils.face_pose_mlp import pose_from_landmarks_mlp
 from torch import Tensor
 
-from fgnet_plugin.au_model import AUModel, is_fgnet, names
+from fgnet_plugin.au_model import DEFAULT, AUModel, is_fgnet, names
 from fgnet_plugin.comparison import Comparison, compare
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.process import gradients_kept
@@ -128,7 +128,6 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 "py-feat's network for head poses could not be fetched: Pitch, Roll and Yaw will be NaN", stacklevel=2
             )
         self._others: dict[str, AUModel | Any] = {}  # of `detect_several`
-        self._own_name = None if au_model is None else str(au_model)
         self._reading: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
         self._reading |= {"precision": precision, "fetch": fetch}
 
@@ -249,8 +248,10 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             face_detection_threshold: score from which something is a face; see `detect_faces`.
             skip_frames: of a video, only every so many-th frame.
             progress_bar: show one, with frames per second.
-            save: a CSV file that grows with every batch: what is in it survives whatever happens.
-            resume: go on with the interrupted run that `save` holds: the file ends up the same as without interruption.
+            save: a table, .csv or .parquet, that grows with every batch (parquet as .parquet.csv): what is in it survives
+                whatever happens. Beside it, ``….run`` keeps the settings and the progress.
+            resume: go on with the interrupted run that `save` holds: the file ends up the same as without interruption. A
+                finished one is read. With other settings, inputs or weights it is an error.
             errors: of files that can't be read, or a video that is damaged from some frame on: "raise" after what comes
                 before is done (missing and empty files at once, together), or "skip" them with a warning.
             mixed_sizes: of pictures of different sizes, with a batch_size over 1 and no output_size: "raise", as py-feat does,
@@ -302,7 +303,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         if options.get("save") is not None or options.get("resume"):
             raise ValueError("detect_several keeps its results in memory; save each Fex with to_csv")
         with gradients_kept():
-            others = {name: self._loaded(name) for name in wanted if name not in (self.info["au_model"], self._own_name)}
+            own = {str(self.info["au_model"])} | ({"fgnet"} if self.info["au_model"] == DEFAULT else set())
+            others = {name: self._loaded(name) for name in wanted if name not in own}
         twin = copy.copy(self)  # this detector stays as it is, also for other threads
         twin._others = others
         statistical = {name: model for name, model in others.items() if not isinstance(model, AUModel)}

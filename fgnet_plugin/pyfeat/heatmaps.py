@@ -148,14 +148,12 @@ def plot_heatmaps(
 
 
 def _figure(face: FaceHeatmaps, columns: int) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(columns, len(face.aus) + 1)
     lines = -(-(len(face.aus) + 1) // columns)
     height, width = face.photo.shape[1:]
     figure = Figure(figsize=(1.9 * columns + 0.9, (1.9 * height / width + 0.5) * lines + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(lines, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")

@@ -136,12 +136,9 @@ def _times(frames: np.ndarray[Any, Any], path: str) -> tuple[np.ndarray[Any, Any
 
 def _figure(size: tuple[float, float]) -> Figure:
     """A figure that no window or notebook draws by itself."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=size, layout="constrained")
 
 
 def _rectangle(x: float, y: float, w: float, h: float, colour: Any) -> Any:
