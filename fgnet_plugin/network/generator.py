@@ -62,12 +62,16 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("noise", torch.randn(1, 1, size, size))
 
-    def forward(self, x: Tensor, row: Tensor, overwrite: bool = False) -> Tensor:
-        """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`."""
+    def forward(self, x: Tensor, row: Tensor, overwrite: bool = False, fresh_noise: bool = False) -> Tensor:
+        """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`.
+
+        The noise is the fixed one, or, with `fresh_noise`, another for each sample, as when the generator is trained.
+        """
         style = self.style(row)
         x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
         factors = demodulation(style, self.weight)
-        return noise_bias_act(x, factors, self.noise * self.noise_strength, self.bias, overwrite=not torch.is_grad_enabled())
+        noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() if fresh_noise else self.noise
+        return noise_bias_act(x, factors, noise * self.noise_strength, self.bias, overwrite=not torch.is_grad_enabled())
 
     def style(self, row: Tensor) -> Tensor:
         """Style row [B, style_dim] -> factors of the input's channels [B, I], the weight's scale 1/√fan_in included."""
@@ -106,13 +110,14 @@ class Generator(nn.Module):
         self.to_rgb = nn.ModuleList(ToRGB(c, dim) for c in channels)
         self.channels_last = True
 
-    def forward(self, styles: Tensor, max_size: int | None = None) -> list[Tensor]:
+    def forward(self, styles: Tensor, max_size: int | None = None, fresh_noise: bool = False) -> list[Tensor]:
         """The feature maps that FG-Net reads: the last layer's output at each resolution.
 
         Args:
             styles: [B, rows, style_dim] float32 from `mapping`; layer j reads row j, so the last row may be left out.
             max_size: resize larger maps to this side, px (bilinear, corners aligned); of a last map over four times that
                 size, only the pixels that the resize reads are computed.
+            fresh_noise: draw each layer's noise anew for each sample (training the generator), not with `max_size`.
 
         Returns:
             Maps [B, channels[i], 4·2^i, 4·2^i], larger ones at `max_size`.
@@ -120,7 +125,7 @@ class Generator(nn.Module):
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         first, *rest = cast(Iterable[StyledConv], self.layers)
         x = self.constant.to(first.weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)
-        x = first(x, styles[:, 0])
+        x = first(x, styles[:, 0], fresh_noise=fresh_noise)
         maps = [x]
         detecting = not torch.is_grad_enabled()
         for j, (up, conv) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
@@ -130,7 +135,8 @@ class Generator(nn.Module):
             if conv is rest[-1] and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
                 maps.append(resized_pair(up, conv, x, rows, max_size, overwrite=spent))
                 break
-            x = conv(up(x, rows[:, 0], overwrite=spent), rows[:, 1], overwrite=detecting)
+            x = up(x, rows[:, 0], overwrite=spent, fresh_noise=fresh_noise)
+            x = conv(x, rows[:, 1], overwrite=detecting, fresh_noise=fresh_noise)
             maps.append(resize(x, max_size) if max_size is not None and x.shape[-1] > max_size else x)
         return maps
 

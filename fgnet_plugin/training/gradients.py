@@ -1,0 +1,46 @@
+"""What processes that train together share, where Lightning does not see to it."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from fgnet_plugin.training.loading import step_seed
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank_of() -> int:
+    """Which of them this one is, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+@torch.no_grad()
+def average_gradients(net: nn.Module) -> None:
+    """Makes a network's gradients the mean over all processes."""
+    if world_size() == 1:
+        return
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+@torch.no_grad()
+def summed(values: Tensor) -> Tensor:
+    """Values added up over all processes; each gets the sum."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def step_flips(seed: int, step: int, batch_size: int, count: int) -> Tensor:
+    """[count] bool: which of this process' faces of a step are mirrored; the step's number decides, not how many share it."""
+    drawn = torch.rand(batch_size, generator=torch.Generator().manual_seed(step_seed(seed, step))) < 0.5
+    return drawn[rank_of() :: world_size()][:count]
