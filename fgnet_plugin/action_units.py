@@ -66,6 +66,9 @@ CORPUS_AUS: dict[str, tuple[str, ...]] = {
 }
 """Corpus -> its AUs in the channel order of the published checkpoints."""
 
+SHARED_AUS: tuple[str, ...] = _names(1, 2, 4, 6, 12)
+"""The AUs that both corpora code, in either's order: what the paper tests across corpora."""
+
 
 def corpus_aus(corpus: str) -> tuple[str, ...]:
     """The AUs of a corpus in channel order; the name's case does not matter. Raises ValueError for an unknown corpus."""

@@ -6,15 +6,22 @@
   [68, 2]; or neither, and then such a file lies at the image's path with ``aligned_landmarks`` instead of
   ``aligned_images`` (the layout of FG-Net's published label files).
 - ``subject``, optional: who it is; otherwise the folder below ``aligned_images``, or the image's own folder.
+
+Other columns (``au1_intensity``, …) are ignored.
+
+Who trains, who validates and who is tested: ``data.csv.train`` holds all frames where ``data.csv.folds`` says which subjects
+are tested, and otherwise the training frames, beside the files ``val`` and ``test``. No subject is in two of the parts, unless
+``shared_subjects`` allows it.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +31,10 @@ from PIL import Image
 from torch import Tensor
 
 from fgnet_plugin.action_units import NAMES, au_name
+from fgnet_plugin.training.bad_rows import bad_rows
 from fgnet_plugin.training.config import Csv
+from fgnet_plugin.training.folds import subjects_of_fold
 
-LINES_SHOWN = 50
 NOT_CODABLE = 9.0
 _X, _Y = [f"x_{i}" for i in range(68)], [f"y_{i}" for i in range(68)]
 
@@ -61,30 +69,82 @@ class CsvCorpus:
 
 
 def csv_corpora(config: Csv, aus: tuple[str, ...], size: int, seed: int) -> tuple[CsvCorpus, CsvCorpus]:
-    """Training and validation frames.
+    """Training frames, and those that the best epoch is chosen on (see `folds.selection`).
+
+    Test frames are read, too, so that their bad rows are known before a training starts; `test_corpus` returns them.
 
     Args:
-        config: which files.
+        config: which files, folds and settings.
         aus: in channel order.
         size: side of the network's faces, px.
         seed: of what is drawn: validation subjects, where no validation file is given, and few-sample subsets.
 
     Raises:
-        ValueError: naming each bad row by file and line; too few subjects to set some aside; no AU with both kinds of
-            validation faces.
+        ValueError: naming each bad row of all files by file and line; subjects that are in two files, or in no fold; too few
+            subjects to set some aside; fewer frames than `samples`; no AU with both kinds of validation faces.
     """
-    corpus = read_csv(Path(config.train), aus, size, config)
-    if config.val:
-        val_corpus = read_csv(Path(config.val), aus, size, config)
-    else:
+    corpus, val_corpus, test = _parts(config, aus, size)
+    if config.folds:
+        corpus, test = _by_fold(corpus, config)
+    name = config.val or config.train
+    if config.validation == "test":
+        assert test is not None  # Csv has seen to it
+        val_corpus, name = test, config.test or config.train
+    elif val_corpus is None:
         corpus, val_corpus = split(corpus, config.val_fraction, seed, config.train)
-    if config.samples is not None and config.samples < len(corpus):
+    if config.samples is not None:
+        if config.samples > len(corpus):
+            raise ValueError(f"data.csv.samples asks for {config.samples:,} frames, the training subjects have {len(corpus):,}")
         rows = torch.randperm(len(corpus), generator=torch.Generator().manual_seed(seed))[: config.samples]
         corpus = corpus.subset(sorted(rows.tolist()))
     labels = val_corpus.labels
     if not bool(((labels == 1).any(0) & (labels == 0).any(0)).any()):
-        raise ValueError(f"{config.val or config.train}: no AU is present in some validation frames and absent in others")
+        raise ValueError(f"{name}: no AU is present in some validation frames and absent in others")
     return corpus, val_corpus
+
+
+def test_corpus(config: Csv, aus: tuple[str, ...], size: int) -> CsvCorpus | None:
+    """The test frames: those of the fold's subjects, or of the test file; None where there is neither. See `csv_corpora`."""
+    if config.folds:
+        problems = _Problems()
+        corpus = _read(Path(config.train), aus, size, config, problems, _tested_only(config))
+        problems.raise_any()
+        assert corpus is not None
+        return corpus
+    return read_csv(Path(config.test), aus, size, config) if config.test else None
+
+
+test_corpus.__test__ = False  # type: ignore[attr-defined]  # pytest would run it in files that import it
+
+
+def _parts(config: Csv, aus: tuple[str, ...], size: int) -> tuple[CsvCorpus, CsvCorpus | None, CsvCorpus | None]:
+    """The files train, val and test. Raises ValueError for what is bad in any of them, or for subjects in two."""
+    problems = _Problems()
+    names = {key: getattr(config, key) for key in ("train", "val", "test") if key == "train" or getattr(config, key)}
+    found = {key: _read(Path(name), aus, size, config, problems) for key, name in names.items()}
+    parts = {key: corpus for key, corpus in found.items() if corpus is not None}
+    if not config.shared_subjects:
+        for (key, corpus), (other, other_corpus) in combinations(parts.items(), 2):
+            shared = sorted(set(corpus.subjects) & set(other_corpus.subjects))
+            if shared:
+                problems.files.append(
+                    f"{names[key]} and {names[other]} have subjects in common: {', '.join(shared)}. Take them out of one; or "
+                    "set data.csv.shared_subjects, if it is not known who is who"
+                )
+    problems.raise_any()
+    return parts["train"], parts.get("val"), parts.get("test")
+
+
+def _by_fold(corpus: CsvCorpus, config: Csv) -> tuple[CsvCorpus, CsvCorpus]:
+    """The frames to train on, and those of the test fold."""
+    tested = subjects_of_fold(config.folds, config.fold, corpus.subjects, config.train)
+    rows = range(len(corpus))
+    train = corpus.subset([i for i in rows if corpus.subjects[i] not in tested])
+    return train, corpus.subset([i for i in rows if corpus.subjects[i] in tested])
+
+
+def _tested_only(config: Csv) -> Callable[[list[str]], frozenset[str]]:
+    return lambda subjects: subjects_of_fold(config.folds, config.fold, subjects, config.train)
 
 
 def split(corpus: CsvCorpus, fraction: float, seed: int, name: str = "corpus") -> tuple[CsvCorpus, CsvCorpus]:
@@ -110,26 +170,62 @@ def au_columns(path: Path) -> tuple[str, ...]:
 
 def read_csv(path: Path, aus: tuple[str, ...], size: int, config: Csv) -> CsvCorpus:
     """A corpus, every row of which was checked, its image included. Raises ValueError listing all bad rows by line."""
-    table = _table(path)
+    problems = _Problems()
+    corpus = _read(path, aus, size, config, problems)
+    problems.raise_any()
+    assert corpus is not None
+    return corpus
+
+
+@dataclass
+class _Problems:
+    """What is wrong with files, and with their rows."""
+
+    files: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+
+    def raise_any(self) -> None:
+        if self.files or self.rows:
+            raise bad_rows(self.rows, self.files)
+
+
+def _read(
+    path: Path,
+    aus: tuple[str, ...],
+    size: int,
+    config: Csv,
+    problems: _Problems,
+    whose: Callable[[list[str]], frozenset[str]] | None = None,
+) -> CsvCorpus | None:
+    """A corpus, or None with problems added; `whose` says which of the subjects are wanted."""
+    try:
+        table = _table(path)
+    except ValueError as error:
+        problems.files.append(str(error))
+        return None
     columns = {_au_of(column): column for column in table.columns}
-    problems = [f"{path}: no column for {au}" for au in aus if au not in columns]
+    wrong = [f"{path}: no column for {au}" for au in aus if au not in columns]
     found = [_au_of(column) for column in table.columns]
-    problems += [f"{path}: several columns for {au}" for au in aus if found.count(au) > 1]
+    wrong += [f"{path}: several columns for {au}" for au in aus if found.count(au) > 1]
     if "image_path" not in table.columns:
-        problems.append(f"{path}: no column image_path")
+        wrong.append(f"{path}: no column image_path")
     if not table.any(axis=None):
-        problems.append(f"{path}: no rows")
-    if problems:
-        raise ValueError("\n".join(problems))
+        wrong.append(f"{path}: no rows")
+    if wrong:
+        problems.files.extend(wrong)
+        return None
     table = table.rename(columns={column: au for au, column in columns.items() if au})
     root = Path(config.image_root) if config.image_root else path.parent
     lines = {line: row for line, row in enumerate(table.to_dict("records"), start=2) if any(row.values())}  # some are blank
+    if whose is not None:
+        wanted = whose([_subject(row) for row in lines.values()])
+        lines = {line: row for line, row in lines.items() if _subject(row) in wanted}
     with ThreadPoolExecutor() as pool:
         rows = list(pool.map(lambda row: _row(row, aus, size, root, config), lines.values()))
     bad = [f"{path}:{line}: {problem}" for line, row in zip(lines, rows, strict=True) for problem in row.problems]
     if bad:
-        more = [f"… and {len(bad) - LINES_SHOWN:,} more"] if len(bad) > LINES_SHOWN else []
-        raise ValueError("\n".join([f"{len(bad):,} bad rows:", *bad[:LINES_SHOWN], *more]))
+        problems.rows.extend(bad)
+        return None
     return CsvCorpus(
         aus=aus,
         size=size,
