@@ -24,6 +24,13 @@ from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.weights import resolve
 
 FORMAT = "fgnet-plugin/1"
+BASELINE_FORMAT = "fgnet-plugin-baseline/1"
+PRETRAINED_FORMAT = "fgnet-plugin-pretrained/1"
+_OTHER_FORMATS = {
+    BASELINE_FORMAT: "a baseline of `fgnet train detector`, not an FG-Net: fgnet_plugin.training.systems.load_system reads it",
+    PRETRAINED_FORMAT: "pretrained parts, not a whole FG-Net: a training starts from them with model.start_from",
+}
+"""Other files of this package -> what to tell who takes one for a checkpoint."""
 PUBLISHED_LICENCE = (
     "Weights by the authors of FG-Net (ihp-lab/FG-Net), trained on a corpus whose licence covers research only; "
     "generator and encoder pretrained on FFHQ (CC BY-NC-SA 4.0)."
@@ -64,6 +71,8 @@ class CheckpointInfo:
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str] | None) -> CheckpointInfo:
         """The inverse of `to_metadata`. Raises ValueError where the metadata is not ours."""
+        if metadata and metadata.get("format") in _OTHER_FORMATS:
+            raise ValueError(_OTHER_FORMATS[metadata["format"]])
         if not metadata or metadata.get("format") != FORMAT:
             raise ValueError(f"not a checkpoint of this package (its metadata lacks format = {FORMAT})")
         try:

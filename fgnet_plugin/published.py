@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,20 +146,28 @@ def read_model(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
         raise CheckpointError(f"{path}: not an FG-Net model.pth; that file holds the parts {', '.join(PARTS)}{_found(content)}")
     problems: list[str] = []
     for part, wanted in shapes(config).items():
-        tensors = content[part]
-        problems += [f"{part}: {name} is missing" for name in wanted if not isinstance(tensors.get(name), Tensor)]
-        for name, shape in wanted.items():
-            tensor = tensors.get(name)
-            if isinstance(tensor, Tensor) and tuple(tensor.shape) != shape:
-                problems.append(f"{part}: {name} has shape {list(tensor.shape)}, expected {list(shape)}")
-    if not problems:
-        kernel = blur_kernel(torch.device("cpu"), torch.float32)
-        blurs = {name: content["g_all"][name] for name in blur_names(config)}
-        problems = [
-            f"g_all: {name} is not the [1, 3, 3, 1] blur" for name, b in blurs.items() if not torch.allclose(b.float(), kernel)
-        ]
-    raise_problems(path, problems)
+        problems += misfits(content[part], wanted, f"{part}: ")
+    raise_problems(path, problems or other_blurs(content["g_all"], config, "g_all: "))
     return {part: content[part] for part in PARTS}
+
+
+def misfits(tensors: Mapping[str, object], wanted: Mapping[str, tuple[int, ...]], prefix: str) -> list[str]:
+    """What tensors are missing or misshapen, one line each, with their names after `prefix`."""
+    problems = [f"{prefix}{name} is missing" for name in wanted if not isinstance(tensors.get(name), Tensor)]
+    for name, shape in wanted.items():
+        tensor = tensors.get(name)
+        if isinstance(tensor, Tensor) and tuple(tensor.shape) != shape:
+            problems.append(f"{prefix}{name} has shape {list(tensor.shape)}, expected {list(shape)}")
+    return problems
+
+
+def other_blurs(tensors: Mapping[str, Tensor], config: FGNetConfig, prefix: str) -> list[str]:
+    """Which of a generator's blurs are others than the one that our operations have built in; absent ones are not looked at."""
+    kernel = blur_kernel(torch.device("cpu"), torch.float32)
+    blurs = {name: tensors[name] for name in blur_names(config) if name in tensors}
+    return [
+        f"{prefix}{name} is not the [1, 3, 3, 1] blur" for name, b in blurs.items() if not torch.allclose(b.float(), kernel)
+    ]
 
 
 def read_latent_average(path: Path, config: FGNetConfig) -> Tensor:
@@ -168,7 +177,12 @@ def read_latent_average(path: Path, config: FGNetConfig) -> Tensor:
         if isinstance(content, dict) and "interpreter" in content:
             raise CheckpointError(f"{path}: this is FG-Net's model.pth, not pSp's encoder.pt; are the two files swapped?")
         raise CheckpointError(f"{path}: not pSp's encoder.pt; that file holds latent_avg{_found(content)}")
-    average, shape = content["latent_avg"], (config.n_styles, config.style_dim)
+    return latent_average(path, content["latent_avg"], config)
+
+
+def latent_average(path: Path, average: object, config: FGNetConfig) -> Tensor:
+    """What a file has under ``latent_avg``, as `read_latent_average` returns it. Raises CheckpointError where it is another."""
+    shape = (config.n_styles, config.style_dim)
     if not isinstance(average, Tensor) or tuple(average.shape) != shape or not bool(average.isfinite().all()):
         found = list(average.shape) if isinstance(average, Tensor) else type(average).__name__
         raise CheckpointError(f"{path}: latent_avg must be a finite tensor of shape {list(shape)}, found {found}")
@@ -176,13 +190,15 @@ def read_latent_average(path: Path, config: FGNetConfig) -> Tensor:
 
 
 def assemble(parts: Mapping[str, Mapping[str, Tensor]], config: FGNetConfig) -> Iterator[tuple[str, Tensor]]:
-    """Our tensors one after another, in our names and shapes (the trained output channels only).
+    """Our tensors of the given parts one after another, in our names and shapes (the trained output channels only).
 
     A tensor that is not joined of several still lies in the file.
     """
     with torch.device("meta"):
         state = FGNet(config).state_dict()
     for name, source in sources(config).items():
+        if source.part not in parts:
+            continue
         tensors = [parts[source.part][theirs] for theirs in source.names]
         if name.startswith("interpreter.readout."):
             tensors = [tensors[0][: len(config.aus)]]
@@ -191,16 +207,20 @@ def assemble(parts: Mapping[str, Mapping[str, Tensor]], config: FGNetConfig) -> 
 
 
 def read_torch_file(path: Path) -> Any:
-    """What a file of ``torch.save`` holds: tensors and plain containers only; code in it is refused, never run."""
+    """What a file of ``torch.save`` holds: tensors and plain containers only; code in it is refused, never run.
+
+    An ``argparse.Namespace`` counts as a plain container: training programs leave their arguments in their checkpoints.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap can only be used" not in str(error):
-                raise
-            return torch.load(path, map_location="cpu", weights_only=True)  # the format before torch 1.6
+        with torch.serialization.safe_globals([Namespace]):
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError as error:
+                if "mmap can only be used" not in str(error):
+                    raise
+                return torch.load(path, map_location="cpu", weights_only=True)  # the format before torch 1.6
     except pickle.UnpicklingError as error:
         if _is_web_page(path):
             raise CheckpointError(f"{path}: this is a web page, not a checkpoint; fetch the file itself") from error

@@ -443,10 +443,12 @@ def test_settings_that_make_no_sense(override: str, says: str, tmp_path: Path) -
 def test_bundled_settings_are_valid() -> None:
     from fgnet_plugin.training.bundled import bundled
     from fgnet_plugin.training.config import read_detector, read_landmarks
+    from fgnet_plugin.training.pretraining_config import read_encoder, read_generator
 
-    assert {"landmarks", "published", "rendered-ci", "rendered-small"} <= set(bundled())
+    assert {"landmarks", "published", "rendered-ci", "rendered-small", "bp4d", "disfa", "generator", "encoder"} <= set(bundled())
+    readers = {"landmarks": read_landmarks, "generator": read_generator, "encoder": read_encoder}
     for name in bundled():
-        (read_landmarks if name == "landmarks" else read_detector)(name)
+        readers.get(name.split("-")[0], read_detector)(name)
     assert read_detector("rendered-ci", ["optimiser.lr=1e-3"]).optimiser.lr == 1e-3
     with pytest.raises(ValueError, match="no-such: no such file, and no bundled config of that name"):
         read_detector("no-such")
@@ -534,7 +536,9 @@ def test_labels_landmarks_and_sizes_are_read_as_documented(tmp_path: Path) -> No
     assert set(rest.subjects) | set(aside.subjects) == {"p", "q", "r"}
     assert not set(rest.subjects) & set(aside.subjects)
     with pytest.raises(ValueError, match=r"labels\.csv: no AU is present in some validation frames and absent in others"):
-        csv_corpora(Csv(str(path), val=str(path), threshold=6.0, resize=True), ("AU01", "AU12"), 64, seed=0)
+        csv_corpora(
+            Csv(str(path), val=str(path), threshold=6.0, resize=True, shared_subjects=True), ("AU01", "AU12"), 64, seed=0
+        )
 
 
 def test_blank_lines_are_nothing_and_fields_too_many_are_named(tmp_path: Path) -> None:
@@ -559,7 +563,8 @@ def test_few_sample_training_draws_frames(tmp_path: Path) -> None:
     from fgnet_plugin.training.csv_corpus import csv_corpora
 
     path, val = toy_corpus(tmp_path, n=30), toy_corpus(tmp_path, n=30, seed=1)
-    drawn = [csv_corpora(Csv(str(path), val=str(val), samples=10), AUS, 64, seed)[0].images for seed in (0, 0, 1)]
+    config = Csv(str(path), val=str(val), samples=10, shared_subjects=True)
+    drawn = [csv_corpora(config, AUS, 64, seed)[0].images for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 10
 

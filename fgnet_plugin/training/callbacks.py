@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.checkpoints import atomic_write
+from fgnet_plugin.training.distributed import shared_error
+from fgnet_plugin.training.gradients import summed, world_size
 from fgnet_plugin.training.stage import Stage
 
 LAST = "last.ckpt"
@@ -21,8 +23,8 @@ LOG = "metrics.csv"
 class Log(pl.Callback):
     """``metrics.csv``: a row every so many steps, and one for each validation; columns that don't apply are empty.
 
-    The loss is the mean since the row before. When a training is resumed, rows that it is going to write again are taken
-    out first.
+    The loss is the mean since the row before, over all processes. When a training is resumed, rows that it is going to write
+    again are taken out first. The trainer's loggers, where it has any, are given the same.
     """
 
     def __init__(self, folder: Path, every: int, figures: list[str]) -> None:
@@ -33,6 +35,7 @@ class Log(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The running mean of the loss."""
+        self._share()
         return {"sum": self._sum, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -41,6 +44,8 @@ class Log(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, stage: pl.LightningModule) -> None:
         """Starts the file, or brings it back to where the training stands."""
+        if not trainer.is_global_zero:
+            return
         rows = []
         if trainer.global_step and self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as file:
@@ -53,14 +58,18 @@ class Log(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, stage: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Adds a row where it is time."""
-        loss = outputs["loss"].detach()
-        self._sum, self._count = loss if self._sum is None else self._sum.to(loss) + loss, self._count + 1
+        loss = outputs["loss"].detach()  # of a micro-batch: divided by their number
+        self._sum = loss if self._sum is None else self._sum.to(loss) + loss
+        if (batch_idx + 1) % stage.sampler.accumulate:
+            return
+        self._count += 1
         if trainer.global_step % self.every == 0:
+            self._share()
             mean = (self._sum / self._count).item()
             self._add(trainer, stage, {"loss": mean, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
             self._sum, self._count = None, 0
             if not math.isfinite(mean):
-                raise ValueError(
+                raise shared_error(
                     f"the loss is {mean} at step {trainer.global_step}: training has diverged; lower optimiser.lr, "
                     f"set optimiser.clip, or use precision 32-true. {self.path.parent} keeps the best weights before it"
                 )
@@ -69,8 +78,17 @@ class Log(pl.Callback):
         """Adds the validation's row."""
         self._add(trainer, stage, {f"val_{name}": value for name, value in stage.figures.items()})
 
+    def _share(self) -> None:
+        """Makes each process' sum the mean of all."""
+        if self._sum is not None and world_size() > 1:
+            self._sum = summed(self._sum.clone()) / world_size()
+
     def _add(self, trainer: pl.Trainer, stage: Stage, values: dict[str, float]) -> None:
+        if not trainer.is_global_zero:
+            return
         step = trainer.global_step
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step)
         row = {"step": step, "epoch": (step - 1) // stage.sampler.steps_per_epoch + 1, **values}
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns).writerow(row)
@@ -95,6 +113,8 @@ class Keep(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, stage: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Saves where it is time, unless a validation comes next, which saves too."""
         step = trainer.global_step
+        if (batch_idx + 1) % stage.sampler.accumulate:
+            return
         if step % self.every == 0 and step % stage.sampler.steps_per_epoch:
             self._save(trainer)
 
@@ -104,10 +124,14 @@ class Keep(pl.Callback):
         better = self.best is None or (value > self.best if stage.maximise else value < self.best)
         if better and not math.isnan(value):
             self.best, self.best_step = value, trainer.global_step
-            stage.export(stage.figures, trainer.global_step)
+            if trainer.is_global_zero:
+                stage.export(stage.figures, trainer.global_step)
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.path)  # writes nothing; the processes wait for each other in it
+            return
         with atomic_write(self.path) as part:
             trainer.save_checkpoint(part)
 

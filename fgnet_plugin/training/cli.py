@@ -9,7 +9,11 @@ from typing import Annotated
 
 import typer
 
+from fgnet_plugin.training.evaluate_cli import evaluate
+from fgnet_plugin.training.prepare_cli import prepare_app
+
 train_app = typer.Typer(no_args_is_help=True, help="Training, from a settings file. Needs the extra `train`.")
+train_app.add_typer(prepare_app, name="prepare")
 
 Config = Annotated[str, typer.Option("--config", help="A settings file, or a name from `fgnet train configs`.")]
 Set = Annotated[
@@ -31,6 +35,16 @@ def _prepare(needed: tuple[str, ...] = _TO_TRAIN) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+train_app.command()(evaluate)
+
+
+def _tell(path: Path) -> None:
+    """Prints what a training has written; of several processes, only the first does."""
+    from fgnet_plugin.training.distributed import say
+
+    say(str(path))
+
+
 @train_app.command()
 def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
     """Train FG-Net; the best weights so far are always in fgnet.safetensors in the training's folder."""
@@ -38,7 +52,27 @@ def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
     from fgnet_plugin.training.config import read_detector
     from fgnet_plugin.training.run import train_detector
 
-    typer.echo(train_detector(read_detector(config, set_ or ()), resume))
+    _tell(train_detector(read_detector(config, set_ or ()), resume))
+
+
+@train_app.command()
+def generator(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train StyleGAN2 on aligned faces without labels; samples.png in the training's folder shows what it paints."""
+    _prepare()
+    from fgnet_plugin.training.pretraining import train_generator
+    from fgnet_plugin.training.pretraining_config import read_generator
+
+    _tell(train_generator(read_generator(config, set_ or ()), resume))
+
+
+@train_app.command()
+def encoder(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train an encoder that inverts a generator; reconstructions.png in the training's folder shows how well."""
+    _prepare()
+    from fgnet_plugin.training.pretraining import train_encoder
+    from fgnet_plugin.training.pretraining_config import read_encoder
+
+    _tell(train_encoder(read_encoder(config, set_ or ()), resume))
 
 
 @train_app.command()
@@ -48,7 +82,7 @@ def landmarks(config: Config, resume: Resume = False, set_: Set = None) -> None:
     from fgnet_plugin.training.config import read_landmarks
     from fgnet_plugin.training.run import train_landmarks
 
-    typer.echo(train_landmarks(read_landmarks(config, set_ or ()), resume))
+    _tell(train_landmarks(read_landmarks(config, set_ or ()), resume))
 
 
 @train_app.command()

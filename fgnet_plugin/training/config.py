@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fgnet_plugin.action_units import SHARED_AUS
 from fgnet_plugin.network import FGNetConfig, small_config
 from fgnet_plugin.training import strict_yaml
 from fgnet_plugin.training.bundled import config_path
+from fgnet_plugin.training.folds import published_folds
 
 RENDERER = 2
 """Raised with every change of what rendered faces look like: a training does not go on with other faces than it began with."""
@@ -20,19 +22,38 @@ class Model:
     """The network, and what its weights start from."""
 
     size: int | None = None
-    """Side of the aligned face, px, of a small network (`network.small_config`); none: the published architecture."""
+    """Side of the aligned face, px, of a small network (`network.small_config`) or a baseline; none: the published
+    architecture, or a baseline for its faces."""
     width: int = 128
     """The small network's channels at most."""
     architecture: dict[str, Any] = field(default_factory=dict)
     """Fields of `network.FGNetConfig` that differ from the above, e.g. ``{heatmap_size: 32, dropout: 0.0}``."""
     start_from: str = ""
-    """A checkpoint's name or path, whose architecture is taken as well; empty: random weights."""
+    """A checkpoint's name or path, or a file of pretrained parts; its architecture is taken as well. Of parts, the
+    interpreter is always new, and the encoder is where the file has none. Empty: see `stylegan2` and `psp`."""
     reset_interpreter: bool = True
     """Initialise the interpreter anew, as published; false goes on with the checkpoint's, where its AUs are the same."""
+    stylegan2: str = ""
+    """The published start: a generator in rosinality's layout, ``stylegan2-ffhq-config-f.pt``. Empty: the decoder in `psp`,
+    which is the same one; without that, random weights."""
+    psp: str = ""
+    """The published start: pSp's file for FFHQ, with the encoder and the average latent code. Empty: random weights."""
+    baseline: Literal["", "resnet18", "resnet34", "resnet50"] = ""
+    """Train this network from random weights instead of FG-Net, to compare with."""
 
     def __post_init__(self) -> None:
+        starts = [name for name in ("start_from", "stylegan2", "psp") if getattr(self, name)]
+        if self.baseline:
+            if starts or self.architecture:
+                names = ", ".join([*starts, *(["architecture"] if self.architecture else [])])
+                raise ValueError(f"baseline is a network of its own, trained from random weights: leave out {names}")
+            if self.size is not None and self.size < 32:
+                raise ValueError(f"size of a baseline must be at least 32, got {self.size}")
+            return
         if self.start_from and (self.size is not None or self.architecture):
             raise ValueError("start_from brings its architecture: leave out size and architecture")
+        if self.start_from and len(starts) > 1:
+            raise ValueError(f"start_from brings generator and encoder: leave out {' and '.join(starts[1:])}")
         self.config(("AU12",))  # finds sizes that don't fit
 
     def config(self, aus: Sequence[str]) -> FGNetConfig:
@@ -77,28 +98,50 @@ class Csv:
     """Aligned faces on disk, listed in CSV files: see `csv_corpus`."""
 
     train: str
-    """CSV file of the training frames."""
+    """CSV file of the training frames; with `folds`, of all frames."""
     val: str = ""
-    """CSV file of the validation frames; empty: `val_fraction` of the training subjects is set aside."""
+    """CSV file of the validation frames; empty: see `validation`."""
+    test: str = ""
+    """CSV file of test frames, where `folds` is not given."""
+    folds: str = ""
+    """Folds that say which subjects of `train` are for testing: bp4d, disfa (the paper's), or a CSV file ``subject,fold``."""
+    fold: int | None = None
+    """The fold that is tested, from 0; the others are trained on."""
+    validation: Literal["subjects", "test"] = "subjects"
+    """Without `val`: "subjects" sets `val_fraction` of the training subjects aside; "test" chooses the best epoch on the test
+    frames, as the published code does. `folds.selection` says it in words."""
     val_fraction: float = 0.1
+    shared_subjects: bool = False
+    """Let the files have subjects in common: for corpora of which it is not known who is who."""
     image_root: str = ""
     """Folder that relative image and landmark paths start from; empty: the CSV file's own folder."""
     aus: tuple[str, ...] = ()
-    """AUs to train, in channel order; empty: all AU columns of the training file."""
+    """AUs to train, in channel order; ``[shared]``: those that BP4D and DISFA share, for tests across corpora; empty: all AU
+    columns of the training file."""
     threshold: float = 1.0
     """An AU is present where its value is at least this: 1 for 0/1 labels, 2 for DISFA's intensities."""
     resize: bool = False
     """Resize images of another size than the network's; otherwise they are an error."""
     samples: int | None = None
-    """Train on so many frames, drawn at random (the paper's few-sample setting); none: all."""
+    """Train on so many frames, drawn from the training subjects' (the paper has 100, 1000, 5000, 10000); none: all."""
 
     def __post_init__(self) -> None:
-        if not self.threshold > 0:
-            raise ValueError(f"threshold must be positive, or every AU is present everywhere, got {self.threshold}")
-        if not 0 < self.val_fraction < 1:
-            raise ValueError(f"val_fraction must be between 0 and 1, got {self.val_fraction}")
-        if self.samples is not None and self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        if self.aus == ("shared",):
+            object.__setattr__(self, "aus", SHARED_AUS)
+        count = len(published_folds(self.folds) or ()) or 10**9  # of another corpus it is known once the file is read
+        problems = {
+            "aus: shared stands for all AUs of the list": "shared" in self.aus,
+            "fold needs folds: bp4d, disfa or a CSV file": self.fold is not None and not self.folds,
+            f"fold counts from 0, and bp4d and disfa have 3, got {self.fold}": not 0 <= (self.fold or 0) < count,
+            "give one of folds and test": self.folds and self.test,
+            "validation: test needs folds or test": self.validation == "test" and not (self.folds or self.test),
+            "validation: test and val contradict each other": self.validation == "test" and self.val,
+            f"threshold must be positive, or every AU is present everywhere, got {self.threshold}": not self.threshold > 0,
+            f"val_fraction must be between 0 and 1, got {self.val_fraction}": not 0 < self.val_fraction < 1,
+            f"samples must be at least 1, got {self.samples}": self.samples is not None and self.samples < 1,
+        }
+        if any(problems.values()):
+            raise ValueError("\n".join(text for text, wrong in problems.items() if wrong))
 
 
 @dataclass(frozen=True)
@@ -176,16 +219,36 @@ class Trainer:
     """Processes that prepare batches; the result does not depend on it."""
     threads: int | None = None
     """Threads of the training itself on a CPU; none: as many as cores. The last digits of the result depend on it."""
+    devices: int | None = 1
+    """GPUs of each machine, or processes on a CPU, that train together; none: as many as the launcher has started
+    processes, or without one all GPUs. torchrun and SLURM must start as many processes a machine."""
+    nodes: int = 1
+    """Machines that train together."""
+    accumulate: int = 1
+    """Micro-batches that a step's faces are taken in, one after another, to save memory. A network's BatchNorm then sees the
+    statistics of a micro-batch at a time."""
+    timeout_minutes: float = 30.0
+    """How long a process waits for the others before it takes them for dead."""
     log_every: int = 50
     """Steps between rows of the log."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard, too, into the folder ``tensorboard`` of `out`."""
     checkpoint_every: int = 200
     """Steps between checkpoints to resume from; one is written after each epoch, too."""
     progress: bool = True
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or min(self.log_every, self.checkpoint_every, 1 if self.threads is None else self.threads) < 1:
-            raise ValueError("log_every, checkpoint_every and threads must be at least 1, and workers at least 0")
+        counts = ("threads", "devices", "nodes", "accumulate", "log_every", "checkpoint_every")
+        values = {name: getattr(self, name) for name in counts}
+        too_small = {name: value for name, value in values.items() if value is not None and value < 1}
+        problems = [f"{name} must be at least 1, got {value}" for name, value in too_small.items()]
+        if self.workers < 0:
+            problems.append(f"workers must not be negative, got {self.workers}")
+        if not self.timeout_minutes > 0:
+            problems.append(f"timeout_minutes must be positive, got {self.timeout_minutes}")
+        if problems:
+            raise ValueError("\n".join(problems))
 
 
 @dataclass(frozen=True)

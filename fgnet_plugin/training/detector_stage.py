@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,18 +12,16 @@ from torch import Tensor, nn
 
 from fgnet_plugin.checkpoints import CheckpointInfo, save
 from fgnet_plugin.network import FGNet, decode, normalize
+from fgnet_plugin.training.au_stage import AUStage, known_entropy, without_unknown
 from fgnet_plugin.training.config import DetectorConfig
-from fgnet_plugin.training.evaluation import AUMetrics
 from fgnet_plugin.training.loading import Corpus, StepSampler
-from fgnet_plugin.training.mirror import mirror
-from fgnet_plugin.training.stage import Batch, Stage
-from fgnet_plugin.training.strict_yaml import plain
+from fgnet_plugin.training.stage import Batch
 from fgnet_plugin.training.targets import heatmap_loss, heatmap_targets
 
 LANDMARKS = 68
 
 
-class DetectorStage(Stage):
+class DetectorStage(AUStage):
     """FG-Net in training; what it learns is exported to ``out/fgnet.safetensors`` whenever validation finds it better.
 
     Args:
@@ -36,7 +33,6 @@ class DetectorStage(Stage):
         licence: of the weights that the network starts from.
     """
 
-    monitor, maximise = "auc", True
     net: FGNet
     average: FGNet | None
 
@@ -44,13 +40,11 @@ class DetectorStage(Stage):
         self, net: FGNet, config: DetectorConfig, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler, licence: str = ""
     ) -> None:
         net.generator.to_rgb.requires_grad_(False)
-        super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
-        self.config, self.licence = config, licence
+        super().__init__(net, net.aus, config, corpus, val_corpus, sampler)
+        self.licence = licence
         self.guide: nn.Linear | None = None
         if config.guide.labels or config.guide.landmarks:
             self.guide = nn.Linear(net.config.n_layers * net.config.style_dim, len(net.aus) + 2 * LANDMARKS)
-        self.metrics = AUMetrics(net.aus)
-        self._losses: list[Tensor] = []
 
     @property
     def trained(self) -> FGNet:
@@ -59,14 +53,13 @@ class DetectorStage(Stage):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch: over known labels only."""
-        images, landmarks, labels = batch["image"], batch["landmarks"], without_unknown(batch["labels"])
-        if self.config.data.flip:
-            which = (torch.rand(len(images)) < 0.5).to(images.device)
-            images, landmarks = mirror(images, landmarks, which)
+        (images, landmarks), labels = self.faces(batch), without_unknown(batch["labels"])
+        weight = self.label_weight(batch, labels)
         with _codes(self.net) as codes:
-            loss, _ = self.loss(self.net, images, landmarks, labels)
+            loss = self.loss(self.net, images, landmarks, labels)[0] * weight
         if self.guide is not None:
-            loss = loss + self.guide_loss(self.guide(codes[0].flatten(1)).float(), landmarks, labels, images.shape[-1])
+            read = self.guide(codes[0].flatten(1)).float()
+            loss = loss + self.guide_loss(read, landmarks, labels, images.shape[-1], weight)
         self.log("loss", loss, prog_bar=True, logger=False)
         return loss
 
@@ -78,48 +71,27 @@ class DetectorStage(Stage):
             targets, known = heatmap_targets(landmarks.float(), labels, net.aus, size, image_size=images.shape[-1])
             return heatmap_loss(heatmaps, targets, known), heatmaps
 
-    def guide_loss(self, read: Tensor, landmarks: Tensor, labels: Tensor, size: int) -> Tensor:
-        """Loss of what the guide reads, [B, A + 2·68]: logits of the AUs, and landmarks with the face's corners at ±1."""
+    def guide_loss(self, read: Tensor, landmarks: Tensor, labels: Tensor, size: int, weight: Tensor | float = 1.0) -> Tensor:
+        """Loss of what the guide reads, [B, A + 2·68]: logits of the AUs, and landmarks with the face's corners at ±1.
+
+        The `weight` is `label_weight`, for the AUs' part.
+        """
         logits, points = read[:, : labels.shape[1]], read[:, labels.shape[1] :]
-        known = ~labels.isnan()
-        entropy = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-        mean_entropy = torch.where(known, entropy, 0.0).sum() / known.sum().clamp(min=1)
         error = F.mse_loss(points, ((landmarks + 0.5) * (2 / size) - 1).flatten(1))
-        return self.config.guide.labels * mean_entropy + self.config.guide.landmarks * error
+        return self.config.guide.labels * weight * known_entropy(logits, labels) + self.config.guide.landmarks * error
 
-    def on_validation_epoch_start(self) -> None:
-        """Forgets the last validation."""
-        self.metrics.reset()
-        self._losses = []
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gathers the activations of a batch."""
-        labels = without_unknown(batch["labels"])
+    def validate(self, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `AUStage.validate`."""
         loss, heatmaps = self.loss(self.trained, batch["image"], batch["landmarks"], labels)
-        self.metrics.update(decode(heatmaps), labels)
-        self._losses.append(loss)
-
-    def on_validation_epoch_end(self) -> None:
-        """Evaluates them."""
-        self.figures = {"loss": torch.stack(self._losses).mean().item()} | self.metrics.compute()
-        self.log_dict({"val_auc": self.figures["auc"], "val_f1": self.figures["f1"]}, prog_bar=True, logger=False)
-
-    def figure_names(self) -> list[str]:
-        """Loss, mean F1 and AUC, and each AU's."""
-        return ["loss", "f1", "auc", *(f"{measure}/{au}" for au in self.net.aus for measure in ("f1", "auc"))]
+        return loss, decode(heatmaps)
 
     def export(self, figures: dict[str, float], step: int) -> None:
         """Writes ``fgnet.safetensors``, which `fgnet_plugin.load` reads."""
-        training: dict[str, Any] = {"by": "fgnet train detector", "step": step, "validation": figures, "recipe": self.recipe}
         settings = self.config.export
         licence = " ".join(filter(None, (settings.licence, self.licence)))
-        info = CheckpointInfo(self.net.config, corpus=settings.corpus, training=training, licence=licence)
+        training = self.summary(figures, step)
+        info = CheckpointInfo(self.net.config, settings.corpus, fold=self.fold, training=training, licence=licence)
         save(self.trained, Path(self.machine.out) / "fgnet.safetensors", info, half=settings.half)
-
-
-def without_unknown(labels: Tensor) -> Tensor:
-    """Labels with FACS' 9, "not codable", as NaN."""
-    return labels.masked_fill(labels == 9, torch.nan)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from fgnet_plugin.network.encoder import Encoder
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training.discriminator import Discriminator
 from fgnet_plugin.training.generator_stage import to_pixels
-from fgnet_plugin.training.gradients import rank_of, step_flips, summed
+from fgnet_plugin.training.gradients import rank_of, summed
 from fgnet_plugin.training.loading import Corpus, StepSampler
 from fgnet_plugin.training.picture_sheets import write_sheet
 from fgnet_plugin.training.pretrained import Pretrained, save_pretrained
@@ -73,7 +73,7 @@ class EncoderStage(Stage):
         """The loss of a batch."""
         faces = normalize(batch["image"])
         if self.config.data.flip:
-            which = step_flips(self.machine.seed, self.global_step, self.settings.batch_size, len(faces)).to(faces.device)
+            which = (self.uniform(len(faces)) < 0.5).to(faces.device)
             faces = torch.where(which[:, None, None, None], faces.flip(3), faces)
         loss = self.loss(self.reconstruct(self.net, faces), faces).mean()
         self.log("loss", loss, prog_bar=True, logger=False)

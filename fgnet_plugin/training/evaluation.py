@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc, binary_f1_score
 
+from fgnet_plugin.training.distributed import gathered
+
 
 class AUMetrics:
     """Gathers activations and labels batch by batch; unknown labels (NaN) count for nothing.
@@ -36,14 +38,14 @@ class AUMetrics:
         self._activations, self._labels = [], []
 
     def compute(self) -> dict[str, float]:
-        """Metrics of all faces so far.
+        """Metrics of all faces so far, of all processes that train together: each of them must call it.
 
         Returns:
             ``{"f1": mean, "auc": mean, "f1/AU01": …, "auc/AU01": …, …}`` in [0, 1]. F1 is at the published decision,
             activation > 0. An AU that no face has is without F1, and one without a face of each kind is without AUC:
             NaN, and left out of the means.
         """
-        activations, labels = torch.cat(self._activations), torch.cat(self._labels)
+        activations, labels = gathered(torch.cat(self._activations)), gathered(torch.cat(self._labels))
         of_each: dict[str, float] = {}
         for au, activation, label in zip(self.aus, activations.t(), labels.t(), strict=True):
             known = ~label.isnan()

@@ -15,7 +15,7 @@ from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training import gan_losses
 from fgnet_plugin.training.discriminator import Discriminator
 from fgnet_plugin.training.frechet import FaceDistance
-from fgnet_plugin.training.gradients import average_gradients, rank_of, step_flips, world_size
+from fgnet_plugin.training.gradients import average_gradients, rank_of, summed, world_size
 from fgnet_plugin.training.loading import Corpus, StepSampler
 from fgnet_plugin.training.picture_sheets import write_sheet
 from fgnet_plugin.training.pretrained import save_pretrained, style_moments
@@ -51,6 +51,7 @@ class GeneratorStage(Stage):
         self.discriminator = Discriminator(config.model.config).to(memory_format=torch.channels_last)
         self.register_buffer("path_mean", torch.zeros(()))
         self.path_mean: Tensor
+        self.painted_loss = torch.zeros(())
         self.distance: FaceDistance | None = None
 
     @property
@@ -75,58 +76,64 @@ class GeneratorStage(Stage):
         return optimisers
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """A step of the discriminator, then one of the generator."""
-        step = self.global_step
+        """A step of the discriminator, then one of the generator; both after the last micro-batch of a step."""
+        step, last = self.global_step, self.micro_batch == self.sampler.accumulate - 1
         generator, discriminator = cast(list[Any], self.optimizers())
-        for optimiser in (generator, discriminator):
-            for group in optimiser.param_groups:
-                group["lr"] = group["initial_lr"] * rate_factor(self.settings, step, self.steps)
         images = normalize(batch["image"])
         if self.config.data.flip:
-            which = step_flips(self.machine.seed, step, self.settings.batch_size, len(images)).to(images.device)
+            which = (self.uniform(len(images)) < 0.5).to(images.device)
             images = torch.where(which[:, None, None, None], images.flip(3), images)
+        if self.micro_batch == 0:
+            for optimiser in (generator, discriminator):
+                optimiser.zero_grad(set_to_none=True)
+                for group in optimiser.param_groups:
+                    group["lr"] = group["initial_lr"] * rate_factor(self.settings, step, self.steps)
         critic = self.discriminator_step(images, step)
-        average_gradients(self.discriminator)
-        # Not through Lightning, which would count it as a step of the training.
-        discriminator.optimizer.step()
-        loss = self.generator_step(len(images), step)
-        average_gradients(self.net)
-        generator.step()
-        self.move_average()
-        self.log_dict({"loss": loss, "critic": critic}, prog_bar=True, logger=False)
-        return {"loss": loss}
+        if last:
+            average_gradients(self.discriminator)
+            # Not through Lightning, which would count it as a step of the training.
+            discriminator.optimizer.step()
+            losses = [self.generator_step(len(images), step) for _ in range(self.sampler.accumulate)]
+            average_gradients(self.net)
+            generator.step()
+            self.move_average()
+            self.painted_loss = torch.stack(losses).mean()
+        self.log_dict({"loss": self.painted_loss, "critic": critic}, prog_bar=True, logger=False)
+        return {"loss": self.painted_loss}
 
     def discriminator_step(self, images: Tensor, step: int) -> Tensor:
-        """Sets the discriminator's gradients; returns its loss."""
+        """Adds to the discriminator's gradients; returns its loss."""
         game = self.config.adversarial
-        self.discriminator.zero_grad(set_to_none=True)
         with torch.no_grad():
             painted, _ = self.paint(len(images))
         loss = gan_losses.discriminator_loss(self.discriminator(images).float(), self.discriminator(painted).float())
-        torch.autograd.backward(loss)
+        self.backward_part(loss)
         if game.r1 and step % game.r1_every == 0:
             with torch.autocast(images.device.type, enabled=False):
                 penalty = gan_losses.r1_penalty(self.discriminator, images)
-                torch.autograd.backward(game.r1 / 2 * game.r1_every * penalty)
+                self.backward_part(game.r1 / 2 * game.r1_every * penalty)
         return loss.detach()
 
     def generator_step(self, count: int, step: int) -> Tensor:
-        """Sets the generator's gradients; returns its loss."""
+        """Adds to the generator's gradients; returns its loss."""
         game = self.config.adversarial
-        self.net.zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         painted, _ = self.paint(count)
         loss = gan_losses.generator_loss(self.discriminator(painted).float())
-        torch.autograd.backward(loss)
+        self.backward_part(loss)
         self.discriminator.requires_grad_(True)
         if game.path_length and step % game.path_length_every == 0:
             with torch.autocast(painted.device.type, enabled=False):
                 painted, styles = self.paint(max(1, count // game.path_length_shrink))
                 lengths = gan_losses.path_lengths(painted, styles)
                 penalty, mean = gan_losses.path_length_penalty(lengths, self.path_mean)
-                torch.autograd.backward(game.path_length * game.path_length_every * penalty)
-            self.path_mean.copy_(mean)
+                self.backward_part(game.path_length * game.path_length_every * penalty)
+            self.path_mean.copy_(summed(mean) / world_size())
         return loss.detach()
+
+    def backward_part(self, loss: Tensor) -> None:
+        """Adds the gradients of a micro-batch's loss: the step's is their mean."""
+        torch.autograd.backward(loss / self.sampler.accumulate)
 
     def move_average(self) -> None:
         """Moves the generator's running average, as `Stage.optimizer_step` does elsewhere."""

@@ -6,8 +6,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fgnet_plugin.training.loading import step_seed
-
 
 def world_size() -> int:
     """How many processes train together."""
@@ -38,9 +36,3 @@ def summed(values: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(values)
     return values
-
-
-def step_flips(seed: int, step: int, batch_size: int, count: int) -> Tensor:
-    """[count] bool: which of this process' faces of a step are mirrored; the step's number decides, not how many share it."""
-    drawn = torch.rand(batch_size, generator=torch.Generator().manual_seed(step_seed(seed, step))) < 0.5
-    return drawn[rank_of() :: world_size()][:count]

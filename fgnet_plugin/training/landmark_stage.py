@@ -13,6 +13,7 @@ from torch import Tensor
 from fgnet_plugin.checkpoints import atomic_write
 from fgnet_plugin.network.landmarks import FORMAT, WEIGHTS, LandmarkNet
 from fgnet_plugin.training.config import LandmarksConfig
+from fgnet_plugin.training.distributed import gathered
 from fgnet_plugin.training.loading import Corpus, StepSampler
 from fgnet_plugin.training.mirror import mirror
 from fgnet_plugin.training.stage import Batch, Stage
@@ -58,10 +59,11 @@ class LandmarkStage(Stage):
         """The loss of a batch."""
         images, landmarks, face = batch["image"], batch["landmarks"], batch["face"] > 0.5
         if self.config.flip:
-            images, landmarks = mirror(images, landmarks, (torch.rand(len(images)) < 0.5).to(images.device))
+            images, landmarks = mirror(images, landmarks, (self.uniform(len(images)) < 0.5).to(images.device))
         points, confidence = self.net(images.float() / 127.5 - 1)
         error = (points.float() - crop_units(landmarks, images.shape[-1]))[face]
-        loss = point_loss(error, self.config.loss)
+        faces_of_step = batch.get("step_face", batch["face"]) > 0.5
+        loss = point_loss(error, self.config.loss) * self.weight(face.sum(), faces_of_step.sum())
         loss = loss + CONFIDENCE_WEIGHT * F.binary_cross_entropy_with_logits(confidence.float(), face.float())
         self.log("loss", loss, prog_bar=True, logger=False)
         return loss
@@ -80,11 +82,11 @@ class LandmarkStage(Stage):
 
     def on_validation_epoch_end(self) -> None:
         """Evaluates them."""
-        errors = torch.cat(self._errors)
+        errors = gathered(torch.cat(self._errors))
         self.figures = {
             "error": errors.mean().item(),
             "error_90": errors.quantile(0.9).item() if len(errors) else float("nan"),
-            "confidence_accuracy": torch.cat(self._right).mean().item(),
+            "confidence_accuracy": gathered(torch.cat(self._right)).mean().item(),
         }
         self.log("val_error", self.figures["error"], prog_bar=True, logger=False)
 

@@ -23,12 +23,14 @@ class StepSampler(Sampler[list[int]]):
 
     Args:
         samples: length of the corpus.
-        batch_size: faces a step; the last step of an epoch may have fewer.
+        batch_size: faces a step, over all processes; the last step of an epoch may have fewer.
         epochs: how often the corpus is gone through, each time in another order.
         batches_per_epoch: cut each epoch after so many.
         seed: of the order.
         fresh: never shuffle and never come back: epochs go on where the last one ended. `samples` are one epoch's then,
             and the corpus must have `samples` × `epochs`.
+
+    One process, which takes a step's faces all at once, gets them all; see `divide`.
     """
 
     def __init__(
@@ -44,6 +46,28 @@ class StepSampler(Sampler[list[int]]):
         self.steps_per_epoch = min(-(-samples // batch_size), batches_per_epoch or samples)
         self.start = 0
         """The step that iterating begins with."""
+        self.parts, self.rank, self.accumulate = 1, 0, 1
+
+    def divide(self, parts: int, rank: int, accumulate: int = 1) -> None:
+        """Yields one process' share of each step from now on.
+
+        A step is `accumulate` micro-batches one after another, of each of which every process has an equal share: its
+        first, 1 + parts-th, … face and so on. Where an epoch's last step can't be divided, some of the epoch's first faces
+        come again.
+
+        Args:
+            parts: processes; rank: which of them this one is, from 0.
+            accumulate: micro-batches a step.
+
+        Raises:
+            ValueError: batch_size can't be divided by `parts` × `accumulate`.
+        """
+        if self.batch_size % (parts * accumulate):
+            raise ValueError(
+                f"optimiser.batch_size is the whole step's: {self.batch_size} faces can't be divided among {parts} processes "
+                f"with trainer.accumulate {accumulate}; make it a multiple of {parts * accumulate}"
+            )
+        self.parts, self.rank, self.accumulate = parts, rank, accumulate
 
     def __len__(self) -> int:
         """Steps of the whole training, wherever iterating begins."""
@@ -55,7 +79,14 @@ class StepSampler(Sampler[list[int]]):
             epoch, position = divmod(step, self.steps_per_epoch)
             if epoch != of_epoch:
                 order, of_epoch = self._order(epoch), epoch
-            yield order[position * self.batch_size : (position + 1) * self.batch_size].tolist()
+            yield self._share(order[position * self.batch_size : (position + 1) * self.batch_size], order).tolist()
+
+    def _share(self, batch: Tensor, order: Tensor) -> Tensor:
+        """The process' part of a step, micro-batch by micro-batch."""
+        missing = -len(batch) % (self.parts * self.accumulate)
+        if missing:
+            batch = torch.cat([batch, order[torch.arange(missing) % len(order)]])
+        return batch.view(self.accumulate, -1, self.parts)[:, :, self.rank].flatten()
 
     def _order(self, epoch: int) -> Tensor:
         if self.fresh:
@@ -65,6 +96,9 @@ class StepSampler(Sampler[list[int]]):
 
 class TrainingLoader(DataLoader[dict[str, Tensor]]):
     """A loader that Lightning can put back to where a checkpoint was written.
+
+    Where steps are divided into micro-batches, each of them also has what the whole step's faces are labelled with (of
+    this process): "step_labels" beside "labels" and so on, of everything but images.
 
     Args:
         corpus, sampler: see there.
@@ -83,6 +117,15 @@ class TrainingLoader(DataLoader[dict[str, Tensor]]):
         )
         self.steps, self.steps_done = sampler, steps_done
 
+    def __len__(self) -> int:
+        """Micro-batches of the whole training."""
+        return len(self.steps) * self.steps.accumulate
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
+        if self.steps.accumulate == 1:
+            return super().__iter__()
+        return (micro_batch for share in super().__iter__() for micro_batch in micro_batches(share, self.steps.accumulate))
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint records of it."""
         return {"step": self.steps_done()}
@@ -92,9 +135,17 @@ class TrainingLoader(DataLoader[dict[str, Tensor]]):
         self.steps.start = state["step"]
 
 
-def step_seed(seed: int, step: int) -> int:
-    """A seed for one step (or epoch) of a training: different seeds and steps give different ones."""
-    return (seed * 1_000_003 + step) % 2**63
+def micro_batches(share: dict[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
+    """Divides a process' share of a step into so many batches; see `TrainingLoader`."""
+    whole = {f"step_{name}": values for name, values in share.items() if name != "image"}
+    parts = {name: values.chunk(count) for name, values in share.items()}
+    for i in range(count):
+        yield {name: values[i] for name, values in parts.items()} | whole
+
+
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """A seed for one step (or epoch) of a training: different seeds, steps and parts of a step give different ones."""
+    return (seed * 1_000_003 + step + part * 0x5851F42D4C957F2D) % 2**63
 
 
 def single_threaded(worker: int) -> None:

@@ -6,22 +6,28 @@ import copy
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from fgnet_plugin import __version__
 from fgnet_plugin.training.config import RENDERER, Optimiser, Trainer
+from fgnet_plugin.training.distributed import shared_error
+from fgnet_plugin.training.gradients import summed
 from fgnet_plugin.training.loading import Corpus, StepSampler, TrainingLoader, single_threaded, step_seed
 from fgnet_plugin.training.strict_yaml import differences
 
 Batch = dict[str, Tensor]
 
-_FREE_TO_CHANGE = ("trainer.out", "trainer.workers", "trainer.checkpoint_every", "trainer.progress")
-"""Settings that the result does not depend on: they are not recorded, and may differ when a training is resumed."""
+_FREE_TO_CHANGE = (
+    *("trainer.out", "trainer.workers", "trainer.checkpoint_every", "trainer.progress", "trainer.tensorboard"),
+    *("trainer.devices", "trainer.nodes", "trainer.accumulate", "trainer.timeout_minutes"),
+)
+"""Settings that the result does not depend on, or only as it does on the machine: they are not recorded, and may differ when
+a training is resumed."""
 
 
 class Stage(pl.LightningModule):
@@ -29,6 +35,9 @@ class Stage(pl.LightningModule):
 
     To Lightning, all epochs are one, with a validation after each of ours: resuming is then always the same case. A step's
     random numbers are seeded by its number, so that none have to be kept.
+
+    Several processes may train together, and take a step in several micro-batches (`StepSampler.divide`). The gradients of
+    their losses are averaged: a loss that is a mean over anything but faces needs `weight`.
 
     Args:
         net: what is trained; parameters that don't require gradients stay as they are.
@@ -58,6 +67,8 @@ class Stage(pl.LightningModule):
         self.corpus, self.val_corpus, self.sampler = corpus, val_corpus, sampler
         self.settings, self.machine = optimiser, trainer
         self.recipe = _without(recipe, _FREE_TO_CHANGE) | {"code": {"version": __version__, "renderer": RENDERER}}
+        self.micro_batch = 0
+        """Which of its step's micro-batches is being trained on."""
         self.figures: dict[str, float] = {}
         """The last validation's: `monitor` is one of them."""
 
@@ -91,18 +102,45 @@ class Stage(pl.LightningModule):
         return TrainingLoader(self.corpus, self.sampler, self.machine.workers, lambda: self.global_step)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation faces in their order."""
+        """The process' share of the validation faces: all of them in their order, or every n-th of them."""
+        faces, parts, count = cast(Dataset[Batch], self.val_corpus), self.sampler.parts, len(self.val_corpus)
+        if count < parts:
+            raise shared_error(f"{count} validation faces can't be divided among {parts} processes")
         return DataLoader(
-            self.val_corpus,  # type: ignore[arg-type]
-            batch_size=self.settings.batch_size,
+            faces if parts == 1 else Subset(faces, range(self.sampler.rank, count, parts)),
+            batch_size=self.settings.batch_size // (parts * self.sampler.accumulate),
             num_workers=self.machine.workers,
             worker_init_fn=single_threaded,
             generator=torch.Generator(),  # see TrainingLoader
         )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes a step's dropout and augmentation depend on the seed and its number only."""
-        torch.manual_seed(step_seed(self.machine.seed, self.global_step))
+        """Makes a step's dropout depend on the seed, its number, and which part of it this is."""
+        self.micro_batch = batch_idx % self.sampler.accumulate
+        part = self.micro_batch * self.sampler.parts + self.sampler.rank
+        torch.manual_seed(step_seed(self.machine.seed, self.global_step, part))
+
+    def uniform(self, count: int) -> Tensor:
+        """[count] random numbers in [0, 1), one for each face of this micro-batch, however many share the step."""
+        sampler, random = self.sampler, torch.Generator().manual_seed(step_seed(self.machine.seed, self.global_step))
+        of_step = torch.rand(sampler.accumulate, count, sampler.parts, generator=random)
+        torch.rand(count)  # dropout, in the first part of a step, is not to draw the same numbers again
+        return of_step[self.micro_batch, :, sampler.rank]
+
+    def weight(self, here: Tensor, of_step: Tensor) -> Tensor:
+        """What to multiply a mean by, so that averaged over processes and micro-batches it is the mean over the whole step.
+
+        Args:
+            here: how many values of this micro-batch the mean is over, a scalar; it may be 0.
+            of_step: how many there are in all of this process' micro-batches of the step.
+
+        Returns:
+            A scalar: 1 where one process takes its steps at once.
+        """
+        parts = self.sampler.parts * self.sampler.accumulate
+        if parts == 1:
+            return here.new_ones((), dtype=torch.float32)
+        return here * parts / summed(of_step.float().clone()).clamp(min=1)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A step, after which the running average moves (before anything is written to a checkpoint)."""
@@ -115,12 +153,14 @@ class Stage(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Records the settings."""
         checkpoint["recipe"] = json.dumps(self.recipe)
+        checkpoint["accumulate"] = self.sampler.accumulate
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to go on with other settings. Raises ValueError."""
         changed = differences(json.loads(checkpoint["recipe"]), self.recipe)
         if changed:
-            raise ValueError("\n  ".join(["this training was begun with other settings; resume it with the same:", *changed]))
+            raise shared_error("\n  ".join(["this training was begun with other settings; resume it with the same:", *changed]))
+        _recount(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], checkpoint.get("accumulate", 1), self.sampler)
 
 
 def _without(recipe: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -131,6 +171,15 @@ def _without(recipe: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         else values
         for section, values in recipe.items()
     }
+
+
+def _recount(progress: dict[str, dict[str, int]], accumulate: int, sampler: StepSampler) -> None:
+    """Turns Lightning's count of micro-batches, so many a step, into that of a sampler with another number of them."""
+    for counts in (progress["total"], progress["current"]):
+        not_completed = counts["processed"] - counts["completed"]  # a batch is not while its checkpoint is written
+        for name in ("ready", "started", "processed", "completed"):
+            whole = counts[name] + (not_completed if name == "completed" else 0)
+            counts[name] = whole // accumulate * sampler.accumulate - (not_completed if name == "completed" else 0)
 
 
 @torch.no_grad()

@@ -1,0 +1,215 @@
+"""What each run is tested on: the test part of its own settings, label files, or rendered faces."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fgnet_plugin.checkpoints import sha256
+from fgnet_plugin.training import csv_corpus
+from fgnet_plugin.training.config import RENDERER, Csv
+from fgnet_plugin.training.evaluate.runs import Run
+from fgnet_plugin.training.folds import published_folds
+from fgnet_plugin.training.loading import Corpus
+
+
+@dataclass(frozen=True)
+class Requested:
+    """Which tests the user asked for."""
+
+    on: tuple[tuple[str, str], ...] = ()
+    """(corpus, label file) pairs."""
+    domains: tuple[str, ...] = ()
+    """Styles of rendered faces, see `rendered.DOMAINS`."""
+    within: bool = False
+    """Each run's own test part, too; without `on` and `domains` that is all there is."""
+    count: int = 1000
+    """Rendered faces of each style."""
+    faces_seed: int = 7_000_000
+    """Another seed, other rendered faces."""
+    threshold: float = 1.0
+    image_root: str = ""
+    resize: bool = False
+    """These three as in `config.Csv`, for the files in `on`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Test:
+    """Faces that a run is tested on."""
+
+    __test__ = False  # no class of tests, whatever pytest thinks of its name
+
+    name: str
+    """The corpus."""
+    within: bool
+    """Whether the run was trained on (other faces of) the same corpus."""
+    aus: tuple[str, ...]
+    """Those of the run that are labelled."""
+    key: str
+    """SHA-256 over what images and labels depend on, the contents of label files included."""
+    read: Callable[[], tuple[Corpus, Sequence[str], Sequence[str]]]
+    """Loads the faces, the name of each, and the subject of each. Raises ValueError naming all bad rows."""
+
+
+def tests_of(run: Run, requested: Requested, problems: list[str], left_out: list[str]) -> list[Test]:
+    """The tests of a run.
+
+    Args:
+        run: the run.
+        requested: what the user asked for.
+        problems: gets a line for each test that can't be made.
+        left_out: gets a line for each test that would be of faces that the run has been trained on.
+    """
+    found: list[Test] = []
+    makers: list[Callable[[], Test]] = []
+    if requested.within or not (requested.on or requested.domains):
+        makers.append(partial(own_test, run))
+    makers += [partial(file_test, run, name, Path(path), requested) for name, path in requested.on]
+    makers += [partial(rendered_test, run, domain, requested) for domain in requested.domains]
+    for make in makers:
+        try:
+            found.append(make())
+        except _SeenError as error:
+            left_out.append(str(error))
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    return found
+
+
+class _SeenError(Exception):
+    """Faces that the run has been trained on."""
+
+
+def own_test(run: Run) -> Test:
+    """The test fold or test file of a run's settings. Raises ValueError where it has none, or a file is missing."""
+    config = run.csv
+    if config is None or not (config.test or config.folds):
+        what = "settings name no test frames (data.csv.test, or data.csv.folds)" if run.recipe else "checkpoint has no settings"
+        raise ValueError(f"{run.given}: its {what}; say what to test it on with --on NAME=labels.csv or --domain")
+    published = published_folds(config.folds)
+    files = [config.test] if config.test else [config.train, *([] if published else [config.folds])]
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing:
+        raise ValueError(
+            f"{run.given}: its test frames are in {', '.join(missing)}, not here; start from the folder where it was trained, "
+            "or give the file with --on"
+        )
+
+    def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
+        corpus = csv_corpus.test_corpus(config, run.aus, run.image_size)
+        if corpus is None:
+            raise ValueError(f"{run.given}: its settings name no test frames")
+        return corpus, _relative(corpus.images, _root(config, Path(files[0]))), corpus.subjects
+
+    settings: dict[str, Any] = {name: getattr(config, name) for name in ("fold", "threshold", "resize", "image_root")}
+    settings["folds"] = sorted(map(sorted, published or ()))
+    return Test(run.trained_on, True, run.aus, _key("own", files, run, **settings), read)
+
+
+def file_test(run: Run, name: str, path: Path, requested: Requested) -> Test:
+    """A label file, for the AUs that it shares with the run. Raises ValueError where there are none."""
+    labelled = csv_corpus.au_columns(path)
+    aus = tuple(au for au in run.aus if au in labelled)
+    if not aus:
+        raise ValueError(f"{path}: labels {' '.join(labelled)}, none of the AUs of {run.given}, {' '.join(run.aus)}")
+    config = Csv(str(path), threshold=requested.threshold, image_root=requested.image_root, resize=requested.resize)
+    same = name.lower() == run.trained_on.lower()
+    _check_unseen(run, path, _root(config, path), same)
+
+    def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
+        corpus = csv_corpus.read_csv(path, aus, run.image_size, config)
+        return corpus, _relative(corpus.images, _root(config, path)), corpus.subjects
+
+    settings = {name: getattr(config, name) for name in ("threshold", "resize", "image_root")}
+    return Test(name, same, aus, _key("file", [str(path)], run, aus=aus, **settings), read)
+
+
+def rendered_test(run: Run, domain: str, requested: Requested) -> Test:
+    """Rendered faces of one style. Raises ValueError for an unknown style, or where no AU is shared."""
+    from fgnet_plugin.training.rendered import AUS, DOMAINS, RenderedCorpus
+
+    if domain not in DOMAINS:
+        raise ValueError(f"--domain {domain}: unknown; there are {', '.join(DOMAINS)}")
+    aus = tuple(au for au in run.aus if au in AUS)
+    if not aus:
+        raise ValueError(f"--domain {domain}: rendered faces have none of the AUs of {run.given}, {' '.join(run.aus)}")
+    trained = (run.recipe.get("data") or {}).get("rendered") or {}
+    for seed, domains in (("seed", "domains"), ("val_seed", "val_domains")):
+        if trained.get(seed) == requested.faces_seed and domain in trained.get(domains, ()):
+            raise _SeenError(f"{run.given} on rendered {domain}: trained with the same faces; give another --seed")
+
+    def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
+        faces = RenderedCorpus((domain,), run.image_size, requested.faces_seed, requested.count)
+        names = [f"{domain}/{i}" for i in range(requested.count)]
+        return _Columns(faces, [AUS.index(au) for au in aus]), names, names  # every face is another person
+
+    key = _key("rendered", [], run, aus=aus, domain=domain, seed=requested.faces_seed, n=requested.count, renderer=RENDERER)
+    return Test(f"rendered {domain}", domain in trained.get("domains", ()), aus, key, read)
+
+
+class _Columns:
+    """A corpus with some of its labels."""
+
+    def __init__(self, corpus: Any, columns: list[int]) -> None:
+        self.corpus, self.columns = corpus, columns
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.corpus[index]
+        return item | {"labels": item["labels"][self.columns]}
+
+
+def _check_unseen(run: Run, path: Path, root: Path, same_corpus: bool) -> None:
+    """Raises _SeenError where a label file has images that the run was trained with, or of the same corpus such subjects."""
+    config = run.csv
+    if config is None:
+        return
+    images, subjects = _who_is_in(path, root)
+    for file in filter(None, (config.train, config.val)):
+        if not Path(file).is_file():
+            continue
+        seen, known = _who_is_in(Path(file), _root(config, Path(file)))
+        shared = sorted(subjects & known) if same_corpus and not config.shared_subjects else []
+        if images & seen or shared:
+            what = f"{len(images & seen):,} of {len(images):,} frames" if images & seen else f"the subjects {', '.join(shared)}"
+            raise _SeenError(
+                f"{run.given} on {path}: {what} are in {file}, which it was trained with; --within: its own test part"
+            )
+
+
+def _who_is_in(path: Path, root: Path) -> tuple[set[str], set[str]]:
+    """Images, as absolute paths, and subjects of a label file."""
+    return _read_who(path, root, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)  # many runs share a training file
+def _read_who(path: Path, root: Path, modified: int) -> tuple[set[str], set[str]]:
+    wanted = ("image_path", "subject")
+    table = pd.read_csv(path, usecols=lambda name: name in wanted, dtype=str, keep_default_na=False, index_col=False)
+    rows = [row for row in table.to_dict("records") if row.get("image_path")]
+    return {os.path.normpath(root.absolute() / row["image_path"]) for row in rows}, set(map(csv_corpus._subject, rows))
+
+
+def _root(config: Csv, path: Path) -> Path:
+    return Path(config.image_root) if config.image_root else path.parent
+
+
+def _relative(images: Iterable[str], root: Path) -> list[str]:
+    """Paths below the root without it: the same for the same corpus elsewhere."""
+    return [Path(image).relative_to(root).as_posix() if Path(image).is_relative_to(root) else image for image in images]
+
+
+def _key(kind: str, files: Sequence[str], run: Run, **settings: Any) -> str:
+    contents = [sha256(Path(file)) for file in files]
+    text = json.dumps([kind, contents, run.image_size, run.aus, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
