@@ -22,6 +22,9 @@ from torch import nn
 # So small a rate that weights, and with them the losses, do not drift apart by rounding; gradients are what is compared.
 RATE = 1e-7
 TIMEOUT = 240
+SETUP = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+TWO = "trainer.devices=2"
 KILLER = """
 import os, signal
 from fgnet_plugin.training.detector_stage import DetectorStage
@@ -68,10 +71,8 @@ def arguments(toy: Path, out: Path, *overrides: str) -> list[str]:
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs Python with a time limit: what hangs fails."""
-    one_thread = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, *command], env=os.environ | one_thread | environment, capture_output=True, text=True, timeout=TIMEOUT
-    )
+    variables = os.environ | SETUP | environment
+    return subprocess.run([sys.executable, *command], env=variables, capture_output=True, text=True, timeout=TIMEOUT)
 
 
 def free_port() -> int:
@@ -84,22 +85,17 @@ def srun(*commands: list[str]) -> list[tuple[int, str, str]]:
     """Runs processes as SLURM would, on one machine: (status, output, errors) of each."""
     common = {"SLURM_NTASKS": str(len(commands)), "SLURM_NTASKS_PER_NODE": str(len(commands)), "SLURM_JOB_ID": "1234"}
     common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "SLURM_NODEID": "0", "SLURM_JOB_NAME": "train"}
-    common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            env=os.environ | common | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, command in enumerate(commands)
-    ]
+    processes = []
+    for rank, command in enumerate(commands):
+        environment = os.environ | SETUP | common | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen([sys.executable, "-m", "fgnet_plugin", *command], env=environment, **pipes))
     try:
-        return [(*process.communicate(timeout=TIMEOUT), process.returncode)[-1:] + process_output for process, process_output in ()]
+        outputs = [process.communicate(timeout=TIMEOUT) for process in processes]
     finally:
         for process in processes:
             process.kill()
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
 def log(out: Path) -> list[dict[str, str]]:
@@ -121,3 +117,302 @@ def assert_close_trainings(one: Path, other: Path) -> None:
     moments = [[s["exp_avg"] for s in c["optimizer_states"][0]["state"].values()] for c in (first, second)]
     wrong = torch.stack([(a - b).square().sum() for a, b in zip(*moments, strict=True)]).sum().sqrt()
     assert wrong < 3e-3 * torch.stack([a.square().sum() for a in moments[0]]).sum().sqrt()
+
+
+def train(toy: Path, out: Path, *overrides: str, resume: bool = False) -> Path:
+    """Trains in this process."""
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.run import train_detector
+
+    train_detector(read_detector(str(toy / "settings.yaml"), [f"trainer.out={out}", *overrides]), resume=resume)
+    return out
+
+
+@pytest.fixture(scope="module")
+def alone(toy: Path) -> Path:
+    """Trained by one process."""
+    return train(toy, toy / "alone")
+
+
+@pytest.fixture(scope="module")
+def two(toy: Path) -> Path:
+    """Trained by two processes."""
+    done = run("-m", "fgnet_plugin", *arguments(toy, toy / "two", TWO, "trainer.tensorboard=true"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stdout  # one process prints
+    assert lines[0].startswith("best validation: auc")
+    assert lines[1] == str(toy / "two" / "fgnet.safetensors")
+    assert "GLOBAL_RANK" not in done.stderr
+    return toy / "two"
+
+
+@pytest.fixture(scope="module")
+def killed(toy: Path) -> Path:
+    """Begun by two processes, of which the second was killed within step 8, after the checkpoint of step 6."""
+    found = run(str(toy / "killer.py"), *arguments(toy, toy / "killed", TWO), KILL="1 SIGKILL")
+    assert found.returncode == 1, found.stderr
+    lines = [line for line in found.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, found.stderr
+    assert "another process of this training ended" in lines[0]
+    assert f"--resume goes on from {toy / 'killed' / 'last.ckpt'}" in lines[0]
+    assert "Traceback" not in found.stderr
+    return toy / "killed"
+
+
+def test_two_processes_train_as_one_does(alone: Path, two: Path) -> None:
+    assert_close_trainings(alone, two)
+    assert not list(two.glob(".*"))
+    from fgnet_plugin.checkpoints import verify
+
+    one, other = (verify(folder / "fgnet.safetensors").training for folder in (alone, two))
+    assert one["recipe"] == other["recipe"]
+
+
+def test_tensorboard_is_given_what_the_log_is(two: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = events.EventAccumulator(str(two / "tensorboard"))
+    found.Reload()
+    for name in ("loss", "lr", "val_loss", "val_auc", "val_f1/AU01"):
+        expected = {int(row["step"]): pytest.approx(float(row[name]), rel=1e-6) for row in log(two) if row[name]}
+        assert {event.step: event.value for event in found.Scalars(name)} == expected
+    assert len(list((two / "tensorboard").glob("events*"))) == 1
+
+
+def test_tensorboard_forgets_what_is_trained_again(alone: Path, toy: Path, tmp_path: Path) -> None:
+    """What was written after the checkpoint that a training goes on from."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from torch.utils.tensorboard import SummaryWriter
+
+    out = shutil.copytree(alone, tmp_path / "out")
+    with SummaryWriter(str(out / "tensorboard")) as writer:
+        for step in (9, 10, 11):
+            writer.add_scalar("loss", step, step)
+    train(toy, out, "trainer.tensorboard=true", resume=True)  # is at its end already
+    found = events.EventAccumulator(str(out / "tensorboard"))
+    found.Reload()
+    assert [event.step for event in found.Scalars("loss")] == [9, 10]
+
+
+def test_one_of_two_is_killed_and_both_go_on(killed: Path, two: Path, toy: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(killed, tmp_path / "out")
+    done = run("-m", "fgnet_plugin", *arguments(toy, out, TWO), "--resume")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("going on after step 6") == 1
+    assert_same_training(out, two)
+
+
+def test_one_goes_on_with_what_two_began(killed: Path, alone: Path, toy: Path, tmp_path: Path) -> None:
+    assert_close_trainings(alone, train(toy, shutil.copytree(killed, tmp_path / "out"), resume=True))
+
+
+def test_torchrun_loses_a_process_and_slurm_goes_on(two: Path, toy: Path, tmp_path: Path) -> None:
+    found = run(*TORCHRUN, str(toy / "killer.py"), *arguments(toy, tmp_path, TWO), KILL="1 SIGKILL")
+    assert found.returncode != 0
+    assert re.search(r"error: .*another process .*--resume goes on from", found.stderr)
+    command = [*arguments(toy, tmp_path, TWO), "--resume"]
+    (status, said, errors), (other_status, other_said, _) = srun(command, command)
+    assert (status, other_status) == (0, 0), errors
+    assert "going on after step 6" in said
+    assert other_said == ""
+    assert_same_training(tmp_path, two)
+
+
+def test_torchrun_starts_the_command(two: Path, toy: Path, tmp_path: Path) -> None:
+    done = run(*TORCHRUN, "-m", "fgnet_plugin", *arguments(toy, tmp_path, "trainer.devices=null"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("fgnet.safetensors") == 1
+    assert_same_training(tmp_path, two)
+
+
+def test_sigterm_ends_all_processes(toy: Path, tmp_path: Path) -> None:
+    found = run(str(toy / "killer.py"), *arguments(toy, tmp_path, TWO), KILL="0 SIGTERM")
+    assert found.returncode == 128 + signal.SIGTERM
+    assert re.search(r"error: stopped by SIGTERM.*--resume goes on from", found.stderr)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+def test_folders_that_are_not_shared_are_found_out(killed: Path, toy: Path, tmp_path: Path) -> None:
+    commands = [[*arguments(toy, out, TWO), "--resume"] for out in (killed, tmp_path)]
+    (status, _, errors), (other_status, *_) = srun(*commands)
+    assert (status, other_status) == (1, 1)
+    assert "find 6, 0 steps in it (0: none): trainer.out must be a folder that all machines share" in errors
+
+
+@pytest.mark.parametrize(
+    ("variables", "overrides", "counts"),
+    [
+        ({}, {}, (1, 1)),
+        ({}, {"devices": 4, "nodes": 2}, (4, 2)),
+        ({"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}, {"devices": None, "nodes": 2}, (2, 2)),
+        ({"SLURM_NTASKS": "8"}, {"devices": 4, "nodes": 2}, (4, 2)),
+        ({"SLURM_NTASKS": "8"}, {"devices": None, "nodes": 2}, (4, 2)),
+        ({"SLURM_NTASKS": "1"}, {}, (1, 1)),
+        ({"SLURM_NTASKS": "1"}, {"devices": 2}, "SLURM has started 1 processes, but trainer.devices is 2"),
+        ({"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}, {}, "torchrun has started 2 processes"),
+    ],
+)
+def test_the_launcher_and_the_settings_must_agree(
+    variables: dict[str, str], overrides: dict[str, int], counts: tuple[int, int] | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fgnet_plugin.training.config import Trainer
+    from fgnet_plugin.training.distributed import process_counts
+
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if isinstance(counts, tuple):
+        assert process_counts(Trainer("out", **overrides)) == counts
+    else:
+        with pytest.raises(ValueError, match=counts):
+            process_counts(Trainer("out", **overrides))
+
+
+def shares(parts: int, accumulate: int, samples: int = 20, batch_size: int = 8, **changes: object) -> list[list[list[int]]]:
+    """Each process' steps."""
+    from fgnet_plugin.training.loading import StepSampler
+
+    found = []
+    for rank in range(parts):
+        sampler = StepSampler(samples, batch_size, epochs=2, **changes)
+        sampler.divide(parts, rank, accumulate)
+        assert len(sampler) == 2 * sampler.steps_per_epoch
+        found.append(list(sampler))
+    return found
+
+
+@pytest.mark.parametrize(("parts", "accumulate"), [(2, 1), (1, 2), (2, 2), (4, 1), (8, 1)])
+def test_a_step_is_divided(parts: int, accumulate: int) -> None:
+    whole, divided = shares(1, 1)[0], shares(parts, accumulate)
+    for step, faces in enumerate(whole):
+        of_ranks = [steps[step] for steps in divided]
+        assert len({len(share) for share in of_ranks}) == 1
+        missing = -len(faces) % (parts * accumulate)
+        again = whole[step - step % 3][:missing]
+        assert sorted(chain(*of_ranks)) == sorted(faces + again)
+        # Micro-batch by micro-batch they are the same, however many processes there are.
+        micro = len(of_ranks[0]) // accumulate
+        for k in range(accumulate):
+            together = [of_ranks[rank][k * micro + i] for i in range(micro) for rank in range(parts)]
+            assert together == (faces + again)[k * micro * parts : (k + 1) * micro * parts]
+
+
+def test_fresh_faces_are_filled_up_from_their_own_epoch() -> None:
+    whole = list(chain(*chain(*shares(2, 2, samples=5, batch_size=4, fresh=True))))
+    assert set(whole) == set(range(10))
+    assert len(whole) == 16
+    assert sorted(chain(*(steps[1] for steps in shares(4, 1, samples=5, batch_size=4, fresh=True)))) == [0, 1, 2, 4]
+
+
+def test_a_batch_that_cannot_be_divided(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"8 faces can't be divided among 1 processes with trainer.accumulate 3.*multiple of 3"
+    ):
+        train(toy, tmp_path, "trainer.accumulate=3")
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+@pytest.fixture
+def no_batch_statistics(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """BatchNorm that always uses its running statistics: the one thing that micro-batches change."""
+    monkeypatch.setattr(nn.BatchNorm2d, "train", lambda self, mode=True: nn.Module.train(self, False))
+    return
+
+
+def test_micro_batches_add_up_to_a_step(no_batch_statistics: None, toy: Path, tmp_path: Path) -> None:
+    """All at once; in 2 and 4 parts, with unknown labels; half of it in 4 parts, half in 2: the same gradients."""
+    from fgnet_plugin.training import callbacks
+
+    whole = train(toy, tmp_path / "1")
+    with pytest.MonkeyPatch.context() as patch:
+        save = callbacks.Keep._save
+
+        def save_and_copy(self: callbacks.Keep, trainer: object) -> None:
+            save(self, trainer)
+            shutil.copytree(self.path.parent, tmp_path / f"after{trainer.global_step}")
+
+        patch.setattr(callbacks.Keep, "_save", save_and_copy)
+        four = train(toy, tmp_path / "4", "trainer.accumulate=4")
+    assert sorted(int(path.name[5:]) for path in tmp_path.glob("after*")) == [2, 4, 5, 6, 8, 10]
+    assert_close_trainings(whole, four)
+    assert_same_training(train(toy, tmp_path / "after4", "trainer.accumulate=4", resume=True), four)
+    for step in (2, 5, 8):
+        assert_close_trainings(whole, train(toy, tmp_path / f"after{step}", "trainer.accumulate=2", resume=True))
+
+
+def test_mirroring_does_not_depend_on_who_shares_a_step(toy: Path) -> None:
+    from test_training import toy_stage
+
+    drawn = []
+    for parts, accumulate in [(1, 1), (2, 1), (2, 2)]:
+        values = torch.zeros(accumulate, 8 // parts // accumulate, parts)
+        for rank in range(parts):
+            stage = toy_stage(toy)
+            stage.sampler.divide(parts, rank, accumulate)
+            for k in range(accumulate):
+                stage.on_train_batch_start({}, k)
+                values[k, :, rank] = stage.uniform(values.shape[1])
+        drawn.append(values.flatten())
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+    assert len(drawn[0].unique()) == 8
+
+
+def test_each_part_of_a_step_has_its_own_dropout(toy: Path) -> None:
+    from test_training import toy_stage
+
+    stage, first = toy_stage(toy), []
+    for rank in range(2):
+        for k in range(2):
+            stage.sampler.divide(2, rank, 2)
+            stage.on_train_batch_start({}, k)
+            first.append(torch.rand(()).item())
+    assert len(set(first)) == 4
+
+
+def norm_worker(rank: int, rendezvous: str, folder: str) -> None:
+    """One of two processes with half of a batch."""
+    from fgnet_plugin.training.sync_norm import SyncNorm
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    x, weights, net = norm_problem()
+    SyncNorm().apply(net)
+    x = x[rank::2].clone().requires_grad_()
+    (net(x) * weights[rank::2]).sum().backward()
+    gradients = [parameter.grad for parameter in net.parameters()]
+    SyncNorm().revert(net)
+    assert type(net[1]) is nn.BatchNorm2d
+    torch.save([x.grad, gradients, net.state_dict()], f"{folder}/{rank}.pt")
+
+
+def norm_problem() -> tuple[torch.Tensor, torch.Tensor, nn.Sequential]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2)).double()
+    nn.init.normal_(net[1].weight)
+    return torch.randn(6, 3, 8, 8, dtype=torch.float64) + 5, torch.randn(6, 2, 6, 6, dtype=torch.float64), net
+
+
+def test_batch_norm_over_two_processes(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(norm_worker, (str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
+    x, weights, net = norm_problem()
+    x.requires_grad_()
+    (net(x) * weights).sum().backward()
+    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for rank, (of_x, _, state) in enumerate(found):
+        torch.testing.assert_close(of_x, x.grad[rank::2])
+        assert state.keys() == net.state_dict().keys()
+        for name, value in net.state_dict().items():
+            torch.testing.assert_close(state[name], value)
+    for parameter, *halves in zip(net.parameters(), *(gradients for _, gradients, _ in found), strict=True):
+        torch.testing.assert_close(sum(halves), parameter.grad)
+
+
+def test_batch_norm_alone_is_batch_norm() -> None:
+    from fgnet_plugin.training.sync_norm import SyncedBatchNorm2d
+
+    x = torch.randn(4, 3, 5, 5)
+    one, other = nn.BatchNorm2d(3), SyncedBatchNorm2d(3)
+    assert torch.equal(one(x), other(x))
+    assert torch.equal(one.eval()(x), other.eval()(x))
+    assert torch.equal(one.running_var, other.running_var)

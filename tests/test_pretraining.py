@@ -255,6 +255,19 @@ def test_resuming_a_generator_is_exact(step: int, trained: dict[int, Path], pict
     assert (out / "samples.png").read_bytes() == (trained[6] / "samples.png").read_bytes()
 
 
+def test_a_generator_takes_its_steps_in_micro_batches(pictures: Path, tmp_path: Path) -> None:
+    from fgnet_plugin.training.pretraining import train_generator
+    from fgnet_plugin.training.pretraining_config import read_generator
+
+    more = ["trainer.accumulate=2", "optimiser.validate_every=2", "trainer.checkpoint_every=100"]
+    train_generator(read_generator("generator-small", [*generator_settings(tmp_path, pictures), *more]))
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6", "6"]  # one validation, after both epochs
+    with pytest.raises(ValueError, match=r"validate_every must divide the 2 epochs, got 3"):
+        read_generator("generator-small", [*generator_settings(tmp_path, pictures), "optimiser.validate_every=3"])
+
+
 @pytest.mark.parametrize("latent", ["z", "w"])
 def test_an_encoder_inverts_and_a_detector_starts_from_it(
     latent: str, trained: dict[int, Path], pictures: Path, tmp_path: Path

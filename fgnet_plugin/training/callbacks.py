@@ -115,7 +115,7 @@ class Keep(pl.Callback):
         step = trainer.global_step
         if (batch_idx + 1) % stage.sampler.accumulate:
             return
-        if step % self.every == 0 and step % stage.sampler.steps_per_epoch:
+        if step % self.every == 0 and step % stage.validation_steps:
             self._save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, stage: Any) -> None:

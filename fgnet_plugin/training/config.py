@@ -170,6 +170,8 @@ class Optimiser:
     epochs: int = 15
     batches_per_epoch: int | None = 500
     """Batches of an epoch at most; none: all of them."""
+    validate_every: int = 1
+    """Epochs between validations; the last epoch must end with one."""
     schedule: Literal["none", "cosine", "one-cycle"] = "none"
     """Learning rate over the training: constant; to 0 along a cosine; up along a cosine for 30 % of it, then down."""
     warmup_steps: int = 0
@@ -180,6 +182,8 @@ class Optimiser:
     def __post_init__(self) -> None:
         problems = [f"{key} must be positive" for key in ("lr", "batch_size", "epochs") if not getattr(self, key) > 0]
         problems += [f"{k} must not be negative" for k in ("weight_decay", "clip", "warmup_steps") if getattr(self, k) < 0]
+        if self.validate_every < 1 or self.epochs % self.validate_every:
+            problems.append(f"validate_every must divide the {self.epochs} epochs, got {self.validate_every}")
         if self.batches_per_epoch is not None and self.batches_per_epoch < 1:
             problems.append("batches_per_epoch must be positive")
         if self.ema is not None and not 0 < self.ema < 1:
@@ -257,6 +261,8 @@ class Export:
 
     corpus: str = ""
     """Name of what it was trained on."""
+    system: str = ""
+    """What evaluations call this kind of model; empty: named after the network and what it started from."""
     licence: str = ""
     half: bool = False
     """Store float16: half the size."""

@@ -18,9 +18,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
-from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
@@ -40,7 +42,7 @@ def say(text: str) -> None:
 
 def shared_error(message: str) -> BaseException:
     """What to raise where all processes come upon the same error: the first says it, the others end without a word."""
-    return ValueError(message) if rank_zero_only.rank == 0 else SystemExit(1)
+    return ValueError(message) if getattr(rank_zero_only, "rank", 0) == 0 else SystemExit(1)
 
 
 def gathered(values: Tensor) -> Tensor:
@@ -184,7 +186,8 @@ def watched(trainer: pl.Trainer, last: Path) -> Iterator[None]:
 
 def _watch(trainer: pl.Trainer, last: Path, ended: threading.Event) -> None:
     """Ends this process where those that belong to it are gone, and it has not noticed: on GPUs it would wait for them."""
-    launched = isinstance(trainer.strategy.cluster_environment, LightningEnvironment) and trainer.local_rank > 0
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    launched = isinstance(environment, LightningEnvironment) and trainer.local_rank > 0
     parent = os.getppid()
     while not ended.wait(0.5):
         _disarm()

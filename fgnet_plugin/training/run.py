@@ -214,8 +214,6 @@ def fit(stage: Stage, resume: bool) -> None:
     settings, out = stage.machine, Path(stage.machine.out)
     last, automatic = out / LAST, stage.automatic_optimization
     begin = steps_done(last) if resume and last.is_file() else 0
-    if settings.accumulate > 1 and not automatic:
-        raise shared_error(f"this training can't divide its steps: set trainer.accumulate to 1, not {settings.accumulate}")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on workers and logging intervals
@@ -232,9 +230,9 @@ def fit(stage: Stage, resume: bool) -> None:
         accelerator=settings.accelerator,
         precision=settings.precision,
         max_epochs=1,
-        val_check_interval=stage.sampler.steps_per_epoch * settings.accumulate,
+        val_check_interval=stage.validation_steps * settings.accumulate,
         num_sanity_val_steps=0,
-        accumulate_grad_batches=settings.accumulate,
+        accumulate_grad_batches=settings.accumulate if automatic else 1,
         gradient_clip_val=(stage.settings.clip or None) if automatic else None,
         logger=_tensorboard(out, begin) if settings.tensorboard else False,
         enable_checkpointing=False,

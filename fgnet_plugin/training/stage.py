@@ -78,6 +78,11 @@ class Stage(pl.LightningModule):
         return len(self.sampler)
 
     @property
+    def validation_steps(self) -> int:
+        """Steps from one validation to the next."""
+        return self.sampler.steps_per_epoch * self.settings.validate_every
+
+    @property
     def trained(self) -> nn.Module:
         """The weights that are validated and exported: the running average, where one is kept."""
         return self.net if self.average is None else self.average

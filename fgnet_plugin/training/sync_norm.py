@@ -43,7 +43,7 @@ class SyncNorm(LayerSync):
     def apply(self, model: nn.Module) -> nn.Module:
         """Exchanges all of a model's: torch's SyncBatchNorm on GPUs, `SyncedBatchNorm2d` elsewhere."""
         if dist.get_backend() == "nccl":
-            return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         _exchange(model, nn.BatchNorm2d, SyncedBatchNorm2d)
         return model
 
