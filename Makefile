@@ -28,13 +28,23 @@ bench: .venv/with-dev ## speed on this machine; beside the published code where 
 claims: .venv/with-dev ## the paper's claims on rendered corpora: 54 trainings, table and plot to docs/
 	$(BIN)/python examples/claims.py --docs docs
 
-gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, safetensors, scikit-image, pytest and pytest-benchmark
+gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, Lightning, safetensors, scikit-image, pytest, pytest-benchmark
 	PYTHONPATH=. $(PYTHON) -m pytest -s tests/test_gpu.py tests/test_gpu_training.py
 	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu.py
+	PYTHONPATH=. $(PYTHON) tests/benchmarks/stage_speed.py
+	PYTHONPATH=. $(PYTHON) tests/benchmarks/stage_speed.py --published --steps 10
 
-gpu-train: ## the bundled checkpoint's training on a GPU, ten times as many faces; needs the train extra's packages, too
-	PYTHONPATH=. $(PYTHON) -m fgnet_plugin train detector --config rendered-small --set trainer.out=outputs/gpu \
-		--set trainer.accelerator=gpu --set trainer.workers=$$(nproc) --set data.rendered.faces_per_epoch=240000
+GPU_TRAIN := PYTHONPATH=. $(PYTHON) -m fgnet_plugin train
+GPU_SETTINGS := --resume --set trainer.accelerator=gpu --set trainer.workers=$(shell nproc) --set trainer.progress=false \
+	--set trainer.log_every=500 --set trainer.checkpoint_every=1000
+
+gpu-train: ## the three stages on a GPU, with many times the faces; where it is interrupted, the same command goes on
+	$(GPU_TRAIN) generator --config generator-small $(GPU_SETTINGS) --set trainer.out=outputs/gpu/generator \
+		--set data.rendered.faces_per_epoch=128000 --set optimiser.epochs=12
+	$(GPU_TRAIN) encoder --config encoder-small $(GPU_SETTINGS) --set trainer.out=outputs/gpu/encoder \
+		--set start_from=outputs/gpu/generator/generator.safetensors --set data.rendered.faces_per_epoch=64000
+	$(GPU_TRAIN) detector --config rendered-small $(GPU_SETTINGS) --set trainer.out=outputs/gpu/detector \
+		--set model.start_from=outputs/gpu/encoder/pretrained.safetensors --set data.rendered.faces_per_epoch=96000
 
 clean:
 	rm -rf .venv .venv-train dist outputs
