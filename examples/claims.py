@@ -18,24 +18,38 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 
 CORPORA = {"A": "studio", "B": "street"}
-FACES = {"train": 4800, "val": 300, "test": 1500}
 SEEDS = {"train": 61_000_000, "val": 62_000_000, "test": 63_000_000}
 """Of the rendered faces: none of them was seen in the pretraining."""
-BUDGET = {100: (50, 7), 1000: (10, 35), 4800: (5, 70)}
-"""Labelled faces -> epochs, and batches an epoch: 350 steps of 16 faces for all of them."""
 SCRATCH, PRETRAINED, BASELINE = "FG-Net from scratch", "FG-Net pretrained", "ResNet-18 from scratch"
 COLOURS = {PRETRAINED: "#1b6ca8", SCRATCH: "#d1495b", BASELINE: "#8a8d91"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is drawn and trained."""
+
+    faces: dict[str, int]
+    """Faces of each part of a corpus."""
+    budget: dict[int, tuple[int, int]]
+    """Labelled faces -> epochs, and batches of 16 an epoch; the last entry is all there are."""
+
+
+FULL = Plan({"train": 4800, "val": 300, "test": 1500}, {100: (50, 7), 1000: (10, 35), 4800: (5, 70)})
+"""350 steps for each."""
+REHEARSAL = Plan({"train": 48, "val": 24, "test": 32}, {20: (1, 1), 48: (1, 2)})
 
 
 @dataclass(frozen=True)
 class Job:
     """One training."""
 
+    plan: Plan
     system: str
     corpus: str
     samples: int
@@ -47,7 +61,7 @@ class Job:
 
     def settings(self, out: Path, pretrained: str) -> list[str]:
         """What differs from ``claims.yaml``."""
-        epochs, batches = BUDGET[self.samples]
+        epochs, batches = self.plan.budget[self.samples]
         corpora, every = out / "corpora", max(1, epochs // 5)
         system = {
             SCRATCH: [],
@@ -57,7 +71,7 @@ class Job:
         return [
             f"data.csv.train={corpora / self.corpus / 'train' / 'faces.csv'}",
             f"data.csv.val={corpora / self.corpus / 'val' / 'faces.csv'}",
-            f"data.csv.samples={self.samples if self.samples < FACES['train'] else 'null'}",
+            f"data.csv.samples={self.samples if self.samples < self.plan.faces['train'] else 'null'}",
             f"optimiser.epochs={epochs}",
             f"optimiser.batches_per_epoch={batches}",
             f"optimiser.validate_every={every}",
@@ -68,23 +82,18 @@ class Job:
         ]
 
 
-def grid(systems: Iterable[str], seeds: int) -> list[Job]:
+def grid(plan: Plan, systems: Iterable[str], seeds: int) -> list[Job]:
     """All trainings, seed by seed, so that an early look shows every cell."""
-    return [
-        Job(system, corpus, samples, seed)
-        for seed in range(seeds)
-        for samples in BUDGET
-        for corpus in CORPORA
-        for system in systems
-    ]
+    cells = product(range(seeds), plan.budget, CORPORA, list(systems))
+    return [Job(plan, system, corpus, samples, seed) for seed, samples, corpus, system in cells]
 
 
-def draw(out: Path) -> None:
+def draw(plan: Plan, out: Path) -> None:
     """Draws both corpora, where they are not there yet."""
     from fgnet_plugin.training.rendered import write_corpus
 
     for name, kind in CORPORA.items():
-        for part, count in FACES.items():
+        for part, count in plan.faces.items():
             folder = out / "corpora" / name / part
             if not (folder / "done").is_file():
                 write_corpus(folder, (kind,), count, 64, SEEDS[part], workers=2)
@@ -117,21 +126,21 @@ def scores(out: Path, jobs: Sequence[Job]) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def summarise(rows: Sequence[dict[str, str]]) -> list[dict[str, object]]:
+def summarise(plan: Plan, rows: Sequence[dict[str, str]]) -> list[dict[str, object]]:
     """A row for each system, number of faces and kind of test: means over both directions, spread over seeds."""
     cells: dict[tuple[str, int, str, int], dict[str, list[float]]] = {}
     for row in rows:
         if row["au"] != "mean":
             continue
         where = "within" if row["trained_on"] == row["tested_on"] else "across"
-        key = row["system"], int(row["samples"]) if row["samples"].isdigit() else FACES["train"], where, int(row["seed"])
+        key = row["system"], int(row["samples"]) if row["samples"].isdigit() else plan.faces["train"], where, int(row["seed"])
         cell = cells.setdefault(key, {"auc": [], "f1": []})
         for measure, values in cell.items():
             if row[measure]:
                 values.append(float(row[measure]))
     found = []
     for system in COLOURS:
-        for samples in BUDGET:
+        for samples in plan.budget:
             for where in ("within", "across"):
                 seeds = [cell for key, cell in sorted(cells.items()) if key[:3] == (system, samples, where)]
                 if not seeds:
@@ -145,7 +154,7 @@ def summarise(rows: Sequence[dict[str, str]]) -> list[dict[str, object]]:
     return found
 
 
-def plot(rows: Sequence[dict[str, object]], path: Path) -> None:
+def plot(plan: Plan, rows: Sequence[dict[str, object]], path: Path) -> None:
     """AUC over the number of labelled faces, within and across, mean and standard deviation over seeds."""
     import matplotlib
 
@@ -163,7 +172,7 @@ def plot(rows: Sequence[dict[str, object]], path: Path) -> None:
             "tested on the same corpus" if where == "within" else "tested on the other corpus", fontsize=10, loc="left"
         )
         axis.set(xscale="log", xlabel="labelled faces")
-        axis.set_xticks(list(BUDGET), [f"{n:,}" for n in BUDGET])
+        axis.set_xticks(list(plan.budget), [f"{n:,}" for n in plan.budget])
         axis.minorticks_off()
         axis.axhline(0.5, color="#bbbbbb", lw=0.8, ls="--")
         axis.spines[["top", "right"]].set_visible(False)
@@ -174,7 +183,7 @@ def plot(rows: Sequence[dict[str, object]], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def markdown(rows: Sequence[dict[str, object]], seconds: Sequence[float], jobs: int) -> str:
+def markdown(plan: Plan, rows: Sequence[dict[str, object]], seconds: Sequence[float], jobs: int) -> str:
     """The table, with time and machine."""
     lines = [
         "| labelled faces | system | AUC within | AUC across | F1 within | F1 across |",
@@ -188,7 +197,7 @@ def markdown(rows: Sequence[dict[str, object]], seconds: Sequence[float], jobs: 
                 return f"{row[measure]:.3f}" + (f" ± {spread:.3f}" if spread != "" else "")
         return ""
 
-    for samples in BUDGET:
+    for samples in plan.budget:
         for system in COLOURS:
             cells = [cell(samples, system, where, measure) for measure in ("auc", "f1") for where in ("within", "across")]
             lines.append(f"| {samples:,} | {system} | {' | '.join(cells)} |")
@@ -216,10 +225,12 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=list(COLOURS), choices=list(COLOURS), help="only these")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at a time, one thread each")
+    parser.add_argument("--rehearsal", action="store_true", help="a handful of faces and steps: does it run?")
     parser.add_argument("--train-only", action="store_true", help="stop before the evaluation")
     options = parser.parse_args()
-    draw(options.out)
-    jobs, seconds = grid(options.systems, options.seeds), []
+    plan = REHEARSAL if options.rehearsal else FULL
+    draw(plan, options.out)
+    jobs, seconds = grid(plan, options.systems, options.seeds), []
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=6) as pool:
         waiting = [pool.submit(train, job, options.out, options.pretrained) for job in jobs]
         for done in as_completed(waiting):
@@ -229,16 +240,16 @@ def main() -> None:
             print(f"{len(seconds)} of {len(jobs)}: {what}: {taken:.0f} s", flush=True)
     if options.train_only:
         return
-    rows = summarise(scores(options.out, jobs))
+    rows = summarise(plan, scores(options.out, jobs))
     docs = options.docs or options.out
     docs.mkdir(parents=True, exist_ok=True)
     with (docs / "claims.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    table = markdown(rows, seconds, options.jobs)
+    table = markdown(plan, rows, seconds, options.jobs)
     (docs / "claims.md").write_text(table, encoding="utf-8")
-    plot(rows, docs / "claims.png")
+    plot(plan, rows, docs / "claims.png")
     print(table)
     for path in (docs / "claims.csv", docs / "claims.md", docs / "claims.png", options.out / "evaluation" / "report.html"):
         print(path)

@@ -35,7 +35,12 @@ def quiet(out: Path, **more: object) -> list[str]:
     """Overrides for a short training on a CPU."""
     fixed = {"trainer.out": out, "trainer.threads": 1, "trainer.progress": "false", "trainer.accelerator": "cpu"}
     architecture = {f"model.architecture.{name}": list(v) if isinstance(v, tuple) else v for name, v in TINY.items()}
-    values = fixed | {"trainer.workers": 0, "trainer.precision": "32-true", "trainer.log_every": 1, "trainer.checkpoint_every": 1}
+    values = fixed | {
+        "trainer.workers": 0,
+        "trainer.precision": "32-true",
+        "trainer.log_every": 1,
+        "trainer.checkpoint_every": 1,
+    }
     return [f"{name}={value}" for name, value in (values | (architecture if "start_from" not in more else {}) | more).items()]
 
 

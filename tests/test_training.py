@@ -445,7 +445,9 @@ def test_bundled_settings_are_valid() -> None:
     from fgnet_plugin.training.config import read_detector, read_landmarks
     from fgnet_plugin.training.pretraining_config import read_encoder, read_generator
 
-    assert {"landmarks", "published", "rendered-ci", "rendered-small", "bp4d", "disfa", "generator", "encoder"} <= set(bundled())
+    assert {"landmarks", "published", "rendered-ci", "rendered-small", "bp4d", "disfa", "generator", "encoder"} <= set(
+        bundled()
+    )
     readers = {"landmarks": read_landmarks, "generator": read_generator, "encoder": read_encoder}
     for name in bundled():
         readers.get(name.split("-")[0], read_detector)(name)

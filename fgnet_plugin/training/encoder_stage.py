@@ -154,9 +154,17 @@ def reconstruction_loss(painted: Tensor, faces: Tensor, weights: Reconstruction,
         with torch.no_grad():
             wanted = discriminator.features(faces)
         found = discriminator.features(painted)
-        errors = [((f - w).abs().float().mean((1, 2, 3)) / w.float().std()) for f, w in zip(found, wanted, strict=True)]
+        errors = [(f - w).abs().float().mean((1, 2, 3)) / spread(w) for f, w in zip(found, wanted, strict=True)]
         total = total + weights.features * torch.stack(errors).mean(0)
     return total
+
+
+@torch.no_grad()
+def spread(maps: Tensor) -> Tensor:
+    """Standard deviation of all values of maps [B, C, h, w], those of other processes included: a scalar."""
+    values = maps.double()
+    total, squares, count = summed(torch.stack([values.sum(), values.square().sum(), values.new_tensor(values.numel())]))
+    return ((squares - total.square() / count) / (count - 1)).sqrt().float()
 
 
 def frozen(net: Net, state: dict[str, Tensor]) -> Net:
