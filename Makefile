@@ -2,8 +2,8 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-TRAINING_TESTS := $(addprefix tests/test_,baseline.py corpora.py distributed.py evaluate.py prepare.py pretraining.py starts.py \
-	targets.py training.py)
+TRAINING_TESTS := $(patsubst %,tests/test_%.py,baseline claims corpora distributed evaluate full_size prepare pretraining rendered \
+	shared_steps starts targets training training_rendered)
 
 .PHONY: demo test test-train lint bench claims gpu gpu-train clean
 

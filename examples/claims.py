@@ -231,7 +231,7 @@ def main() -> None:
     plan = REHEARSAL if options.rehearsal else FULL
     draw(plan, options.out)
     jobs, seconds = grid(plan, options.systems, options.seeds), []
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=6) as pool:
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(train, job, options.out, options.pretrained) for job in jobs]
         for done in as_completed(waiting):
             job, taken = done.result()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +31,20 @@ TINY = {
     "encoder_units": (1, 1, 1, 1),
     "heatmap_size": 16,
 }
+TOGETHER = """
+import os
+from fgnet_plugin.training.generator_stage import GeneratorStage
+step = GeneratorStage.training_step
+def training_step(self, batch, batch_idx):
+    found = step(self, batch, batch_idx)
+    sums = [sum(p.double().sum().item() for p in net.parameters()) for net in (self.net, self.discriminator)]
+    with open(os.path.join(os.environ["FOLDER"], f"rank{self.global_rank}"), "a") as file:
+        print(*sums, found["loss"].item(), file=file)
+    return found
+GeneratorStage.training_step = training_step
+from fgnet_plugin.cli import main
+main()
+"""
 CONFIG = FGNetConfig(("AU12",), **TINY)
 
 
@@ -172,6 +189,20 @@ def test_path_lengths_are_jacobian_products() -> None:
     assert_gradient(again, net.layers[2].weight)
 
 
+def test_regularisation_takes_steps_of_its_own(pictures: Path, tmp_path: Path) -> None:
+    """R1 and path lengths in the first of every 2 steps: Adam has then taken 5 steps in 3."""
+    from fgnet_plugin.training.pretraining import train_generator
+    from fgnet_plugin.training.pretraining_config import read_generator
+
+    train_generator(read_generator("generator-small", [*generator_settings(tmp_path, pictures), "optimiser.epochs=1"]))
+    states = torch.load(tmp_path / "last.ckpt", weights_only=True)["optimizer_states"]
+    for optimiser in states:
+        steps = [int(state["step"]) for state in optimiser["state"].values()]
+        assert set(steps) == {3, 5}
+        # What the penalties do not depend on, such as biases before an output, takes no step of theirs.
+        assert steps.count(5) > len(steps) / 2
+
+
 def test_the_logistic_losses() -> None:
     from fgnet_plugin.training.gan_losses import discriminator_loss, generator_loss
 
@@ -217,6 +248,9 @@ def test_optimisers_as_published() -> None:
     assert (config.adversarial.path_length, config.adversarial.mixing) == (2, 0.9)
     stage = GeneratorStage(config, [], [], StepSampler(100, 32, 1))
     generator, discriminator = stage.configure_optimizers()
+    plain = read_generator("generator", quiet(Path("out"), **{"data.folder": "faces", "adversarial.r1": 0}))
+    unregularised = GeneratorStage(plain, [], [], StepSampler(100, 32, 1)).configure_optimizers()[1]
+    assert unregularised.defaults["lr"] == 2e-3
     for adam, every in ((generator, 8), (discriminator, 16)):
         share = every / (every + 1)
         assert adam.defaults["lr"] == pytest.approx(2e-3 * share)
@@ -269,8 +303,31 @@ def test_a_generator_takes_its_steps_in_micro_batches(pictures: Path, tmp_path: 
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6", "6"]  # one validation, after both epochs
+    # Untrained logits are about 0: each loss is about log 2, and the critic's, of two terms, twice that, not a multiple.
+    assert float(rows[0]["loss"]) == pytest.approx(np.log(2), abs=0.3)
+    assert float(rows[0]["critic"]) == pytest.approx(2 * np.log(2), abs=0.5)
+    assert float(rows[0]["r1"]) > 0
+    assert float(rows[0]["path_length"]) > 0
     with pytest.raises(ValueError, match=r"validate_every must divide the 2 epochs, got 3"):
         read_generator("generator-small", [*generator_settings(tmp_path, pictures), "optimiser.validate_every=3"])
+
+
+def test_two_processes_train_a_generator_together(pictures: Path, tmp_path: Path) -> None:
+    """After each step both have the same two networks, though each has painted other faces."""
+    script = tmp_path / "script.py"
+    script.write_text(TOGETHER)
+    settings = [*generator_settings(tmp_path / "out", pictures), "optimiser.batches_per_epoch=2", "trainer.devices=2"]
+    command = [sys.executable, str(script), "train", "generator", "--config", "generator-small"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1]), "FOLDER": str(tmp_path)}
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    one, other = ((tmp_path / f"rank{rank}").read_text().splitlines() for rank in (0, 1))
+    assert len(one) == 4
+    weights, others = ([line.split()[:2] for line in lines] for lines in (one, other))
+    assert weights == others  # bit for bit: both add the same numbers
+    assert len({line.split()[2] for line in one + other}) == 8  # losses of different faces
+    assert (tmp_path / "out" / "generator.safetensors").is_file()
 
 
 @pytest.mark.parametrize("latent", ["z", "w"])
@@ -313,18 +370,21 @@ def test_an_encoder_inverts_and_a_detector_starts_from_it(
 def test_reconstruction_terms(trained: dict[int, Path]) -> None:
     """Each is 0 for the face itself and grows with the distance; a term of weight 0 is not computed."""
     from fgnet_plugin.training.discriminator import Discriminator
-    from fgnet_plugin.training.encoder_stage import reconstruction_loss
+    from fgnet_plugin.training.encoder_stage import map_spreads, reconstruction_loss
     from fgnet_plugin.training.pretraining_config import Reconstruction
 
     torch.manual_seed(0)
     faces = torch.nn.functional.avg_pool2d(torch.rand(3, 3, 68, 68), 5, 1) * 2 - 1
     noise, critic = torch.randn_like(faces), Discriminator(CONFIG)
+    spreads = map_spreads(critic, faces)
     for weights in (Reconstruction(1, 0, 0), Reconstruction(0, 1, 0), Reconstruction(0, 0, 1)):
-        errors = [reconstruction_loss(faces + e * noise, faces, weights, critic) for e in (0, 0.05, 0.2, 0.5)]
+        errors = [reconstruction_loss(faces + e * noise, faces, weights, critic, spreads) for e in (0, 0.05, 0.2, 0.5)]
         assert errors[0].shape == (3,)
         assert errors[0].abs().max() < 1e-5
         assert all((b > a).all() for a, b in pairwise(errors))
-    pixels = reconstruction_loss(faces + 0.5, faces, Reconstruction(2, 0, 0), None)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert reconstruction_loss(faces, faces, Reconstruction(0, 1, 0)).abs().max() < 1e-5
+    pixels = reconstruction_loss(faces + 0.5, faces, Reconstruction(2, 0, 0))
     assert torch.allclose(pixels, torch.full((3,), 0.5))
 
 
@@ -335,9 +395,11 @@ def test_bad_pictures_are_named_together(tmp_path: Path) -> None:
     for name, shape in (("a.png", (64, 64, 3)), ("b.png", (64, 80, 3)), ("c.jpg", (32, 32, 3)), ("d.png", (128, 128, 3))):
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / name)
     (tmp_path / "e.png").write_bytes(b"text")
-    with pytest.raises(ValueError, match=r"(?s)3 pictures.*b\.png is 80 × 64.*c\.jpg is 32 px wide.*e\.png: not an image"):
+    (tmp_path / "f.png").write_bytes((tmp_path / "a.png").read_bytes()[:6000])
+    bad = r"(?s)4 pictures.*b\.png is 80 × 64.*c\.jpg is 32 px wide.*e\.png: not an image.*f\.png: not an image, or damaged"
+    with pytest.raises(ValueError, match=bad):
         pictures_corpora(str(tmp_path), 64, 0.5, 0)
-    for name in ("b.png", "c.jpg", "e.png"):
+    for name in ("b.png", "c.jpg", "e.png", "f.png"):
         (tmp_path / name).unlink()
     train, val = pictures_corpora(str(tmp_path), 64, 0.5, 0)
     assert {*train.files, *val.files} == {str(tmp_path / "a.png"), str(tmp_path / "d.png")}

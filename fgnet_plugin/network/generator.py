@@ -42,10 +42,11 @@ class Mapping(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """[..., dim] -> [..., dim]; z is first brought to unit mean square."""
-        x = z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-8)
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2) * math.sqrt(2.0)
-        return x
+        with torch.autocast(z.device.type, enabled=False):  # costs nothing, and styles are used everywhere
+            x = z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-8)
+            for layer in self.layers:
+                x = F.leaky_relu(layer(x), 0.2) * math.sqrt(2.0)
+            return x
 
 
 class StyledConv(nn.Module):
@@ -67,9 +68,10 @@ class StyledConv(nn.Module):
 
         The noise is the fixed one, or, with `fresh_noise`, another for each sample, as when the generator is trained.
         """
-        style = self.style(row)
+        with torch.autocast(x.device.type, enabled=False):
+            style = self.style(row)
+            factors = demodulation(style, self.weight)
         x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
-        factors = demodulation(style, self.weight)
         noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() if fresh_noise else self.noise
         return noise_bias_act(x, factors, noise * self.noise_strength, self.bias, overwrite=not torch.is_grad_enabled())
 
@@ -90,7 +92,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, row: Tensor) -> Tensor:
         """[B, I, h, w] and a style row [B, style_dim] -> [B, 3, h, w]."""
-        style = (self.modulation(row) * self.scale).to(x.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            style = (self.modulation(row) * self.scale).to(x.dtype)
         return F.conv2d(x * style[:, :, None, None], self.weight.to(x.dtype), self.bias.to(x.dtype))
 
 
@@ -146,7 +149,9 @@ class Generator(nn.Module):
         Returns:
             [B, 3, generator_size, generator_size], about [-1, 1].
         """
-        image = self.to_rgb[0](maps[0], styles[:, 1])
-        for i, to_rgb in enumerate(list(self.to_rgb)[1:], start=1):
-            image = upsample2(image) + to_rgb(maps[i], styles[:, 2 * i + 1])
-        return image
+        layers = [to_rgb(maps[i], styles[:, 2 * i + 1]) for i, to_rgb in enumerate(self.to_rgb)]
+        with torch.autocast(styles.device.type, enabled=False):  # bfloat16 has fewer steps near ±1 than 8 bits have
+            image = layers[0].to(styles.dtype)
+            for layer in layers[1:]:
+                image = upsample2(image) + layer
+            return image

@@ -94,7 +94,13 @@ class AUStage(Stage):
 
     def summary(self, figures: dict[str, float], step: int) -> dict[str, Any]:
         """What an exported file records of the training."""
-        return {"by": "fgnet train detector", "step": step, "validation": figures, "recipe": self.recipe}
+        return {
+            "by": "fgnet train detector",
+            "step": step,
+            "validation": figures,
+            "validation_faces": len(self.val_corpus),
+            "recipe": self.recipe,
+        }
 
 
 def without_unknown(labels: Tensor) -> Tensor:

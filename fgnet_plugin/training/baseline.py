@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,8 @@ class BaselineInfo:
     training: dict[str, Any] = field(default_factory=dict)
     """Summary of the training, its recipe included."""
     licence: str = ""
+    digest: str = field(default="", compare=False)
+    """SHA-256 over metadata and tensors, once it is in a file."""
 
 
 def save_baseline(model: Baseline, path: Path | str, info: BaselineInfo, half: bool = False) -> Path:
@@ -109,24 +111,23 @@ def is_baseline(path: Path | str) -> bool:
         return False
 
 
-def load_baseline(path: Path | str, device: torch.device | str = "cpu") -> tuple[Baseline, BaselineInfo]:
-    """A baseline in evaluation mode, and its metadata.
-
-    Raises CheckpointError, naming the file, where it is missing, truncated, damaged, or another kind of file.
-    """
+def read_baseline(path: Path | str) -> BaselineInfo:
+    """A baseline's metadata, without its weights. Raises CheckpointError as `load_baseline` does."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
         with safe_open(path, "pt") as file:
-            metadata = dict(file.metadata() or {})
-            if metadata.get("format") != BASELINE_FORMAT:
-                raise CheckpointError(f"{path}: no baseline (its metadata lacks format = {BASELINE_FORMAT})")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        recorded = metadata.pop("digest", "")
-        if _digest(metadata, tensors.__getitem__, tensors) != recorded:
-            raise CheckpointError(f"{path}: damaged, its contents differ from what was written; make it again")
-        info = BaselineInfo(
+            return _info(path, dict(file.metadata() or {}))
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error})") from error
+
+
+def _info(path: Path, metadata: Mapping[str, str]) -> BaselineInfo:
+    if metadata.get("format") != BASELINE_FORMAT:
+        raise CheckpointError(f"{path}: no baseline (its metadata lacks format = {BASELINE_FORMAT})")
+    try:
+        return BaselineInfo(
             kind=metadata["kind"],
             aus=tuple(json.loads(metadata["aus"])),
             image_size=int(metadata["image_size"]),
@@ -134,11 +135,30 @@ def load_baseline(path: Path | str, device: torch.device | str = "cpu") -> tuple
             fold=int(metadata["fold"]) if "fold" in metadata else None,
             training=json.loads(metadata["training"]),
             licence=metadata["licence"],
+            digest=metadata["digest"],
         )
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error})") from error
     except KeyError as error:
         raise CheckpointError(f"{path}: its metadata lacks {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its metadata can't be read ({error})") from error
+
+
+def load_baseline(path: Path | str, device: torch.device | str = "cpu") -> tuple[Baseline, BaselineInfo]:
+    """A baseline in evaluation mode, and its metadata.
+
+    Raises CheckpointError, naming the file, where it is missing, truncated, damaged, or another kind of file.
+    """
+    path = Path(path)
+    info = read_baseline(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = dict(file.metadata())
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error})") from error
+    del metadata["digest"]
+    if _digest(metadata, tensors.__getitem__, tensors) != info.digest:
+        raise CheckpointError(f"{path}: damaged, its contents differ from what was written; make it again")
     model = Baseline(info.kind, info.aus, info.image_size).eval()
     try:
         model.load_state_dict(tensors)

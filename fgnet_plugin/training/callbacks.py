@@ -23,18 +23,18 @@ LOG = "metrics.csv"
 class Log(pl.Callback):
     """``metrics.csv``: a row every so many steps, and one for each validation; columns that don't apply are empty.
 
-    The loss is the mean since the row before, over all processes. When a training is resumed, rows that it is going to write
+    Losses are means since the row before, over all processes. When a training is resumed, rows that it is going to write
     again are taken out first. The trainer's loggers, where it has any, are given the same.
     """
 
-    def __init__(self, folder: Path, every: int, figures: list[str]) -> None:
-        self.path, self.every = folder / LOG, every
-        self.columns = ["step", "epoch", "lr", "loss", *(f"val_{name}" for name in figures)]
+    def __init__(self, folder: Path, every: int, losses: list[str], figures: list[str]) -> None:
+        self.path, self.every, self.losses = folder / LOG, every, losses
+        self.columns = ["step", "epoch", "lr", *losses, *(f"val_{name}" for name in figures)]
         self._sum: Tensor | None = None
         self._count = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The running mean of the loss."""
+        """The running means of the losses."""
         self._share()
         return {"sum": self._sum, "count": self._count}
 
@@ -58,20 +58,23 @@ class Log(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, stage: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Adds a row where it is time."""
-        loss = outputs["loss"].detach()  # of a micro-batch: divided by their number
-        self._sum = loss if self._sum is None else self._sum.to(loss) + loss
+        # Of a micro-batch: divided by their number.
+        losses = torch.stack([outputs[name].detach().float() for name in self.losses])
+        self._sum = losses if self._sum is None else self._sum.to(losses) + losses
         if (batch_idx + 1) % stage.sampler.accumulate:
             return
         self._count += 1
         if trainer.global_step % self.every == 0:
             self._share()
-            mean = (self._sum / self._count).item()
-            self._add(trainer, stage, {"loss": mean, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
+            means = dict(zip(self.losses, (self._sum / self._count).tolist(), strict=True))
+            self._add(trainer, stage, means | {"lr": trainer.optimizers[0].param_groups[0]["lr"]})
             self._sum, self._count = None, 0
-            if not math.isfinite(mean):
+            if not all(map(math.isfinite, means.values())):
+                found = ", ".join(f"{name} is {mean:.4g}" for name, mean in means.items())
+                clip = "set optimiser.clip, " if stage.automatic_optimization else ""
                 raise shared_error(
-                    f"the loss is {mean} at step {trainer.global_step}: training has diverged; lower optimiser.lr, "
-                    f"set optimiser.clip, or use precision 32-true. {self.path.parent} keeps the best weights before it"
+                    f"{found} at step {trainer.global_step}: training has diverged; lower optimiser.lr, "
+                    f"{clip}or use precision 32-true. {self.path.parent} keeps the best weights before it"
                 )
 
     def on_validation_end(self, trainer: pl.Trainer, stage: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from fgnet_plugin.training.strict_yaml import plain
 FILE = "pretrained.safetensors"
 SHEET_FACES, SHEET_COLUMNS = 32, 8
 Net = TypeVar("Net", bound=nn.Module)
+_FACES_FOR_SPREADS = 64
 _SMALLEST = 16  # px: SSIM is taken down to this size
 
 
@@ -61,6 +63,7 @@ class EncoderStage(Stage):
         self.discriminator: Discriminator | None = None
         if config.loss.features:
             self.discriminator = frozen(Discriminator(sizes), start.parts["discriminator"])
+        self.spreads: list[float] = []
         self._sums = torch.zeros(3)
         self._shown: list[Tensor] = []
 
@@ -89,7 +92,13 @@ class EncoderStage(Stage):
 
     def loss(self, painted: Tensor, faces: Tensor) -> Tensor:
         """[B]: the weighted sum of the settings' terms."""
-        return reconstruction_loss(painted, faces, self.config.loss, self.discriminator)
+        return reconstruction_loss(painted, faces, self.config.loss, self.discriminator, self.spreads)
+
+    def on_fit_start(self) -> None:
+        """Takes the spread of the discriminator's maps, of the same few validation faces in every process."""
+        if self.discriminator is not None:
+            some = [self.val_corpus[i]["image"] for i in range(min(_FACES_FOR_SPREADS, len(self.val_corpus)))]
+            self.spreads = map_spreads(self.discriminator, normalize(torch.stack(some)).to(self.device))
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the last validation."""
@@ -140,31 +149,50 @@ class EncoderStage(Stage):
         save_pretrained(Path(self.machine.out) / FILE, self.sizes, parts, training, licence)
 
 
-def reconstruction_loss(painted: Tensor, faces: Tensor, weights: Reconstruction, discriminator: Discriminator | None) -> Tensor:
-    """[B]: how far painted faces [B, 3, S, S] are from faces in [-1, 1], by the terms of `Reconstruction`."""
+def reconstruction_loss(
+    painted: Tensor,
+    faces: Tensor,
+    weights: Reconstruction,
+    discriminator: Discriminator | None = None,
+    spreads: Sequence[float] = (),
+) -> Tensor:
+    """How far painted faces are from faces, by the terms of `Reconstruction`.
+
+    Args:
+        painted, faces: [B, 3, S, S], about [-1, 1].
+        discriminator: whose maps are compared, where `weights.features` is not 0.
+        spreads: standard deviation of each of these maps, see `map_spreads`.
+
+    Returns:
+        [B].
+    """
     total = weights.pixels * (painted - faces).float().square().mean((1, 2, 3))
     if weights.structure:
-        one, other, scales = painted.float(), faces.float(), []
-        while one.shape[-1] >= _SMALLEST:
-            likeness = structural_similarity_index_measure(one, other, data_range=2.0, reduction="none")
-            scales.append(1 - torch.as_tensor(likeness[0] if isinstance(likeness, tuple) else likeness))
-            one, other = F.avg_pool2d(one, 2), F.avg_pool2d(other, 2)
-        total = total + weights.structure * torch.stack(scales).mean(0)
+        with torch.autocast(faces.device.type, enabled=False):  # SSIM takes differences of nearly equal numbers
+            total = total + weights.structure * _unlikeness(painted.float(), faces.float())
     if discriminator is not None and weights.features:
         with torch.no_grad():
             wanted = discriminator.features(faces)
         found = discriminator.features(painted)
-        errors = [(f - w).abs().float().mean((1, 2, 3)) / spread(w) for f, w in zip(found, wanted, strict=True)]
+        errors = [(f - w).abs().float().mean((1, 2, 3)) / s for f, w, s in zip(found, wanted, spreads, strict=True)]
         total = total + weights.features * torch.stack(errors).mean(0)
     return total
 
 
+def _unlikeness(one: Tensor, other: Tensor) -> Tensor:
+    """[B]: 1 - SSIM, its mean over sizes halved until 16 px."""
+    scales = []
+    while one.shape[-1] >= _SMALLEST:
+        likeness = structural_similarity_index_measure(one, other, data_range=2.0, reduction="none")
+        scales.append(1 - torch.as_tensor(likeness[0] if isinstance(likeness, tuple) else likeness))
+        one, other = F.avg_pool2d(one, 2), F.avg_pool2d(other, 2)
+    return torch.stack(scales).mean(0)
+
+
 @torch.no_grad()
-def spread(maps: Tensor) -> Tensor:
-    """Standard deviation of all values of maps [B, C, h, w], those of other processes included: a scalar."""
-    values = maps.double()
-    total, squares, count = summed(torch.stack([values.sum(), values.square().sum(), values.new_tensor(values.numel())]))
-    return ((squares - total.square() / count) / (count - 1)).sqrt().float()
+def map_spreads(discriminator: Discriminator, faces: Tensor) -> list[float]:
+    """Standard deviations of a discriminator's maps of faces [B, 3, S, S] in [-1, 1]: the units that they are compared in."""
+    return [float(found.float().std()) for found in discriminator.features(faces)]
 
 
 def frozen(net: Net, state: dict[str, Tensor]) -> Net:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from fgnet_plugin.network import normalize
 from fgnet_plugin.network.config import FGNetConfig
@@ -51,7 +52,9 @@ class GeneratorStage(Stage):
         self.discriminator = Discriminator(config.model.config).to(memory_format=torch.channels_last)
         self.register_buffer("path_mean", torch.zeros(()))
         self.path_mean: Tensor
-        self.painted_loss = torch.zeros(())
+        self.register_buffer("penalties", torch.zeros(2))  # the last R1 and path length penalty, for the log
+        self.penalties: Tensor
+        self.seen: list[Tensor] = []
         self.distance: FaceDistance | None = None
 
     @property
@@ -68,8 +71,10 @@ class GeneratorStage(Stage):
         """Adam for the generator and for the discriminator, their rates and decays adapted to lazy regularisation."""
         game, settings = self.config.adversarial, self.settings
         optimisers = []
-        for net, every in ((self.net, game.path_length_every), (self.discriminator, game.r1_every)):
-            share = every / (every + 1)  # a step in so many does two updates' work (Karras et al. 2020, appendix B)
+        regularised = (self.net, game.path_length, game.path_length_every), (self.discriminator, game.r1, game.r1_every)
+        for net, weight, every in regularised:
+            # A step in so many is followed by one of the regularisation alone (Karras et al. 2020, appendix B).
+            share = every / (every + 1) if weight else 1.0
             adam = torch.optim.Adam(net.parameters(), lr=settings.lr * share, betas=(0.0, 0.99**share))
             adam.param_groups[0]["initial_lr"] = settings.lr * share
             optimisers.append(adam)
@@ -77,59 +82,81 @@ class GeneratorStage(Stage):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """A step of the discriminator, then one of the generator; both after the last micro-batch of a step."""
-        step, last = self.global_step, self.micro_batch == self.sampler.accumulate - 1
+        step, parts = self.global_step, self.sampler.accumulate
         generator, discriminator = cast(list[Any], self.optimizers())
         images = normalize(batch["image"])
         if self.config.data.flip:
             which = (self.uniform(len(images)) < 0.5).to(images.device)
             images = torch.where(which[:, None, None, None], images.flip(3), images)
         if self.micro_batch == 0:
+            self.seen = []
+            self.discriminator.zero_grad(set_to_none=True)
             for optimiser in (generator, discriminator):
-                optimiser.zero_grad(set_to_none=True)
                 for group in optimiser.param_groups:
                     group["lr"] = group["initial_lr"] * rate_factor(self.settings, step, self.steps)
-        critic = self.discriminator_step(images, step)
-        if last:
-            average_gradients(self.discriminator)
-            # Not through Lightning, which would count it as a step of the training.
-            discriminator.optimizer.step()
-            losses = [self.generator_step(len(images), step) for _ in range(self.sampler.accumulate)]
-            average_gradients(self.net)
-            generator.step()
-            self.move_average()
-            self.painted_loss = torch.stack(losses).mean()
-        self.log_dict({"loss": self.painted_loss, "critic": critic}, prog_bar=True, logger=False)
-        return {"loss": self.painted_loss}
-
-    def discriminator_step(self, images: Tensor, step: int) -> Tensor:
-        """Adds to the discriminator's gradients; returns its loss."""
-        game = self.config.adversarial
+        self.seen.append(images)
         with torch.no_grad():
             painted, _ = self.paint(len(images))
-        loss = gan_losses.discriminator_loss(self.discriminator(images).float(), self.discriminator(painted).float())
-        self.backward_part(loss)
-        if game.r1 and step % game.r1_every == 0:
-            with torch.autocast(images.device.type, enabled=False):
+        critic = gan_losses.discriminator_loss(self.discriminator(images).float(), self.discriminator(painted).float())
+        self.backward_part(critic)
+        loss = torch.zeros_like(critic)
+        if self.micro_batch == parts - 1:
+            average_gradients(self.discriminator)
+            # The discriminator not through Lightning, which would count it as a step of the training.
+            discriminator.optimizer.step()
+            self.regularise_discriminator(discriminator.optimizer, step)
+            loss = self.generator_step(generator, [len(seen) for seen in self.seen], step)
+            self.move_average()
+        losses = {"loss": loss, "critic": critic.detach() / parts}
+        losses |= {"r1": self.penalties[0] / parts, "path_length": self.penalties[1] / parts}
+        self.log_dict({"loss": loss, "critic": critic}, prog_bar=True, logger=False)
+        return losses
+
+    def generator_step(self, generator: Any, counts: list[int], step: int) -> Tensor:
+        """A step of the generator against the discriminator as it is now; returns the loss."""
+        self.net.zero_grad(set_to_none=True)
+        self.discriminator.requires_grad_(False)
+        losses = []
+        for count in counts:
+            painted, _ = self.paint(count)
+            losses.append(gan_losses.generator_loss(self.discriminator(painted).float()))
+            self.backward_part(losses[-1])
+        self.discriminator.requires_grad_(True)
+        average_gradients(self.net)
+        generator.step()
+        self.regularise_generator(generator.optimizer, counts, step)
+        return torch.stack(losses).detach().mean()
+
+    def regularise_discriminator(self, optimiser: torch.optim.Optimizer, step: int) -> None:
+        """R1 at the step's real images, where it is this step's turn."""
+        game = self.config.adversarial
+        if not game.r1 or step % game.r1_every:
+            return
+        self.discriminator.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, enabled=False):
+            for images in self.seen:
                 penalty = gan_losses.r1_penalty(self.discriminator, images)
                 self.backward_part(game.r1 / 2 * game.r1_every * penalty)
-        return loss.detach()
+        average_gradients(self.discriminator)
+        optimiser.step()
+        self.penalties[0] = summed(penalty.detach().clone()) / world_size()
 
-    def generator_step(self, count: int, step: int) -> Tensor:
-        """Adds to the generator's gradients; returns its loss."""
+    def regularise_generator(self, optimiser: torch.optim.Optimizer, counts: list[int], step: int) -> None:
+        """Path lengths, where it is this step's turn."""
         game = self.config.adversarial
-        self.discriminator.requires_grad_(False)
-        painted, _ = self.paint(count)
-        loss = gan_losses.generator_loss(self.discriminator(painted).float())
-        self.backward_part(loss)
-        self.discriminator.requires_grad_(True)
-        if game.path_length and step % game.path_length_every == 0:
-            with torch.autocast(painted.device.type, enabled=False):
+        if not game.path_length or step % game.path_length_every:
+            return
+        self.net.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, enabled=False):
+            for count in counts:
                 painted, styles = self.paint(max(1, count // game.path_length_shrink))
                 lengths = gan_losses.path_lengths(painted, styles)
                 penalty, mean = gan_losses.path_length_penalty(lengths, self.path_mean)
                 self.backward_part(game.path_length * game.path_length_every * penalty)
-            self.path_mean.copy_(summed(mean) / world_size())
-        return loss.detach()
+                self.path_mean.copy_(summed(mean) / world_size())
+        average_gradients(self.net)
+        optimiser.step()
+        self.penalties[1] = summed(penalty.detach().clone()) / world_size()
 
     def backward_part(self, loss: Tensor) -> None:
         """Adds the gradients of a micro-batch's loss: the step's is their mean."""
@@ -156,34 +183,40 @@ class GeneratorStage(Stage):
     def sample(self, count: int, seed: int, truncation: float = 1.0) -> Iterator[Tensor]:
         """Batches of faces uint8 [b, 3, S, S] of the exported weights and fixed noise; truncated towards the mean style."""
         net, dim = self.trained, self.sizes.style_dim
+        batch = self.settings.batch_size // (self.sampler.parts * self.sampler.accumulate)
         random = torch.Generator().manual_seed(seed)
         mean = style_moments(net)["style_mean"]
-        for start in range(0, count, self.settings.batch_size):
-            codes = torch.randn(min(self.settings.batch_size, count - start), dim, generator=random).to(self.device)
+        for start in range(0, count, batch):
+            codes = torch.randn(min(batch, count - start), dim, generator=random).to(self.device)
             styles = torch.lerp(mean, net.mapping(codes), truncation)[:, None].expand(-1, self.sizes.n_styles, -1)
             yield to_pixels(net.image(net(styles), styles))
 
-    def on_validation_epoch_start(self) -> None:
-        """Forgets the last validation's painted faces; real ones are looked at once."""
-        self.first = self.distance is None
-        if self.distance is None:
-            # Beside the module: it is no part of what is trained, averaged and saved.
-            object.__setattr__(self, "distance", FaceDistance().to(self.device))
-        else:
-            self.distance.reset()
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """One batch: real faces are looked at once, before the first validation, not again for each."""
+        faces = cast(Dataset[Batch], self.val_corpus)
+        return DataLoader(Subset(faces, range(1)), generator=torch.Generator())
+
+    @torch.no_grad()
+    def look_at_real_faces(self) -> FaceDistance:
+        """A distance that knows this process' share of the validation faces."""
+        # Apple's devices lack the float64 that it adds up in.
+        distance = FaceDistance().to("cpu" if self.device.type == "mps" else self.device)
+        for batch in super().val_dataloader():
+            distance.update(batch["image"].to(distance.device), real=True)
+        return distance
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Looks at a batch of real faces."""
-        assert self.distance is not None
-        if self.first:
-            self.distance.update(batch["image"], real=True)
+        """Nothing: painted faces are looked at all at once."""
 
     def on_validation_epoch_end(self) -> None:
-        """Looks at as many painted faces, and writes the sheet."""
+        """Looks at as many painted faces as there are real ones, and writes the sheet."""
+        if self.distance is None:
+            # Beside the module: it is no part of what is trained, averaged and saved.
+            object.__setattr__(self, "distance", self.look_at_real_faces())
         assert self.distance is not None
-        per_rank = -(-len(self.val_corpus) // world_size())
-        for images in self.sample(per_rank, seed=1 + rank_of()):
-            self.distance.update(images, real=False)
+        self.distance.reset()
+        for images in self.sample(-(-len(self.val_corpus) // world_size()), seed=1 + rank_of()):
+            self.distance.update(images.to(self.distance.device), real=False)
         self.figures = {"distance": float(self.distance.compute())}
         self.log("val_distance", self.figures["distance"], prog_bar=True, logger=False)
         if rank_of() == 0:
@@ -191,6 +224,10 @@ class GeneratorStage(Stage):
             out = Path(self.machine.out)
             write_sheet(faces, out / f"samples-{self.global_step:06}.png")
             write_sheet(faces, out / "samples.png")
+
+    def loss_names(self) -> list[str]:
+        """The generator's and the discriminator's loss, and the last R1 and path length penalties."""
+        return ["loss", "critic", "r1", "path_length"]
 
     def figure_names(self) -> list[str]:
         """The Fréchet distance of `frechet.FaceDistance`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +29,8 @@ class PicturesCorpus:
         return len(self.files)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        try:
-            pixels = _pixels(self.files[index], self.size)
-        except (OSError, ValueError, SyntaxError) as error:  # its header was looked at, its pixels were not
-            raise ValueError(f"{self.files[index]}: damaged ({error}); copy it again, or take it out of the folder") from error
-        return {"image": torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))}
+        pixels = np.ascontiguousarray(_pixels(self.files[index], self.size).transpose(2, 0, 1))
+        return {"image": torch.from_numpy(pixels)}
 
 
 def pictures_corpora(folder: str, size: int, val_fraction: float, seed: int) -> tuple[PicturesCorpus, PicturesCorpus]:
@@ -44,7 +42,8 @@ def pictures_corpora(folder: str, size: int, val_fraction: float, seed: int) -> 
     if not root.is_dir():
         raise ValueError(f"{folder}: no such folder")
     files = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    problems = [problem for problem in (_problem(file, size) for file in files) if problem]
+    with ThreadPoolExecutor() as pool:
+        problems = [problem for problem in pool.map(lambda file: _problem(file, size), files) if problem]
     if problems:
         more = [f"… and {len(problems) - LINES_SHOWN:,} more"] if len(problems) > LINES_SHOWN else []
         raise ValueError("\n".join([f"{len(problems):,} pictures that can't be used:", *problems[:LINES_SHOWN], *more]))
@@ -60,9 +59,10 @@ def _corpus(files: Sequence[str], rows: Sequence[int], size: int) -> PicturesCor
 
 
 def _problem(file: str, size: int) -> str | None:
-    """What is wrong with a picture, by its header."""
+    """What is wrong with a picture, which is read to its end."""
     try:
         with Image.open(file) as image:
+            image.load()
             width, height = image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"{file}: not an image, or damaged ({error})"

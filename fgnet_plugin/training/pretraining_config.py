@@ -98,6 +98,11 @@ class GeneratorOptimiser(Optimiser):
     ema: float | None = 0.998
     """Decay of the generator's running average, which is what is exported: half of it is younger than 350 steps."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip or self.weight_decay:
+            raise ValueError("clip and weight_decay are not for the adversarial game: leave them 0")
+
 
 @dataclass(frozen=True)
 class EncoderOptimiser(Optimiser):

@@ -221,7 +221,7 @@ def fit(stage: Stage, resume: bool) -> None:
     warnings.filterwarnings("ignore", ".*`broadcast_buffers` is deprecated.*")  # older versions of torch have no other
     out.mkdir(parents=True, exist_ok=True)
     keep = Keep(out, settings.checkpoint_every)
-    log = Log(out, settings.log_every, stage.figure_names())
+    log = Log(out, settings.log_every, stage.loss_names(), stage.figure_names())
     callbacks: list[pl.Callback] = [Processes(last, begin, settings.threads), log, keep]
     if settings.progress:
         callbacks.append(TQDMProgressBar(refresh_rate=settings.log_every if not _interactive() else 1))

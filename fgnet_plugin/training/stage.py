@@ -91,6 +91,10 @@ class Stage(pl.LightningModule):
         """Writes the weights in `trained` as the file that this training is for."""
         raise NotImplementedError
 
+    def loss_names(self) -> list[str]:
+        """What a training step returns for the log: its columns, of which the first is "loss"."""
+        return ["loss"]
+
     def figure_names(self) -> list[str]:
         """The validation's figures: columns of the log."""
         raise NotImplementedError

@@ -24,6 +24,10 @@ class SystemInfo:
 
     path: Path
     kind: Literal["fgnet", "baseline"]
+    aus: tuple[str, ...]
+    """In channel order."""
+    image_size: int
+    """Side of the faces that it reads, px."""
     corpus: str = ""
     """What it was trained on: "BP4D", …; empty where its file does not say."""
     fold: int | None = None
@@ -31,6 +35,10 @@ class SystemInfo:
     training: dict[str, Any] = field(default_factory=dict)
     """Summary of the training, as its file records it."""
     licence: str = ""
+    digest: str = ""
+    """SHA-256 over its metadata and tensors."""
+    converted: bool = False
+    """Whether it was made of the authors' files."""
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -78,10 +86,20 @@ def load_system(name_or_path: str | Path, device: torch.device | str = "cpu") ->
         CheckpointError: no such name, file or folder; a folder without exported weights, or with those of two systems; a
             file that is neither kind, truncated or damaged.
     """
+    info = read_system_info(name_or_path)
+    return _Baseline(info, device) if info.kind == "baseline" else _FGNet(info, device)
+
+
+def read_system_info(name_or_path: str | Path) -> SystemInfo:
+    """Where a system comes from, of its file's metadata alone; arguments and errors as those of `load_system`."""
     path = _in_folder(Path(name_or_path)) if Path(name_or_path).is_dir() else resolve(name_or_path)
     if baseline.is_baseline(path):
-        return _Baseline(path, device)
-    return _FGNet(path, device)
+        of = baseline.read_baseline(path)
+        return SystemInfo(path, "baseline", of.aus, of.image_size, of.corpus, of.fold, of.training, of.licence, of.digest)
+    info = read_info(path)
+    net = info.config
+    about = info.corpus, info.fold, info.training, info.licence, info.digest, bool(info.sources)
+    return SystemInfo(path, "fgnet", net.aus, net.image_size, *about)
 
 
 def _in_folder(folder: Path) -> Path:
@@ -96,11 +114,9 @@ def _in_folder(folder: Path) -> Path:
 
 
 class _FGNet:
-    def __init__(self, path: Path, device: torch.device | str) -> None:
-        info = read_info(path)
-        self.net: FGNet = load(path, device)
-        self.aus, self.image_size = info.config.aus, info.config.image_size
-        self.info = SystemInfo(path, "fgnet", info.corpus, info.fold, info.training, info.licence)
+    def __init__(self, info: SystemInfo, device: torch.device | str) -> None:
+        self.net: FGNet = load(info.path, device)
+        self.aus, self.image_size, self.info = info.aus, info.image_size, info
 
     def predict(self, faces: Tensor, batch_size: int = 8) -> Tensor:
         _check_dtype(faces)
@@ -108,11 +124,10 @@ class _FGNet:
 
 
 class _Baseline:
-    def __init__(self, path: Path, device: torch.device | str) -> None:
-        self.net, info = baseline.load_baseline(path, device)
+    def __init__(self, info: SystemInfo, device: torch.device | str) -> None:
+        self.net, _ = baseline.load_baseline(info.path, device)
         self.device = torch.device(device)
-        self.aus, self.image_size = info.aus, info.image_size
-        self.info = SystemInfo(path, "baseline", info.corpus, info.fold, info.training, info.licence)
+        self.aus, self.image_size, self.info = info.aus, info.image_size, info
 
     @torch.no_grad()
     def predict(self, faces: Tensor, batch_size: int = 8) -> Tensor:

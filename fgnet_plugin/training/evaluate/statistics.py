@@ -62,6 +62,9 @@ class Estimate:
     low: float
     high: float
     """Limits of the bootstrap interval."""
+    resamples: float
+    """Share of the resamples that the interval is over, in [0, 1]: those in which every AU of the mean has a score. Where it
+    is less than half, there is no interval."""
     sd_folds: float
     """Standard deviation over folds (n − 1) of the mean over seeds."""
     sd_seeds: float
@@ -97,7 +100,7 @@ class Group:
         points = [_mean(_pick(member, member.points, aus, measure), 0) for member in self.members]
         samples = _samples(self.members, aus, measure)
         value = float(_mean(_over_folds(self.members, _stack(self.members, aus, measure)), 0))
-        low, high = interval(samples, CONFIDENCE) if np.isfinite(value) else (np.nan, np.nan)
+        low, high = interval(samples, CONFIDENCE)
         by_fold = _by_fold(self.members, points)
         means = [float(np.mean(values)) for values in by_fold if np.isfinite(values).all()]
         within = [(len(values) - 1, np.var(values, ddof=1)) for values in by_fold if len(values) > 1]
@@ -106,6 +109,7 @@ class Group:
             value,
             low,
             high,
+            float(np.isfinite(samples).mean()),
             float(np.std(means, ddof=1)) if len(means) > 1 else np.nan,
             float(np.sqrt(sum(n * variance for n, variance in within) / degrees)) if degrees else np.nan,
         )
@@ -124,6 +128,8 @@ class Difference:
     value: float
     low: float
     high: float
+    resamples: float
+    """See `Estimate`; those in which both groups' means have all their AUs."""
 
 
 def tested(run: Run, predictions: Predictions, times: int, seed: int) -> Tested:
@@ -187,8 +193,10 @@ def _difference(one: Group, other: Group, measure: str) -> Difference | None:
         by = [member.predictions.faces for member in members]
         values.append(float(_mean(_over_folds(members, _stack(members, aus, measure), by), 0)))
         samples.append(_samples(members, aus, measure, by))
-    low, high = interval(samples[0] - samples[1], CONFIDENCE)
-    return Difference(one.key, other.key, aus, len(common), measure, values[0] - values[1], low, high)
+    paired = samples[0] - samples[1]
+    low, high = interval(paired, CONFIDENCE)
+    share = float(np.isfinite(paired).mean())
+    return Difference(one.key, other.key, aus, len(common), measure, values[0] - values[1], low, high, share)
 
 
 def _same_labels(first: Sequence[Tested], second: Sequence[Tested], aus: Sequence[str]) -> bool:
@@ -216,9 +224,13 @@ def _stack(members: Sequence[Tested], aus: Sequence[str], measure: str) -> Float
 
 
 def _samples(members: Sequence[Tested], aus: Sequence[str], measure: str, by: Sequence[Any] | None = None) -> Floats:
-    """[B] the group's mean over AUs in each resample."""
+    """[B] the group's mean over AUs in each resample; NaN where one of the scores that the group's own mean is of is missing.
+
+    A mean over what is left would be that of other AUs: where a rare AU is missing, often of easier ones.
+    """
     stacked = np.stack([_pick(member, member.samples, aus, measure) for member in members])
-    return _mean(_over_folds(members, stacked, by), 0)
+    missing = np.isnan(stacked) & np.isfinite(_stack(members, aus, measure))[..., None]
+    return np.where(missing.any(axis=(0, 1)), np.nan, _mean(_over_folds(members, stacked, by), 0))
 
 
 def _over_folds(members: Sequence[Tested], values: Floats, by: Sequence[Any] | None = None) -> Floats:
