@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NOT_CODABLE = 9
+"""What FACS coders write instead of a label where an AU can't be seen."""
 NAMES: dict[int, str] = {
     1: "inner brow raiser",
     2: "outer brow raiser",

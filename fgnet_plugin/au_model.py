@@ -23,7 +23,7 @@ DEFAULT = "fgnet-bp4d"
 
 def names() -> tuple[str, ...]:
     """What `au_model` may be called: ``"fgnet"``, which is `DEFAULT`, and every name of ``fgnet weights list``."""
-    return ("fgnet", *manifest())
+    return ("fgnet", *(name for name, entry in manifest().items() if entry.kind != "pretrained"))
 
 
 def is_fgnet(au_model: object) -> bool:

@@ -60,7 +60,7 @@ def list_weights() -> None:
 
     for entry in manifest().values():
         here = f"{entry.path.stat().st_size / 1e6:,.0f} MB" if entry.path.is_file() else "not here"
-        typer.echo(f"{entry.name:16}{here:>10}  {entry.about}. {entry.licence}.")
+        typer.echo(f"{entry.name:20}{here:>8}  {entry.about}. {entry.licence}.")
 
 
 @weights_app.command()
@@ -101,9 +101,14 @@ def convert(
 def verify(name_or_path: NameOrPath) -> None:
     """Read a whole checkpoint and compare it with the checksum recorded in it."""
     from fgnet_plugin.checkpoints import verify as check
+    from fgnet_plugin.training.pretrained import is_pretrained, load_pretrained
     from fgnet_plugin.weights import resolve
 
     path = resolve(name_or_path)
+    if is_pretrained(path):
+        load_pretrained(path)
+        typer.echo(f"{path}: intact. Generator and encoder, for a training to start from")
+        return
     info = check(path)
     typer.echo(f"{path}: intact. {info.corpus}, AUs {' '.join(info.config.aus)}")
     for name, digest in info.sources.items():

@@ -151,9 +151,13 @@ def read_model(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
     return {part: content[part] for part in PARTS}
 
 
-def misfits(tensors: Mapping[str, object], wanted: Mapping[str, tuple[int, ...]], prefix: str) -> list[str]:
-    """What tensors are missing or misshapen, one line each, with their names after `prefix`."""
+def misfits(
+    tensors: Mapping[str, object], wanted: Mapping[str, tuple[int, ...]], prefix: str, exactly: bool = False
+) -> list[str]:
+    """What tensors are missing, misshapen or, with `exactly`, unknown: one line each, with their names after `prefix`."""
     problems = [f"{prefix}{name} is missing" for name in wanted if not isinstance(tensors.get(name), Tensor)]
+    if exactly:
+        problems += [f"{prefix}{name} is not part of the architecture" for name in tensors if name not in wanted]
     for name, shape in wanted.items():
         tensor = tensors.get(name)
         if isinstance(tensor, Tensor) and tuple(tensor.shape) != shape:

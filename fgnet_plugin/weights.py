@@ -21,19 +21,20 @@ class NamedWeights:
 
     name: str
     kind: str
-    """"published" (converted from the authors' files) or "bundled" (part of this package)."""
+    """"published" (converted from the authors' files), "bundled" (part of this package), or "pretrained" (part of this package,
+    too, but generator and encoder only, for a training to start from)."""
     about: str
     licence: str
     corpus: str = ""
     file: str = ""
-    """Bundled: its file's name in ``weights/``."""
+    """Its name in ``weights/``, where it comes with the package."""
     files: dict[str, dict[str, str]] | None = None
     """Published: the authors' files, ``{"model.pth": {"drive": Google Drive's id}, …}``."""
 
     @property
     def path(self) -> Path:
         """Where the checkpoint is, or will be."""
-        return data_folder("weights") / self.file if self.kind == "bundled" else cache_folder() / f"{self.name}.safetensors"
+        return data_folder("weights") / self.file if self.file else cache_folder() / f"{self.name}.safetensors"
 
     @property
     def downloads(self) -> dict[Path, str]:
@@ -48,7 +49,7 @@ class NamedWeights:
 
     def how_to_get(self) -> str:
         """Instructions for a machine where the download does not work."""
-        if self.kind == "bundled":
+        if self.file:
             return f"{self.name} comes with the package, but this version lacks {self.path}"
         lines = [f"to get {self.name} by hand:"]
         for step, (path, file) in enumerate(zip(self.downloads, (self.files or {}).values(), strict=True), start=1):
@@ -134,7 +135,7 @@ def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool =
     from fgnet_plugin.checkpoints import convert_published
 
     entry = named(name)
-    if entry.kind == "bundled" or entry.path.is_file():
+    if entry.file or entry.path.is_file():
         return resolve(name)
     for path, address in entry.downloads.items():
         try:

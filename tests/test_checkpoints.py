@@ -278,3 +278,8 @@ def test_a_write_that_fails_leaves_things_as_they_were(existing: bool, small_net
     assert path.exists() == existing
     assert not list(tmp_path.glob(".*"))
     assert not existing or path.read_bytes() == b"precious"
+
+
+def test_a_checkpoint_can_be_read_by_whoever_reads_other_files(small_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("")
+    assert small_checkpoint.stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_the_fold_is_tested_and_nobody_is_in_two_parts(fold: int, tmp_path: Path
         assert not (train | val) & test
         assert val
     assert len({frozenset(parts(config, seed)[1]) for seed in range(8)}) > 1
-    assert folds.selection(config) == "best epoch chosen on 30% of the training subjects, set aside"
+    assert folds.selection(config) == "best epoch chosen on 30% of the training subjects, set aside, by mean AUC"
 
 
 def test_choosing_on_the_test_split_says_so(tmp_path: Path) -> None:
@@ -117,14 +118,19 @@ def test_choosing_on_the_test_split_says_so(tmp_path: Path) -> None:
     train, val, test = parts(config)
     assert val == test == {"F003", "F005"}
     assert train == set(SUBJECTS) - test
-    assert "on the test split, as the published code does" in folds.selection(config)
+    assert config.chosen_by == "f1"
+    assert "on the test split by mean F1, as the published code does" in folds.selection(config)
+    by_auc = dataclasses.replace(config, choose_by="auc")
+    assert folds.selection(by_auc) == "best epoch chosen on the test split by mean AUC: optimistic"
+    assert dataclasses.replace(config, validation="subjects").chosen_by == "auc"
 
 
 def test_files_of_their_own(tmp_path: Path) -> None:
     train, val, test = (write_corpus(tmp_path, s, name=f"{s[0]}.csv") for s in (["F001", "F002"], ["F003"], ["F004"]))
     config = Csv(str(train), val=str(val), test=str(test))
     assert parts(config) == ({"F001", "F002"}, {"F003"}, {"F004"})
-    assert folds.selection(config) == "best epoch chosen on the validation file F003.csv"
+    assert folds.selection(config) == "best epoch chosen on the validation file F003.csv by mean AUC"
+    assert folds.selection(dataclasses.replace(config, choose_by="f1")).endswith("F003.csv by mean F1")
     assert parts(Csv(str(train)))[2] == set()
     assert parts(Csv(str(train), test=str(test), validation="test")) == ({"F001", "F002"}, {"F004"}, {"F004"})
 
@@ -213,6 +219,24 @@ def test_bad_rows_of_the_test_fold_are_found_before_training(tmp_path: Path) -> 
     (tmp_path / "BP4D/aligned_images/F001/T1/00002.jpg").unlink()
     with pytest.raises(ValueError, match=r"labels\.csv:4: .*F001/T1/00002\.jpg: no such file"):
         parts(Csv(str(path), folds="bp4d", fold=0))
+
+
+def test_only_the_first_process_reads_pictures_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others look at the header: a picture that is missing or of another size is found by all."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    path = write_corpus(tmp_path)
+    image = tmp_path / "BP4D/aligned_images/F001/T1/00002.jpg"
+    Image.effect_noise((16, 16), 100).save(image)
+    image.write_bytes(image.read_bytes()[:-20])
+    for rank, says in ((0, r"csv:4: .*00002\.jpg: not an image, or damaged"), (1, None)):
+        monkeypatch.setattr(rank_zero_only, "rank", rank)
+        if says is None:
+            assert parts(Csv(str(path)))[0]
+            image.unlink()
+            says = r"csv:4: .*00002\.jpg: no such file"
+        with pytest.raises(ValueError, match=says):
+            parts(Csv(str(path)))
 
 
 def test_the_test_split_alone_is_read_without_the_others(tmp_path: Path) -> None:

@@ -227,6 +227,17 @@ def test_torchrun_starts_the_command(two: Path, toy: Path, tmp_path: Path) -> No
     assert_same_training(tmp_path, two)
 
 
+def test_a_damaged_picture_ends_all_processes(toy: Path, tmp_path: Path) -> None:
+    """Only the first reads pictures to their end; the others do not wait for it."""
+    shutil.copytree(toy / "Toy", tmp_path / "Toy")
+    image = next((tmp_path / "Toy" / "aligned_images" / "S1").iterdir())
+    image.write_bytes(image.read_bytes()[:-200])
+    labels = shutil.copy(toy / "labels0.csv", tmp_path)
+    done = run(*TORCHRUN, "-m", "fgnet_plugin", *arguments(toy, tmp_path / "out", TWO, f"data.csv.train={labels}"))
+    assert done.returncode != 0
+    assert done.stderr.count(f"{image}: not an image, or damaged") == 1
+
+
 def test_sigterm_ends_all_processes(toy: Path, tmp_path: Path) -> None:
     found = run(str(toy / "killer.py"), *arguments(toy, tmp_path, TWO), KILL="0 SIGTERM")
     assert found.returncode == 128 + signal.SIGTERM

@@ -58,11 +58,14 @@ def made_up_run(folder: Path, name: str, corpus: Path | None = None, aus: tuple[
     if corpus is not None:
         folds = str(corpus.with_name(f"{corpus.stem}-folds.csv")) if fold is not None else ""
         settings = {"folds": folds, "fold": fold, "samples": changes.get("samples"), "aus": []}
-        data = {"csv": {"train": str(corpus), **settings, "validation": changes.get("validation", "subjects")}}
+        settings |= {"validation": changes.get("validation", "subjects")} | changes.get("csv", {})
+        data = {"csv": {"train": str(corpus), **settings}}
     model = {"start_from": changes.get("start", ""), "size": SIZE}
-    recipe = {"data": data, "trainer": {"seed": seed}, "model": model, "optimiser": {"epochs": 3}, "export": {}}
+    optimiser = {"epochs": 3} | changes.get("optimiser", {})
+    recipe = {"data": data, "trainer": {"seed": seed}, "model": model, "optimiser": optimiser, "export": {}}
+    training = {"recipe": recipe} | changes.get("training", {})
     torch.manual_seed(zlib.crc32(name.encode()))
-    info = CheckpointInfo(config, corpus=changes.get("trained_on", corpus.stem if corpus else ""), training={"recipe": recipe})
+    info = CheckpointInfo(config, corpus=changes.get("trained_on", corpus.stem if corpus else ""), training=training)
     return save(FGNet(config), folder / name / "fgnet.safetensors", info).parent
 
 
@@ -239,6 +242,50 @@ def test_a_paired_difference_is_narrower_than_its_parts() -> None:
     assert auc.high - auc.low < own / 2
     other = predictions_of(1 - labels, noisy, of, ("AU12",))  # the same faces with other labels can't be compared
     assert differences(groups([both[0], tested(_Run(system="two"), other, 300, 0)])) == []
+
+
+def test_resamples_that_lack_an_au_are_no_resamples_of_a_mean_with_it() -> None:
+    """Nine subjects, one of whom shows the hard AU; the other AU is easy."""
+    from fgnet_plugin.training.evaluate.statistics import Group, Key, tested
+
+    rng = np.random.default_rng(0)
+    of = np.repeat(np.arange(9), 20)
+    easy = rng.integers(0, 2, len(of))
+    hard = np.where(of == 4, np.arange(len(of)) % 2, 0)
+    labels = np.stack([easy, hard], axis=1).astype(float)
+    scores = np.stack([2.0 * easy - 1, rng.normal(0, 0.3, len(of)) - 0.3], axis=1)
+    key = Key("s", "a", "b", True, None, "", False)
+    one = tested(_Run(), predictions_of(labels, scores, of, ("AU12", "AU17")), 1000, 0)
+    group = Group(key, (one,))
+    for measure in ("f1", "auc"):
+        of_easy, of_hard, both = (group.estimate(aus, measure) for aus in (("AU12",), ("AU17",), ("AU12", "AU17")))
+        assert (of_easy.value, of_easy.low, of_easy.high, of_easy.resamples) == (1, 1, 1, 1)
+        assert both.resamples == of_hard.resamples == pytest.approx(1 - (8 / 9) ** 9, abs=0.06)  # where subject 4 is drawn
+        # The easy AU adds one half, no more: a mean of it alone would be 1.
+        assert [both.low, both.value, both.high] == pytest.approx(
+            [(1 + v) / 2 for v in (of_hard.low, of_hard.value, of_hard.high)]
+        )
+        assert both.low < both.value < both.high < 0.9
+    # Where the AU hangs on one subject in two of two folds, too few resamples have it in both.
+    other = tested(_Run(fold=1), predictions_of(labels, scores, of + 100, ("AU12", "AU17")), 1000, 0)
+    found = Group(key, (one, other)).estimate(("AU12", "AU17"), "f1")
+    assert found.resamples == pytest.approx((1 - (8 / 9) ** 9) ** 2, abs=0.06)
+    assert np.isfinite(found.value)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_a_paired_difference_has_all_aus_too() -> None:
+    from fgnet_plugin.training.evaluate.statistics import differences, groups, tested
+
+    of = np.repeat(np.arange(9), 20)
+    labels = np.stack([np.arange(len(of)) % 2, np.where(of == 4, np.arange(len(of)) % 2, 0)], axis=1).astype(float)
+    good, bad = 2 * labels - 1, np.stack([2 * labels[:, 0] - 1, np.ones(len(of))], axis=1)  # differ in the rare AU only
+    of_each = [tested(_Run(system=s), predictions_of(labels, a, of, AUS[:2]), 1000, 0) for s, a in (("a", good), ("b", bad))]
+    f1, auc = differences(groups(of_each))
+    assert f1.resamples == auc.resamples == pytest.approx(1 - (8 / 9) ** 9, abs=0.06)
+    assert auc.value == pytest.approx(0.25)
+    assert (auc.low, auc.high) == pytest.approx((0.25, 0.25))  # 0 belongs to resamples without the AU
+    assert f1.low > 0.2
 
 
 @pytest.fixture
@@ -450,6 +497,201 @@ def test_faces_that_were_trained_with_are_not_tested_on(
         evaluated(tmp_path / "out", made_up_run(tmp_path, "drawn"), domains=("studio",), faces_seed=0)
 
 
+def test_faces_that_may_have_been_trained_with_are_not_tested_on(
+    lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
+) -> None:
+    """The training's label file is not on this machine."""
+    from fgnet_plugin.training.systems import read_system_info
+
+    (run,) = lab(folds=1, seeds=1)
+    loose = made_up_run(tmp_path / "runs", "loose", tmp_path / "Home.csv", seed=1)  # has no folds
+    kept = pd.read_csv(tmp_path / "Home.csv")
+    (tmp_path / "Home.csv").unlink()
+    of_fold = kept["image_path"].str.contains("/S0/|/S3/")
+    for name, rows in (("tested", of_fold), ("mixed", slice(0, 6))):
+        kept[rows].to_csv(tmp_path / f"{name}.csv", index=False)
+
+    out, away = tmp_path / "out", ("Away", str(tmp_path / "Away.csv"))
+    found = evaluated(out, run, loose, names=(("loose", "loose"),), on=(("Home", str(tmp_path / "tested.csv")), away))
+    assert [(one.run.given, one.predictions.test.name, one.predictions.test.within) for one in found.tested] == [
+        (str(run), "Home", True),  # its fold says so
+        (str(run), "Away", False),
+        (str(loose), "Away", False),
+    ]
+    (line,) = found.left_out
+    assert line.startswith(f"{loose} on {tmp_path / 'tested.csv'}: it was trained on Home, too, and could not be checked")
+    ((note, about),) = found.notes.items()
+    assert "could not be checked whether frames of" in note
+    assert f"{tmp_path / 'Home.csv'}, which it was trained with, is not here" in note
+    assert about == [str(run), str(loose)]
+    text = _Page((out / "report.html").read_text()).text
+    assert note in text
+    assert line in text
+    summary = pd.read_csv(out / "summary.csv", keep_default_na=False)
+    assert set(summary.query("tested_on == 'Away'")["notes"]) == {note}
+    assert set(summary.query("tested_on == 'Home'")["notes"]) == {""}
+    with pytest.raises(ValueError, match=r"(?s)nothing is left.*not all subjects of .*mixed\.csv are in its test fold, 0"):
+        evaluated(out, run, on=(("home", str(tmp_path / "mixed.csv")),))
+    # Weights that tell nothing but their corpus.
+    bare = save(
+        FGNet(small_config(AUS, SIZE, 16)), tmp_path / "bare.safetensors", CheckpointInfo(small_config(AUS, SIZE, 16), "Home")
+    )
+    assert read_system_info(bare).recipe == {}
+    with pytest.raises(ValueError, match=r"it was trained on Home, too, .*: its training frames are not recorded"):
+        evaluated(out, bare, on=(("Home", str(tmp_path / "tested.csv")),))
+
+
+def test_authors_weights_are_not_tested_on_their_own_corpus(tmp_path: Path) -> None:
+    from fgnet_plugin.training.evaluate.runs import read_run
+    from fgnet_plugin.training.evaluate.seen import SeenError, check_unseen
+
+    toy_corpus(tmp_path, "labels", n=6)
+    table = pd.read_csv(tmp_path / "labels.csv")
+    table.assign(subject=["SN001", "SN002"] * 3).to_csv(tmp_path / "labels.csv", index=False)  # fold 0 of DISFA
+    config = small_config(AUS, SIZE, 16)
+
+    def checked(corpus: str, name: str, fold: int | None = None) -> tuple[str, ...]:
+        info = CheckpointInfo(config, corpus, fold, {"by": "the authors"}, sources={"model.pth": "0"})
+        run = read_run(str(save(FGNet(config), tmp_path / "of.safetensors", info)))
+        return check_unseen(run, name, tmp_path / "labels.csv", tmp_path)
+
+    with pytest.raises(SeenError, match="trained on DISFA, too"):
+        checked("DISFA", "disfa")
+    with pytest.raises(SeenError, match="are in its test fold, 1"):
+        checked("DISFA", "DISFA", fold=1)
+    assert checked("DISFA", "DISFA", fold=0) == ()
+    (note,) = checked("BP4D", "DISFA")
+    assert note.endswith("its training frames are not recorded")
+
+
+def test_what_the_start_of_a_training_had_seen_is_told(
+    lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
+) -> None:
+    from fgnet_plugin.training.evaluate.recipes import starts_of
+    from fgnet_plugin.training.pretrained import save_pretrained
+
+    config = small_config(AUS, SIZE, 16)
+    net = FGNet(config)
+    pictures = {"recipe": {"data": {"folder": "corpora/Away/aligned_images", "rendered": None}}}
+    save_pretrained(tmp_path / "generator.safetensors", config, {"generator": net.generator}, pictures)
+    second = {"recipe": {"data": {"rendered": {"domains": ["studio"]}}, "start_from": str(tmp_path / "generator.safetensors")}}
+    save_pretrained(tmp_path / "encoder.safetensors", config, {"encoder": net.encoder}, second)
+    (run,) = lab(folds=1, seeds=1, start=str(tmp_path / "encoder.safetensors"))
+    before = made_up_run(tmp_path / "before", "home", tmp_path / "Home.csv", fold=1)
+    tuned = made_up_run(tmp_path / "runs", "tuned", tmp_path / "Home.csv", fold=0, start=str(before / "fgnet.safetensors"))
+    lost = made_up_run(tmp_path / "runs", "lost", tmp_path / "Home.csv", fold=0, start="gone/other.safetensors")
+    found = evaluated(tmp_path / "out", run, tuned, lost, within=True, on=(("Away", str(tmp_path / "Away.csv")),))
+    about = {runs[0]: [note for note, of in found.notes.items() if of == runs] for runs in found.notes.values()}
+    assert "encoder.safetensors (on rendered studio), which started from" in about[str(run)][0]
+    assert "generator.safetensors (on pictures in corpora/Away/aligned_images)" in about[str(run)][0]
+    assert about[str(run)][1].endswith("scores on Away may be too high")
+    assert "fgnet.safetensors (on Home)" in about[str(tuned)][0]
+    assert about[str(tuned)][1].endswith("scores on Home may be too high")
+    assert about[str(lost)] == ["started from weights that had been trained before: gone/other.safetensors (not known what on)"]
+    assert [start.trained_on for start in starts_of({"model": {"start_from": "fgnet-bp4d"}})] == ["BP4D"]
+
+
+def test_runs_with_other_settings_are_not_averaged(
+    lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
+) -> None:
+    runs, corpus = lab(), tmp_path / "Home.csv"
+    quick = made_up_run(tmp_path / "runs", "quick", corpus, fold=0, seed=7, optimiser={"lr": 0.01})
+    with pytest.raises(
+        ValueError, match=r"other settings \(optimiser\.lr: 0\.01, was 5e-05\): tell them apart with --name"
+    ) as caught:
+        evaluated(tmp_path / "out", *runs, quick)
+    assert f"{quick} would be averaged with {runs[0]}, {runs[1]}, {runs[2]} and 3 more" in str(caught.value)
+    found = evaluated(tmp_path / "out", *runs, quick, names=(("quick", "quick FG-Net"),))
+    assert [(group.key.system, len(group.members)) for group in found.groups] == [
+        ("FG-Net 64 px from scratch", 6),
+        ("quick FG-Net", 1),
+    ]
+    # A setting at its default is the same as none; starts of the same name are not.
+    same = made_up_run(tmp_path / "runs", "same", corpus, fold=0, seed=8, optimiser={"lr": 5e-5})
+    assert len(evaluated(tmp_path / "out", *runs, same).groups) == 1
+    two = [
+        made_up_run(tmp_path / "runs", folder, corpus, fold=fold, start=f"{folder}/pretrained.safetensors")
+        for fold, folder in enumerate(("a", "b"))
+    ]
+    with pytest.raises(ValueError, match=r"model\.start_from: b/pretrained\.safetensors, was a/pretrained\.safetensors"):
+        evaluated(tmp_path / "out", *two)
+
+
+def test_files_of_a_fold_are_each_runs_own() -> None:
+    from fgnet_plugin.training.evaluate.recipes import comparable
+
+    def recipe(seed: int = 0, code: str = "1", **csv: Any) -> dict[str, Any]:
+        return {"data": {"csv": csv}, "trainer": {"seed": seed, "threads": seed + 1}, "code": {"version": code, "renderer": 2}}
+
+    first = recipe(0, train="fold0/train.csv", val="fold0/val.csv", test="fold0/test.csv")
+    other = recipe(1, "2", train="fold1/train.csv", val="fold1/val.csv", test="fold1/test.csv")
+    assert comparable(first) == comparable(other)
+    one, two = (recipe(train=f"{name}.csv", folds="bp4d", fold=0) for name in ("all", "some"))
+    assert comparable(one) != comparable(two)
+    assert comparable(one) == comparable(recipe(3, train="./all.csv", folds="bp4d", fold=2))
+    assert comparable(one) != comparable(recipe(train="all.csv", folds="bp4d", fold=0, threshold=2.0))
+
+
+def test_labels_that_chose_the_epoch_stand_beside_few_samples(
+    lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
+) -> None:
+    from fgnet_plugin.training.evaluate import tables
+
+    runs = [
+        made_up_run(
+            tmp_path / "runs", f"r{fold}{samples}", tmp_path / "Home.csv", fold=fold, samples=samples, training=training
+        )
+        for samples, training in ((10, {"validation_faces": 6}), (20, {}))
+        for fold in range(2)
+    ]
+    runs.append(
+        made_up_run(tmp_path / "runs", "r2", tmp_path / "Home.csv", fold=2, samples=10, training={"validation_faces": 1200})
+    )
+    found = evaluated(tmp_path / "out", *runs)
+    text = _Page((tmp_path / "out" / "report.html").read_text()).text
+    for said in ("+ 6–1,200 labelled validation frames", "validation frames not counted"):
+        assert said in text
+        assert said in tables.compact(found.groups)
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv", dtype=str, keep_default_na=False)
+    assert set(zip(summary["samples"], summary["validation_frames"], strict=True)) == {("10", "6–1,200"), ("20", "")}
+
+
+def test_the_headline_says_how_many_comparisons_it_was_chosen_from(
+    lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
+) -> None:
+    starts = ("x.st", "y.st", "z.st")
+    found = evaluated(tmp_path / "out", *(run for start in starts for run in lab(folds=1, seeds=1, start=start)))
+    text = _Page((tmp_path / "out" / "report.html").read_text()).text
+    assert "the best of 3 by these very scores, and the closest of 2 comparisons with another system" in text
+    assert len(found.differences) == 6
+    assert "These are 6 intervals of 95 %" in text
+
+
+def test_a_label_file_is_read_once_for_all_runs(
+    lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fgnet_plugin.training import csv_corpus
+
+    read, files = csv_corpus._read, list[str]()
+
+    def counted(path: Path, *others: Any) -> Any:
+        files.append(path.name)
+        return read(path, *others)
+
+    monkeypatch.setattr(csv_corpus, "_read", counted)
+    evaluated(tmp_path / "out", *lab(folds=2, seeds=3), within=True, on=(("Away", str(tmp_path / "Away.csv")),))
+    assert sorted(files) == ["Away.csv", "Home.csv", "Home.csv"]  # two test folds
+
+
+def test_a_test_file_counts_once(lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path) -> None:
+    """It is the run's own, and given as --on, too: no second seed."""
+    train, test = toy_corpus(tmp_path, "train", n=12), toy_corpus(tmp_path, "test", n=12, seed=3)
+    run = made_up_run(tmp_path / "runs", "run", train, trained_on="Home", csv={"test": str(test), "shared_subjects": True})
+    found = evaluated(tmp_path / "out", run, within=True, on=(("Home", str(test)),))
+    assert len(found.tested) == 1
+    assert "its own test part, or an earlier option, is the test on Home" in found.left_out[0]
+
+
 def test_repeats_that_nothing_tells_apart_are_refused(
     lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
 ) -> None:
@@ -462,17 +704,27 @@ def test_repeats_that_nothing_tells_apart_are_refused(
 
 
 def test_what_systems_and_corpora_are_called(tmp_path: Path) -> None:
-    from fgnet_plugin.training.evaluate.runs import Metadata, read_run, system_name
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.evaluate.runs import read_run, system_name
+    from fgnet_plugin.training.strict_yaml import plain
+    from fgnet_plugin.training.systems import SystemInfo
     from fgnet_plugin.weights import resolve
 
     def named(converted: bool = False, **recipe: Any) -> str:
-        return system_name(Metadata(AUS, 64, "", None, {"recipe": recipe} if recipe else {}, "", converted), Path("a/b.st"))
+        training = {"recipe": recipe} if recipe else {}
+        return system_name(SystemInfo(Path("a/b.st"), "fgnet", AUS, 64, training=training, converted=converted))
 
     assert named() == "b"
     assert named(converted=True) == "FG-Net, the authors' weights"
     assert named(model={"baseline": "resnet18"}) == "resnet18"
     assert named(model={"start_from": "weights/fgnet-disfa.safetensors"}) == "FG-Net from fgnet-disfa"
     assert named(model={}, export={"system": "ours"}) == "ours"
+    for config in ("disfa", "bp4d", "published"):
+        assert named(**plain(read_detector(config))) == "FG-Net from published StyleGAN2 and pSp"
+    only_generator = plain(read_detector("bp4d", ["model.psp=''", "model.stylegan2=stylegan2-ffhq-config-f.pt"]))
+    assert named(**only_generator) == "FG-Net from published StyleGAN2"
+    assert named(**plain(read_detector("bp4d-baseline"))) == "resnet50"
+    assert named(**plain(read_detector("rendered-small"))) == "FG-Net 64 px from scratch"
     run = read_run(str(made_up_run(tmp_path, "run")))
     assert (run.trained_on, run.selection) == ("rendered studio", "best epoch chosen on other rendered faces")
     log = tmp_path / "run" / "metrics.csv"

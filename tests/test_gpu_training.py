@@ -68,3 +68,35 @@ def test_a_short_training_runs_and_its_export_loads(precision: str, tmp_path: Pa
     assert log[0].startswith("step,")
     net = load(tmp_path / "out" / "fgnet.safetensors", device=DEVICE)
     assert net.predict(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).scores.isfinite().all()
+
+
+def small(out: Path, *more: str) -> list[str]:
+    """Overrides for a few steps of any stage."""
+    fixed = [f"trainer.out={out}", f"trainer.accelerator={'gpu' if DEVICE.type == 'cuda' else 'cpu'}", "trainer.workers=0"]
+    fixed += ["data.rendered.faces_per_epoch=64", "data.rendered.val_faces=16", "optimiser.batch_size=16", "optimiser.epochs=2"]
+    return [*fixed, "trainer.progress=false", "trainer.accumulate=2", *more]
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_three_stages_one_after_another(precision: str, tmp_path: Path) -> None:
+    """Generator (interrupted after an epoch), encoder, detector from both, each in micro-batches; losses stay finite."""
+    pytest.importorskip("lightning")
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.pretraining import train_encoder, train_generator
+    from fgnet_plugin.training.pretraining_config import read_encoder, read_generator
+    from fgnet_plugin.training.run import train_detector
+
+    mode = f"trainer.precision={precision}"
+    game = ["adversarial.r1_every=2", "adversarial.path_length_every=2", "trainer.checkpoint_every=1"]
+    generator = train_generator(read_generator("generator-small", small(tmp_path / "generator", mode, *game)))
+    again = train_generator(read_generator("generator-small", small(tmp_path / "generator", mode, *game)), resume=True)
+    assert again == generator
+    start = [f"start_from={generator}", "loss.structure=0.5"]
+    encoder = train_encoder(read_encoder("encoder-small", small(tmp_path / "encoder", mode, *start)))
+    start = [f"model.start_from={encoder}", "model.size=null", "model.architecture={}"]
+    train_detector(read_detector("rendered-small", small(tmp_path / "detector", mode, *start)))
+    start = ["model.baseline=resnet18", "model.architecture={}", "guide.labels=0", "guide.landmarks=0"]
+    train_detector(read_detector("rendered-small", small(tmp_path / "baseline", mode, *start)))
+    for stage in ("generator", "encoder", "detector", "baseline"):
+        assert (tmp_path / stage / "last.ckpt").is_file()
+        assert "nan" not in (tmp_path / stage / "metrics.csv").read_text().split("\n", 1)[1].split(",val", 1)[0]

@@ -348,6 +348,12 @@ def test_two_steps_from_each_start(kind: str, folder: Path, pretrained: dict[str
         ({"baseline": "resnet18", "psp": "y"}, "baseline is a network of its own.*leave out psp"),
         ({"baseline": "resnet18", "architecture": {"dropout": 0.0}}, "leave out architecture"),
         ({"baseline": "resnet18", "size": 16}, "size of a baseline must be at least 32, got 16"),
+        ({"baseline": "resnet18", "size": 64, "width": 32}, "leave out width$"),
+        ({"baseline": "resnet18", "reset_interpreter": False}, "leave out reset_interpreter$"),
+        ({"start_from": "x", "width": 32}, "start_from brings its architecture: leave out size, width"),
+        ({"width": 32}, "width is that of a small network: give size"),
+        ({"size": 64, "reset_interpreter": False}, "reset_interpreter speaks of the weights in start_from"),
+        ({"psp": "y", "start_from_same_corpus": True}, "start_from_same_corpus speaks of the weights in start_from"),
     ],
 )
 def test_starts_that_contradict_each_other(model: dict[str, object], says: str) -> None:
@@ -355,6 +361,67 @@ def test_starts_that_contradict_each_other(model: dict[str, object], says: str) 
 
     with pytest.raises(ValueError, match=says):
         Model(**model)
+
+
+def leaks(tmp_path: Path, start: Path | str, corpus: str = "", **more: str) -> str:
+    """Why a training on BP4D's fold 0, or on files of its own, may not start from these weights; empty where it may."""
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.run import train_detector
+
+    csv = {"train": str(tmp_path / "none.csv"), "folds": "bp4d", "fold": "0"} | more
+    data = ["data.csv.image_root=''", *(f"data.csv.{name}={value or repr('')}" for name, value in csv.items())]
+    model = ["model.psp=''", f"model.start_from={start}"]
+    config = read_detector("bp4d", [*data, *model, f"export.corpus={corpus or repr('')}", f"trainer.out={tmp_path / 'out'}"])
+    with pytest.raises(ValueError, match=r"start_from_same_corpus|no such file") as caught:
+        train_detector(config)
+    if "no such file" in str(caught.value):  # that of the label file, which is read later
+        return ""
+    allowed = dataclasses.replace(config, model=dataclasses.replace(config.model, start_from_same_corpus=True))
+    with pytest.raises(ValueError, match=r"no such file|not on this machine"):
+        train_detector(allowed)
+    return str(caught.value)
+
+
+def test_weights_that_may_have_seen_the_test_subjects_are_refused(folder: Path, tmp_path: Path) -> None:
+    from fgnet_plugin.checkpoints import CheckpointInfo, save
+
+    bp4d = folder / "fgnet.safetensors"
+    says = leaks(tmp_path, bp4d)
+    assert f"model.start_from: {bp4d} was trained on BP4D" in says
+    assert "may have seen the test subjects" in says
+    assert "trained on BP4D" in leaks(tmp_path, "fgnet-bp4d")  # known by its name, before it is downloaded
+    files = {"folds": "", "fold": "null", "test": str(tmp_path / "test.csv")}
+    assert "trained on BP4D" in leaks(tmp_path, bp4d, "bp4d", **files)
+    assert leaks(tmp_path, bp4d, "other", **files) == ""
+    assert leaks(tmp_path, bp4d, "BP4D", **(files | {"test": ""})) == ""  # nobody is tested
+
+    # What another training was started from counts as well, and so do its label files.
+    net, state = fgnet_plugin.load(bp4d), {"csv": {"train": str(tmp_path / "mine.csv"), "folds": "disfa"}}
+    (tmp_path / "mine.csv").write_text("image_path,AU01\n")
+    for name, start in (("from_bp4d", str(bp4d)), ("from_scratch", "")):
+        training = {"recipe": {"data": state, "model": {"start_from": start}}}
+        save(net, tmp_path / f"{name}.safetensors", CheckpointInfo(net.config, "DISFA", training=training))
+    assert "trained on BP4D" in leaks(tmp_path, tmp_path / "from_bp4d.safetensors")
+    assert leaks(tmp_path, tmp_path / "from_scratch.safetensors") == ""
+    assert "trained on DISFA" in leaks(tmp_path, tmp_path / "from_scratch.safetensors", folds="disfa")
+    same_file = files | {"test": str(tmp_path / "mine.csv")}
+    assert f"trained on {tmp_path}/mine.csv" in leaks(tmp_path, tmp_path / "from_scratch.safetensors", **same_file)
+
+
+def test_pretrained_parts_that_have_seen_the_test_faces_are_refused(folder: Path, tmp_path: Path) -> None:
+    from fgnet_plugin.training.pretrained import save_pretrained
+
+    net, path = fgnet_plugin.load(folder / "fgnet.safetensors"), tmp_path / "parts.safetensors"
+    (tmp_path / "faces").mkdir()
+    for seen, refused in (("ffhq", False), ("corpora/BP4D/aligned_images", True), (str(tmp_path), True), ("", False)):
+        training = {"recipe": {"data": {"folder": seen, "rendered": None}}}
+        save_pretrained(path, SMALL, {"generator": net.generator}, training)
+        assert bool(leaks(tmp_path, path)) == refused, seen
+    # An encoder's file says what generator it inverts.
+    save_pretrained(path, SMALL, {"generator": net.generator}, {"recipe": {"data": {"folder": str(tmp_path)}}})
+    training = {"recipe": {"data": {"folder": "ffhq"}, "start_from": str(path)}}
+    save_pretrained(tmp_path / "encoder.safetensors", SMALL, {"generator": net.generator}, training)
+    assert f"trained on {tmp_path}," in leaks(tmp_path, tmp_path / "encoder.safetensors")
 
 
 @pytest.mark.parametrize("corpus", ["BP4D", "DISFA"])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -309,6 +310,62 @@ def test_only_the_to_rgb_layers_get_no_gradient(toy: Path) -> None:
     loss.backward()
     for name, parameter in stage.net.named_parameters():
         assert (parameter.grad is None) == name.startswith("generator.to_rgb."), name
+
+
+@pytest.mark.parametrize(("settings", "chosen"), [([], "auc"), (["data.csv.choose_by=f1"], "f1")])
+def test_the_best_epoch_is_that_of_the_highest_figure(
+    settings: list[str], chosen: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two epochs the first has the higher AUC, the second the higher F1."""
+    from fgnet_plugin.training.callbacks import Keep
+    from fgnet_plugin.training.stage import Stage
+
+    stage, exported = toy_stage(toy, *settings), []
+    monkeypatch.setattr(Keep, "_save", lambda self, trainer: None)
+    monkeypatch.setattr(type(stage), "export", lambda self, figures, step: exported.append(step))
+    keep = Keep(tmp_path, 1)
+    for step, figures in ((5, {"auc": 0.9, "f1": 0.2}), (10, {"auc": 0.8, "f1": 0.3}), (15, {"auc": 0.7, "f1": float("nan")})):
+        stage.figures = figures
+        keep.on_validation_end(SimpleNamespace(global_step=step, is_global_zero=True), stage)
+    assert isinstance(stage, Stage)
+    assert (stage.monitor, keep.best, exported) == ((chosen, 0.9, [5]) if chosen == "auc" else (chosen, 0.3, [5, 10]))
+
+
+def test_validation_workers_stay(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that load validation faces are started once, not for each validation; and end with the training."""
+    import multiprocessing.process
+
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.run import train_detector
+
+    start, started = multiprocessing.process.BaseProcess.start, []
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda self: (start(self), started.append(self))[0])
+    overrides = [f"trainer.out={tmp_path}", "trainer.workers=1", "optimiser.epochs=3", "optimiser.batches_per_epoch=1"]
+    train_detector(read_detector(str(toy / "settings.yaml"), overrides))
+    assert len(list(filter(lambda row: row["val_auc"], csv.DictReader((tmp_path / "metrics.csv").open())))) == 3
+    assert len(started) == 2  # one for training, one for validation
+    for process in started:
+        process.join(10)
+        assert not process.is_alive()
+
+
+def test_batches_are_pinned_for_gpus_only(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = toy_stage(toy)
+    assert not stage.train_dataloader().pin_memory
+    assert not stage.val_dataloader().pin_memory
+    monkeypatch.setattr(stage, "_device", torch.device("cuda", 0))
+    assert stage.train_dataloader().pin_memory
+    assert stage.val_dataloader().pin_memory
+
+
+def test_settings_that_a_training_did_not_know_yet_and_that_are_off_have_not_changed() -> None:
+    from fgnet_plugin.training.strict_yaml import differences
+
+    old = {"model": {"size": 64}, "seed": 0}
+    assert differences(old, {"model": {"size": 64, "new": False}, "seed": 0, "more": None}) == []
+    assert differences(old, {"model": {"size": 64, "new": True}, "seed": 0}) == ["model.new: True, was None"]
+    assert differences(old, {"model": {"size": None}, "seed": False}) == ["model.size: None, was 64"]
+    assert differences(old, {"seed": 1}) == ["model: None, was {'size': 64}", "seed: 1, was 0"]
 
 
 def test_mirrored_faces_have_mirrored_targets() -> None:

@@ -184,5 +184,5 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 def test_manifest_names() -> None:
-    assert set(manifest()) == {"fgnet-bp4d", "fgnet-disfa", "fgnet-rendered"}
+    assert set(manifest()) == {"fgnet-bp4d", "fgnet-disfa", "fgnet-rendered", "pretrained-rendered"}
     assert (data_folder("cuda")).is_dir()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgnet_plugin.action_units import NOT_CODABLE
 from fgnet_plugin.training.config import DetectorConfig
 from fgnet_plugin.training.evaluation import AUMetrics
 from fgnet_plugin.training.gradients import summed
@@ -18,7 +19,7 @@ from fgnet_plugin.training.strict_yaml import plain
 
 
 class AUStage(Stage):
-    """A network that learns AUs: loss, F1 and AUC over the validation faces; the mean AUC says what the best weights are.
+    """A network that learns AUs: loss, F1 and AUC over the validation faces; the mean AUC or F1 says what the best weights are.
 
     Args:
         net: the network.
@@ -29,7 +30,7 @@ class AUStage(Stage):
         sampler: of the corpus.
     """
 
-    monitor, maximise = "auc", True
+    maximise = True
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class AUStage(Stage):
     ) -> None:
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config, self.aus = config, aus
+        self.monitor = "auc" if config.data.csv is None else config.data.csv.chosen_by
         self.metrics = AUMetrics(aus)
         self._losses: list[Tensor] = []
 
@@ -105,7 +107,7 @@ class AUStage(Stage):
 
 def without_unknown(labels: Tensor) -> Tensor:
     """Labels with FACS' 9, "not codable", as NaN."""
-    return labels.masked_fill(labels == 9, torch.nan)
+    return labels.masked_fill(labels == NOT_CODABLE, torch.nan)
 
 
 def known_entropy(logits: Tensor, labels: Tensor) -> Tensor:

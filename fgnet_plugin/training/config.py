@@ -31,6 +31,9 @@ class Model:
     start_from: str = ""
     """A checkpoint's name or path, or a file of pretrained parts; its architecture is taken as well. Of parts, the
     interpreter is always new, and the encoder is where the file has none. Empty: see `stylegan2` and `psp`."""
+    start_from_same_corpus: bool = False
+    """Let `start_from` have been trained on the corpus that the data has test faces of (see `leakage`), where you know
+    that it has not seen the test subjects."""
     reset_interpreter: bool = True
     """Initialise the interpreter anew, as published; false goes on with the checkpoint's, where its AUs are the same."""
     stylegan2: str = ""
@@ -43,17 +46,25 @@ class Model:
 
     def __post_init__(self) -> None:
         starts = [name for name in ("start_from", "stylegan2", "psp") if getattr(self, name)]
+        changed = {f.name for f in dataclasses.fields(self) if f.default != getattr(self, f.name)}
+        if not self.architecture:
+            changed.discard("architecture")
+        of_start = [name for name in ("reset_interpreter", "start_from_same_corpus") if name in changed]
         if self.baseline:
-            if starts or self.architecture:
-                names = ", ".join([*starts, *(["architecture"] if self.architecture else [])])
-                raise ValueError(f"baseline is a network of its own, trained from random weights: leave out {names}")
+            names = [*starts, *(name for name in ("width", "architecture") if name in changed), *of_start]
+            if names:
+                raise ValueError(f"baseline is a network of its own, trained from random weights: leave out {', '.join(names)}")
             if self.size is not None and self.size < 32:
                 raise ValueError(f"size of a baseline must be at least 32, got {self.size}")
             return
-        if self.start_from and (self.size is not None or self.architecture):
-            raise ValueError("start_from brings its architecture: leave out size and architecture")
+        if self.start_from and {"size", "width", "architecture"} & changed:
+            raise ValueError("start_from brings its architecture: leave out size, width and architecture")
         if self.start_from and len(starts) > 1:
             raise ValueError(f"start_from brings generator and encoder: leave out {' and '.join(starts[1:])}")
+        if of_start and not self.start_from:
+            raise ValueError(f"{' and '.join(of_start)} speaks of the weights in start_from: give it, or leave that out")
+        if "width" in changed and self.size is None:
+            raise ValueError("width is that of a small network: give size, too, or leave it out")
         self.config(("AU12",))  # finds sizes that don't fit
 
     def config(self, aus: Sequence[str]) -> FGNetConfig:
@@ -110,6 +121,8 @@ class Csv:
     validation: Literal["subjects", "test"] = "subjects"
     """Without `val`: "subjects" sets `val_fraction` of the training subjects aside; "test" chooses the best epoch on the test
     frames, as the published code does. `folds.selection` says it in words."""
+    choose_by: Literal["auc", "f1"] | None = None
+    """Which mean over the AUs makes an epoch the best: none: F1 with `validation: test`, as in the published code, else AUC."""
     val_fraction: float = 0.1
     shared_subjects: bool = False
     """Let the files have subjects in common: for corpora of which it is not known who is who."""
@@ -142,6 +155,11 @@ class Csv:
         }
         if any(problems.values()):
             raise ValueError("\n".join(text for text, wrong in problems.items() if wrong))
+
+    @property
+    def chosen_by(self) -> Literal["auc", "f1"]:
+        """What `choose_by` comes to."""
+        return self.choose_by or ("f1" if self.validation == "test" else "auc")
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fgnet_plugin.action_units import NAMES, au_name
+from fgnet_plugin.action_units import NAMES, NOT_CODABLE, au_name
 from fgnet_plugin.training.bad_rows import bad_rows
 from fgnet_plugin.training.config import Csv
+from fgnet_plugin.training.distributed import is_first
 from fgnet_plugin.training.folds import subjects_of_fold
 
-NOT_CODABLE = 9.0
 _X, _Y = [f"x_{i}" for i in range(68)], [f"y_{i}" for i in range(68)]
 
 
@@ -322,10 +322,11 @@ def _landmarks(row: dict[str, str], image: Path, root: Path, problems: list[str]
 
 
 def _image_size(path: Path, problems: list[str]) -> tuple[int, int] | None:
-    """Width and height of an image that can be read to its end."""
+    """Width and height of an image that can be read to its end; of several processes, only the first reads so far."""
     try:
         with Image.open(path) as image:
-            image.load()
+            if is_first():
+                image.load()
             return image.size
     except FileNotFoundError:
         problems.append(f"{path}: no such file")

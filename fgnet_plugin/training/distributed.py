@@ -42,7 +42,12 @@ def say(text: str) -> None:
 
 def shared_error(message: str) -> BaseException:
     """What to raise where all processes come upon the same error: the first says it, the others end without a word."""
-    return ValueError(message) if getattr(rank_zero_only, "rank", 0) == 0 else SystemExit(1)
+    return ValueError(message) if is_first() else SystemExit(1)
+
+
+def is_first() -> bool:
+    """Whether this is the first of the processes that train together, or the only one; known before they have met."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def gathered(values: Tensor) -> Tensor:

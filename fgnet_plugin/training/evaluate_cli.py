@@ -64,6 +64,8 @@ def evaluate(
     settings = study.Settings(tuple(runs), out, tests, names, bootstrap, bootstrap_seed, batch_size, workers, device)
     found = study.evaluate(settings, say=lambda line: typer.echo(line, err=True))
     typer.echo(tables.compact(found.groups))
+    for note, of in found.notes.items():
+        typer.echo(f"note: {', '.join(of)}: {note}", err=True)
     for line in found.left_out:
         typer.echo(f"left out: {line}", err=True)
     typer.echo(out / "report.html")

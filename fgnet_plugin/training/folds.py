@@ -145,9 +145,11 @@ def subjects_of_fold(name_or_path: str, fold: int | None, subjects: Iterable[str
 
 
 def selection(config: Csv) -> str:
-    """On what the best epoch is chosen, in words to stand beside every result of a training with these settings."""
+    """On what and by what the best epoch is chosen, in words to stand beside every result of such a training."""
+    measure = {"auc": "AUC", "f1": "F1"}[config.chosen_by]
     if config.validation == "test":
-        return "best epoch chosen on the test split, as the published code does: optimistic"
+        whose = ", as the published code does" if config.chosen_by == "f1" else ""
+        return f"best epoch chosen on the test split by mean {measure}{whose}: optimistic"
     if config.val:
-        return f"best epoch chosen on the validation file {Path(config.val).name}"
-    return f"best epoch chosen on {config.val_fraction:.0%} of the training subjects, set aside"
+        return f"best epoch chosen on the validation file {Path(config.val).name} by mean {measure}"
+    return f"best epoch chosen on {config.val_fraction:.0%} of the training subjects, set aside, by mean {measure}"

@@ -104,9 +104,12 @@ class TrainingLoader(DataLoader[dict[str, Tensor]]):
         corpus, sampler: see there.
         workers: processes; the batches are the same for any number.
         steps_done: how many steps the model has been trained for (workers are ahead of that).
+        pin_memory: put batches where a GPU can fetch them while it computes.
     """
 
-    def __init__(self, corpus: Corpus, sampler: StepSampler, workers: int, steps_done: Callable[[], int]) -> None:
+    def __init__(
+        self, corpus: Corpus, sampler: StepSampler, workers: int, steps_done: Callable[[], int], pin_memory: bool = False
+    ) -> None:
         # The loader draws a seed for its workers: from a generator of its own, so that the model's is left alone.
         super().__init__(
             corpus,  # type: ignore[arg-type]
@@ -114,6 +117,7 @@ class TrainingLoader(DataLoader[dict[str, Tensor]]):
             num_workers=workers,
             worker_init_fn=single_threaded,
             generator=torch.Generator().manual_seed(sampler.seed),
+            pin_memory=pin_memory,
         )
         self.steps, self.steps_done = sampler, steps_done
 

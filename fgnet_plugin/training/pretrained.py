@@ -18,7 +18,7 @@ from fgnet_plugin.checkpoints import PRETRAINED_FORMAT, _digest, _stored, atomic
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.generator import Generator
-from fgnet_plugin.published import raise_problems
+from fgnet_plugin.published import misfits, raise_problems
 
 PARTS = ("generator", "encoder", "discriminator", "moments")
 
@@ -149,27 +149,17 @@ def load_pretrained(path: Path | str) -> Pretrained:
     problems = []
     for part, module in (("generator", net.generator), ("encoder", net.encoder)):
         if part in parts:
-            problems += misfits(part, parts[part], {name: tuple(t.shape) for name, t in module.state_dict().items()})
+            wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+            problems += misfits(parts[part], wanted, f"{part}: ", exactly=True)
     raise_problems(path, problems)
     return dataclasses.replace(found, parts=parts)
 
 
 @torch.no_grad()
 def style_moments(generator: Generator, count: int = 4096) -> dict[str, Tensor]:
-    """Mean and standard deviation [style_dim] of the styles of `count` random latent codes, always the same ones."""
+    """Mean [style_dim] of the styles, as ``style_mean``, of `count` random latent codes, always the same ones."""
     first = generator.mapping.layers[0].weight
     assert isinstance(first, Tensor)
     codes = torch.randn(count, first.shape[1], generator=torch.Generator().manual_seed(0))
     styles = generator.mapping(codes.to(first.device)).float()
-    return {"style_mean": styles.mean(0), "style_deviation": styles.std(0)}
-
-
-def misfits(part: str, tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """What is wrong with a part's tensors, one line each: missing, of another shape, or unknown."""
-    problems = [f"{part}: {name} is missing" for name in wanted if name not in tensors]
-    problems += [f"{part}: {name} is not part of the architecture" for name in tensors if name not in wanted]
-    return problems + [
-        f"{part}: {name} has shape {list(tensors[name].shape)}, expected {list(shape)}"
-        for name, shape in wanted.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
-    ]
+    return {"style_mean": styles.mean(0)}

@@ -38,15 +38,18 @@ def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
         be read by `systems.load_system`.
 
     Raises:
-        ValueError: data or settings that don't fit together, or a folder that already holds a training.
+        ValueError: data or settings that don't fit together, or a folder that already holds a training; weights to start from
+            that may have seen the test faces.
     """
     from fgnet_plugin.training.baseline import FILE, Baseline
     from fgnet_plugin.training.baseline_stage import BaselineStage
     from fgnet_plugin.training.detector_stage import DetectorStage
+    from fgnet_plugin.training.leakage import check_start_from
     from fgnet_plugin.training.published_starts import check_starts
 
     check_folder(Path(config.trainer.out), resume)
     check_starts(config.model.stylegan2, config.model.psp)  # before a large corpus is read
+    check_start_from(config)
     torch.manual_seed(config.trainer.seed)
     aus, size = corpus_aus(config), face_size(config.model)
     corpus, val_corpus, sampler = detector_corpora(config, aus, size)

@@ -108,7 +108,8 @@ class Stage(pl.LightningModule):
 
     def train_dataloader(self) -> TrainingLoader:
         """Batches from where the training stands."""
-        return TrainingLoader(self.corpus, self.sampler, self.machine.workers, lambda: self.global_step)
+        pin = self.device.type == "cuda"
+        return TrainingLoader(self.corpus, self.sampler, self.machine.workers, lambda: self.global_step, pin_memory=pin)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The process' share of the validation faces: all of them in their order, or every n-th of them."""
@@ -121,6 +122,8 @@ class Stage(pl.LightningModule):
             num_workers=self.machine.workers,
             worker_init_fn=single_threaded,
             generator=torch.Generator(),  # see TrainingLoader
+            pin_memory=self.device.type == "cuda",
+            persistent_workers=self.machine.workers > 0,  # from one validation to the next
         )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

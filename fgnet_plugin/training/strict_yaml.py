@@ -51,10 +51,13 @@ def plain(value: Any) -> Any:
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """What two results of `plain` differ in: ``["optimiser.lr: 0.001, was 0.0001"]``."""
+    """What two results of `plain` differ in: ``["optimiser.lr: 0.001, was 0.0001"]``.
+
+    A setting that the old one does not know yet, and that is off (false, 0, empty) in the new one, is no difference.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
-        for key in sorted({*old, *new}):
+        for key in sorted({*old, *(key for key in new if key in old or new[key])}):
             found += differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
         return found
     return [] if old == new else [f"{name}: {new}, was {old}"]

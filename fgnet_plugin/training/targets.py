@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fgnet_plugin.action_units import au_centres
+from fgnet_plugin.action_units import NOT_CODABLE, au_centres
 
 SIGMA, SIGMA_SIZE = 20.0, 128
 """Standard deviation of the Gaussians, in pixels of a map of 128 px."""
@@ -90,7 +90,7 @@ def heatmap_targets(
     sigma = SIGMA * size / SIGMA_SIZE if sigma is None else sigma
     labels = labels.to(landmarks)
     known = (labels == 0) | (labels == 1)
-    if not (known | labels.isnan() | (labels == 9)).all():
+    if not (known | labels.isnan() | (labels == NOT_CODABLE)).all():
         raise ValueError(f"labels must be 0, 1, or NaN or 9 for unknown; got {sorted(set(labels[~known].tolist()))}")
     sign = torch.where(known, labels * 2 - 1, 0.0)
     centres = au_positions(landmarks, aus) * (size / image_size)

@@ -45,10 +45,11 @@ class RandomFaces:
 
 
 class Clock(pl.Callback):
-    """Seconds of the steps after the first ones."""
+    """Seconds of the steps after the first ones; waits for a GPU before the first and after the last of them only."""
 
-    def __init__(self, device: str) -> None:
-        self.device, self.start, self.seconds = device, 0.0, 0.0
+    def __init__(self, device: str, steps: int) -> None:
+        self.device, self.steps = device, steps
+        self.start, self.seconds, self.memory = 0.0, 0.0, float("nan")
 
     def _now(self) -> float:
         if self.device == "gpu":
@@ -59,7 +60,10 @@ class Clock(pl.Callback):
         """Takes the time."""
         if trainer.global_step == WARM_UP:
             self.start = self._now()
-        self.seconds = self._now() - self.start
+        elif trainer.global_step == WARM_UP + self.steps:
+            self.seconds = self._now() - self.start
+            if self.device == "gpu":
+                self.memory = torch.cuda.max_memory_allocated() / 1e9
 
 
 def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], tuple[Any, int]]]:
@@ -139,7 +143,7 @@ def main() -> None:
         for stage_name, make in stages(options, Path(folder)).items():
             if options.only and stage_name not in options.only:
                 continue
-            clock = Clock(options.device)
+            clock = Clock(options.device, options.steps)
             if options.device == "gpu":
                 torch.cuda.reset_peak_memory_stats()
             stage, batch = make()
@@ -150,8 +154,7 @@ def main() -> None:
                 if "no validation gave" not in str(error):
                     raise
             seconds = clock.seconds / options.steps
-            memory = torch.cuda.max_memory_allocated() / 1e9 if options.device == "gpu" else float("nan")
-            print(f"{stage_name:12}{batch:6}{seconds * 1e3:12.0f}{batch / seconds:10.1f}{memory:7.1f}", flush=True)
+            print(f"{stage_name:12}{batch:6}{seconds * 1e3:12.0f}{batch / seconds:10.1f}{clock.memory:7.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def contents(study: Study, figure: Path) -> dict[str, Any]:
         "figure": base64.b64encode(figure.read_bytes()).decode(),
         "few_subjects": min(subjects) if min(subjects) < FEW_SUBJECTS else None,
         "published_choice": any(group.key.published_choice for group in groups),
+        "notes": study.notes,
         "left_out": study.left_out,
         "bootstrap": study.settings.bootstrap,
         "seed": study.settings.seed,
@@ -104,6 +105,10 @@ def headline(study: Study) -> list[str]:
             low, high = sorted((sign * closest.low, sign * closest.high))
             beyond = "which excludes 0" if low > 0 or high < 0 else "which includes 0: no clear difference"
             sentence += f"; {signed(sign * closest.value)} AUC against {other.system} [{signed(low)}, {signed(high)}], {beyond}"
+            sentence += (
+                f" (the best of {len(honest)} by these very scores, and the closest of {len(rivals)} "
+                f"{plural('comparison', len(rivals))} with another system; the interval makes no allowance for such choosing)"
+            )
         sentences.append(sentence + ".")
     return sentences
 
@@ -139,6 +144,7 @@ def _row(group: Group, shared: tuple[str, ...], selections: Mapping[str, str]) -
     return (
         about
         | {"aus": len(group.scored), "means": means, "shared": of_shared, "published": group.key.published_choice}
+        | {"budget": tables.budget(group)}
         | {"letter": selections[group.key.selection]}
     )
 
@@ -171,6 +177,7 @@ def _differences(differences: Sequence[Difference]) -> list[dict[str, Any]]:
             "value": signed(one.value),
             "low": signed(one.low),
             "high": signed(one.high),
+            "resamples": one.resamples,
             "clear": one.low > 0 or one.high < 0,
         }
     return list(found.values())
@@ -228,7 +235,6 @@ def _files(study: Study) -> list[dict[str, Any]]:
             "fold": one.run.fold,
             "tested_on": one.predictions.test.name,
             "predictions": cached_path(folder, one.run, one.predictions.test).relative_to(study.settings.out).as_posix(),
-            "notes": one.run.notes,
         }
         for one in study.tested
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +10,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from fgnet_plugin.checkpoints import read_info
-from fgnet_plugin.errors import CheckpointError
-from fgnet_plugin.training import systems
-from fgnet_plugin.training.baseline import is_baseline
 from fgnet_plugin.training.callbacks import LOG
 from fgnet_plugin.training.config import Csv
-from fgnet_plugin.training.folds import published_folds, selection
-from fgnet_plugin.weights import resolve
+from fgnet_plugin.training.evaluate.recipes import NOT_RECORDED, Start, comparable, csv_settings, starts_of, trained_on
+from fgnet_plugin.training.folds import selection
+from fgnet_plugin.training.strict_yaml import differences
+from fgnet_plugin.training.systems import SystemInfo, read_system_info
 
-NOT_RECORDED = "choice of the best epoch not recorded"
+_NO_CHOICE = "choice of the best epoch not recorded"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +47,10 @@ class Run:
     seed: int | None
     recipe: Mapping[str, Any]
     """The settings of the training; empty where the checkpoint says nothing."""
+    validation_frames: int | None = None
+    """Frames whose labels its best epoch was chosen with, beside those that it was trained on; none: not recorded."""
+    starts: tuple[Start, ...] = ()
+    """The weights that it started from."""
     notes: tuple[str, ...] = ()
     """What a reader of its scores should know."""
 
@@ -86,10 +85,9 @@ def read_runs(given: Sequence[str], names: Sequence[tuple[str, str]], problems: 
 
 def read_run(given: str, names: Sequence[tuple[str, str]] = ()) -> Run:
     """A run from its folder, checkpoint file or weights' name. Raises ValueError where there is none, or for other files."""
-    path = systems._in_folder(Path(given)) if Path(given).is_dir() else resolve(given)
-    found = read_metadata(path)
-    recipe: dict[str, Any] = found.training.get("recipe") or {}
-    config = csv_settings(recipe)
+    found = read_system_info(given)
+    recipe, path = found.recipe, found.path
+    config, starts = csv_settings(recipe), starts_of(recipe)
     renamed = [system for pattern, system in names if _fits(pattern, given)]
     fold = found.fold if config is None or config.fold is None else config.fold
     return Run(
@@ -98,63 +96,25 @@ def read_run(given: str, names: Sequence[tuple[str, str]] = ()) -> Run:
         digest=found.digest,
         aus=found.aus,
         image_size=found.image_size,
-        system=renamed[-1] if renamed else system_name(found, path),
-        trained_on=_trained_on(found, config),
+        system=renamed[-1] if renamed else system_name(found),
+        trained_on=trained_on(found.corpus, recipe),
         samples=None if config is None else config.samples,
         selection=_selection(recipe, config),
         published_choice=config is not None and config.validation == "test",
         fold=config.test if fold is None and config is not None and config.test else fold,
         seed=recipe.get("trainer", {}).get("seed"),
         recipe=recipe,
-        notes=_notes(path, recipe),
+        validation_frames=found.training.get("validation_faces"),
+        starts=starts,
+        notes=(*_unfinished(path, recipe), *_started(starts)),
     )
 
 
-@dataclass(frozen=True)
-class Metadata:
-    """What FG-Net's checkpoints and baselines both record."""
-
-    aus: tuple[str, ...]
-    image_size: int
-    corpus: str
-    fold: int | None
-    training: dict[str, Any]
-    digest: str
-    converted: bool
-    """Whether it was made of the authors' files."""
-
-
-def read_metadata(path: Path) -> Metadata:
-    """The metadata of a checkpoint or baseline, without its weights. Raises CheckpointError for any other file."""
-    if not is_baseline(path):
-        info = read_info(path)
-        of_network = info.config.aus, info.config.image_size
-        return Metadata(*of_network, info.corpus, info.fold, info.training, info.digest, bool(info.sources))
-    try:
-        with safe_open(path, "pt") as file:
-            text = dict(file.metadata())
-        fold = int(text["fold"]) if "fold" in text else None
-        of_network = tuple(json.loads(text["aus"])), int(text["image_size"])
-        return Metadata(*of_network, text["corpus"], fold, json.loads(text["training"]), text["digest"], False)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: a baseline with incomplete metadata ({error}); make it again") from error
-
-
-def csv_settings(recipe: Mapping[str, Any]) -> Csv | None:
-    """The settings ``data.csv`` of a recipe; settings of another version that this one lacks are left out."""
-    values = (recipe.get("data") or {}).get("csv")
-    if values is None:
-        return None
-    known = {field.name for field in dataclasses.fields(Csv)}
-    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-    return Csv(**kept)
-
-
-def system_name(found: Metadata, path: Path) -> str:
+def system_name(found: SystemInfo) -> str:
     """What a run's system is called unless the user names it: baseline, or FG-Net with its size and what it started from."""
-    recipe = found.training.get("recipe") or {}
+    recipe = found.recipe
     if not recipe:
-        return "FG-Net, the authors' weights" if found.converted else path.stem
+        return "FG-Net, the authors' weights" if found.converted else found.path.stem
     own = str(recipe.get("export", {}).get("system") or "")
     model = recipe.get("model", {})
     if own or model.get("baseline"):
@@ -162,7 +122,9 @@ def system_name(found: Metadata, path: Path) -> str:
     if model.get("start_from"):
         return f"FG-Net from {Path(model['start_from']).stem}"
     size = f" {model['size']} px" if model.get("size") else ""
-    return f"FG-Net{size} from scratch"
+    if model.get("psp"):  # its decoder is StyleGAN2's generator, where `stylegan2` names no file
+        return f"FG-Net{size} from published StyleGAN2 and pSp"
+    return f"FG-Net{size} from {'published StyleGAN2' if model.get('stylegan2') else 'scratch'}"
 
 
 def repeated(runs: Sequence[Run]) -> list[str]:
@@ -180,27 +142,49 @@ def repeated(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
+def mixed(runs: Sequence[Run]) -> list[str]:
+    """A line for runs that would be one group, though their settings differ in more than fold and seed."""
+    found: dict[str, dict[str, list[Run]]] = {}
+    for run in runs:
+        key = json.dumps([run.system, run.trained_on, run.samples, run.selection])
+        found.setdefault(key, {}).setdefault(json.dumps(comparable(run.recipe), sort_keys=True), []).append(run)
+    lines = []
+    for first, *others in (list(kinds.values()) for kinds in found.values()):
+        for other in others:
+            changed = differences(comparable(first[0].recipe), comparable(other[0].recipe))
+            lines.append(
+                f"{_listed(other)} would be averaged with {_listed(first)}, as {other[0].system} trained on "
+                f"{other[0].trained_on}, but had other settings ({'; '.join(changed)}): tell them apart with "
+                f"--name {other[0].given}=…"
+            )
+    return lines
+
+
+def _listed(runs: Sequence[Run], most: int = 3) -> str:
+    names = [run.given for run in runs]
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
 def _fits(pattern: str, given: str) -> bool:
     return any(fnmatch(text, pattern.rstrip("/")) for text in (given.rstrip("/"), Path(given).name))
-
-
-def _trained_on(found: Metadata, config: Csv | None) -> str:
-    if found.corpus:
-        return found.corpus
-    if config is not None:
-        return config.folds.upper() if published_folds(config.folds) else Path(config.train).stem
-    rendered = ((found.training.get("recipe") or {}).get("data") or {}).get("rendered")
-    return f"rendered {', '.join(rendered['domains'])}" if rendered else "not recorded"
 
 
 def _selection(recipe: Mapping[str, Any], config: Csv | None) -> str:
     if config is not None:
         # Folds may each have a validation file of their own, and are replicates all the same.
         return "best epoch chosen on a validation file" if config.val else selection(config)
-    return "best epoch chosen on other rendered faces" if (recipe.get("data") or {}).get("rendered") else NOT_RECORDED
+    return "best epoch chosen on other rendered faces" if (recipe.get("data") or {}).get("rendered") else _NO_CHOICE
 
 
-def _notes(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
+def _started(starts: Sequence[Start]) -> tuple[str, ...]:
+    """What a run started from, and what that was trained on."""
+    if not starts:
+        return ()
+    told = [f"{s.file} ({'not known what on' if s.trained_on == NOT_RECORDED else f'on {s.trained_on}'})" for s in starts]
+    return (f"started from weights that had been trained before: {', which started from '.join(told)}",)
+
+
+def _unfinished(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
     """Whether the log beside a checkpoint ends before the recipe's last epoch."""
     log, epochs = path.with_name(LOG), recipe.get("optimiser", {}).get("epochs")
     if not log.is_file() or not epochs:

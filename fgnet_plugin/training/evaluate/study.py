@@ -12,9 +12,9 @@ import fgnet_plugin.training.evaluate.figure as figures
 import fgnet_plugin.training.evaluate.page as pages
 from fgnet_plugin.training.evaluate import tables
 from fgnet_plugin.training.evaluate.predictions import cached_path, predictions
-from fgnet_plugin.training.evaluate.runs import Run, read_runs, repeated
+from fgnet_plugin.training.evaluate.runs import Run, mixed, read_runs, repeated
 from fgnet_plugin.training.evaluate.statistics import Difference, Group, Tested, differences, groups, tested
-from fgnet_plugin.training.evaluate.testing import Requested, Test, tests_of
+from fgnet_plugin.training.evaluate.testing import Corpora, Requested, Test, tests_of
 from fgnet_plugin.training.systems import System, load_system
 
 
@@ -50,6 +50,15 @@ class Study:
     left_out: tuple[str, ...]
     """Tests that were not made, and why."""
 
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """What a reader of the scores should know -> the runs, as the user named them, that it is about."""
+        found: dict[str, dict[str, None]] = {}
+        for one in self.tested:
+            for note in (*one.run.notes, *one.predictions.test.notes):
+                found.setdefault(note, {})[one.run.given] = None
+        return {note: list(runs) for note, runs in found.items()}
+
 
 def evaluate(settings: Settings, say: Callable[[str], None] = print) -> Study:
     """Tests runs and writes ``scores.csv``, ``summary.csv``, ``comparisons.csv``, ``figure.png``, ``figure.svg`` and
@@ -75,8 +84,9 @@ def evaluate(settings: Settings, say: Callable[[str], None] = print) -> Study:
     repeats = {name for name, _ in settings.tests.on if [other for other, _ in settings.tests.on].count(name) > 1}
     problems += [f"--on {name}=…: given twice; a corpus is one file" for name in sorted(repeats)]
     runs = read_runs(settings.runs, settings.names, problems)
-    problems += repeated(runs)
-    wanted = [(run, tests_of(run, settings.tests, problems, left_out)) for run in runs]
+    problems += repeated(runs) + mixed(runs)
+    corpora = Corpora()
+    wanted = [(run, tests_of(run, settings.tests, problems, left_out, corpora)) for run in runs]
     if not problems and not any(tests for _, tests in wanted):
         problems += ["nothing is left to test:", *left_out]
     if problems:

@@ -63,20 +63,21 @@ def summary(groups: Sequence[Group]) -> pd.DataFrame:
             row: dict[str, Any] = about | {"au": au, "name": facs_name(au) if au in group.aus else " ".join(of)}
             for measure in MEASURES:
                 found = group.estimate(of, measure) if of else None
-                for name in ("value", "low", "high", "sd_folds", "sd_seeds"):
+                for name in ("value", "low", "high", "resamples", "sd_folds", "sd_seeds"):
                     column = f"{measure}_{'mean' if name == 'value' else name}"
                     row[column] = math.nan if found is None else getattr(found, name)
-            rows.append(row | (labelled(group, au) if au in group.aus else {}))
+            of_au = labelled(group, au) if au in group.aus else dict.fromkeys(("frames", "positives", "prevalence"))
+            rows.append(row | of_au | {"notes": "; ".join(notes(group))})
     return pd.DataFrame(rows).astype({"frames": "Int64", "positives": "Int64"})
 
 
 def comparisons(differences: Sequence[Difference]) -> pd.DataFrame:
     """A row for each comparison: first minus second."""
-    columns = ["first", "second", "tested_on", "tests", "aus", "measure", "difference", "low", "high"]
+    columns = ["first", "second", "tested_on", "tests", "aus", "measure", "difference", "low", "high", "resamples"]
     rows = []
     for d in differences:
         what = name(d.first, d.second), name(d.second, d.first), d.first.tested_on, d.tests, " ".join(d.aus), d.measure
-        rows.append((*what, d.value, d.low, d.high))
+        rows.append((*what, d.value, d.low, d.high, d.resamples))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -90,12 +91,35 @@ def describe(group: Group) -> dict[str, Any]:
         "tested_on": key.tested_on,
         "setting": setting(key.within),
         "samples": samples(key.samples),
+        "validation_frames": validation_frames(group),
         "selection": key.selection,
         "runs": len(runs),
         "folds": len({run.fold for run in runs}),
         "seeds": len({run.seed for run in runs}),
         "subjects": len(subjects),
     }
+
+
+def notes(group: Group) -> list[str]:
+    """What a reader of a group's scores should know of its runs and tests."""
+    return list(dict.fromkeys(n for one in group.members for n in (*one.run.notes, *one.predictions.test.notes)))
+
+
+def validation_frames(group: Group) -> str:
+    """Labelled frames that the best epochs of a group's runs were chosen with: "120", or "110–130"; empty: not recorded."""
+    counts = {member.run.validation_frames for member in group.members}
+    known = sorted(count for count in counts if count is not None)
+    if not known or len(known) < len(counts):
+        return ""
+    return f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,}–{known[-1]:,}"
+
+
+def budget(group: Group) -> str:
+    """Of a few-sample training, the labels that its frames leave out: those that chose its epoch; otherwise empty."""
+    if group.key.samples is None:
+        return ""
+    count = validation_frames(group)
+    return f"+ {count} labelled validation frames" if count else "validation frames not counted"
 
 
 def labelled(group: Group, au: str) -> dict[str, Any]:
@@ -136,7 +160,8 @@ def compact(groups: Sequence[Group]) -> str:
     """A table for the terminal: each group's means."""
     rows = []
     for group in groups:
-        cells = [name(group.key), group.key.tested_on, str(len(group.scored)), str(len(group.members))]
+        named = name(group.key) + (f" ({budget(group)})" if budget(group) else "")
+        cells = [named, group.key.tested_on, str(len(group.scored)), str(len(group.members))]
         for measure in MEASURES:
             found = group.estimate(group.scored, measure) if group.scored else None
             cells.append("–" if found is None else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from fgnet_plugin.checkpoints import sha256
 from fgnet_plugin.training import csv_corpus
 from fgnet_plugin.training.config import RENDERER, Csv
+from fgnet_plugin.training.csv_corpus import CsvCorpus
 from fgnet_plugin.training.evaluate.runs import Run
+from fgnet_plugin.training.evaluate.seen import SeenError, check_unseen, root_of, start_notes
 from fgnet_plugin.training.folds import published_folds
 from fgnet_plugin.training.loading import Corpus
 
@@ -57,38 +56,60 @@ class Test:
     """SHA-256 over what images and labels depend on, the contents of label files included."""
     read: Callable[[], tuple[Corpus, Sequence[str], Sequence[str]]]
     """Loads the faces, the name of each, and the subject of each. Raises ValueError naming all bad rows."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the run's scores on it should know."""
 
 
-def tests_of(run: Run, requested: Requested, problems: list[str], left_out: list[str]) -> list[Test]:
+class Corpora:
+    """Label files that have been read: every image was decoded for that, and many runs are tested on the same ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], CsvCorpus | ValueError | None] = {}
+
+    def read(self, key: tuple[Any, ...], read: Callable[[], CsvCorpus | None]) -> CsvCorpus | None:
+        """What `read` returns or raises (a ValueError), by a key that says all it depends on; it is called once."""
+        if key not in self._known:
+            try:
+                self._known[key] = read()
+            except ValueError as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+
+def tests_of(run: Run, requested: Requested, problems: list[str], left_out: list[str], corpora: Corpora) -> list[Test]:
     """The tests of a run.
 
     Args:
         run: the run.
         requested: what the user asked for.
         problems: gets a line for each test that can't be made.
-        left_out: gets a line for each test that would be of faces that the run has been trained on.
+        left_out: gets a line for each test that would be of faces that the run has been trained on, or may have been; and of
+            a label file of the run's own corpus, where its own test part is tested already.
+        corpora: what the tests of all runs of an evaluation have in common.
     """
     found: list[Test] = []
     makers: list[Callable[[], Test]] = []
     if requested.within or not (requested.on or requested.domains):
-        makers.append(partial(own_test, run))
-    makers += [partial(file_test, run, name, Path(path), requested) for name, path in requested.on]
+        makers.append(partial(own_test, run, corpora))
+    makers += [partial(file_test, run, name, Path(path), requested, corpora) for name, path in requested.on]
     makers += [partial(rendered_test, run, domain, requested) for domain in requested.domains]
     for make in makers:
         try:
-            found.append(make())
-        except _SeenError as error:
+            test = make()
+            if test.name in [other.name for other in found]:  # would count as another seed
+                raise SeenError(f"{run.given}: its own test part, or an earlier option, is the test on {test.name}")
+            found.append(test)
+        except SeenError as error:
             left_out.append(str(error))
         except (ValueError, OSError) as error:
             problems.append(str(error))
     return found
 
 
-class _SeenError(Exception):
-    """Faces that the run has been trained on."""
-
-
-def own_test(run: Run) -> Test:
+def own_test(run: Run, corpora: Corpora) -> Test:
     """The test fold or test file of a run's settings. Raises ValueError where it has none, or a file is missing."""
     config = run.csv
     if config is None or not (config.test or config.folds):
@@ -103,18 +124,20 @@ def own_test(run: Run) -> Test:
             "or give the file with --on"
         )
 
+    settings: dict[str, Any] = {name: getattr(config, name) for name in ("fold", "threshold", "resize", "image_root")}
+
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
-        corpus = csv_corpus.test_corpus(config, run.aus, run.image_size)
+        key = ("own", config.train, config.test, config.folds, *settings.values(), run.aus, run.image_size)
+        corpus = corpora.read(key, lambda: csv_corpus.test_corpus(config, run.aus, run.image_size))
         if corpus is None:
             raise ValueError(f"{run.given}: its settings name no test frames")
-        return corpus, _relative(corpus.images, _root(config, Path(files[0]))), corpus.subjects
+        return corpus, _relative(corpus.images, root_of(config, Path(files[0]))), corpus.subjects
 
-    settings: dict[str, Any] = {name: getattr(config, name) for name in ("fold", "threshold", "resize", "image_root")}
-    settings["folds"] = sorted(map(sorted, published or ()))
-    return Test(run.trained_on, True, run.aus, _key("own", files, run, **settings), read)
+    key = _key("own", files, run, **settings, folds=sorted(map(sorted, published or ())))
+    return Test(run.trained_on, True, run.aus, key, read, start_notes(run, run.trained_on))
 
 
-def file_test(run: Run, name: str, path: Path, requested: Requested) -> Test:
+def file_test(run: Run, name: str, path: Path, requested: Requested, corpora: Corpora) -> Test:
     """A label file, for the AUs that it shares with the run. Raises ValueError where there are none."""
     labelled = csv_corpus.au_columns(path)
     aus = tuple(au for au in run.aus if au in labelled)
@@ -122,14 +145,17 @@ def file_test(run: Run, name: str, path: Path, requested: Requested) -> Test:
         raise ValueError(f"{path}: labels {' '.join(labelled)}, none of the AUs of {run.given}, {' '.join(run.aus)}")
     config = Csv(str(path), threshold=requested.threshold, image_root=requested.image_root, resize=requested.resize)
     same = name.lower() == run.trained_on.lower()
-    _check_unseen(run, path, _root(config, path), same)
+    notes = check_unseen(run, name, path, root_of(config, path))
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
-        corpus = csv_corpus.read_csv(path, aus, run.image_size, config)
-        return corpus, _relative(corpus.images, _root(config, path)), corpus.subjects
+        of = path, aus, run.image_size, config
+        corpus = corpora.read(("file", *of), lambda: csv_corpus.read_csv(*of))
+        assert corpus is not None  # read_csv has seen to it
+        return corpus, _relative(corpus.images, root_of(config, path)), corpus.subjects
 
     settings = {name: getattr(config, name) for name in ("threshold", "resize", "image_root")}
-    return Test(name, same, aus, _key("file", [str(path)], run, aus=aus, **settings), read)
+    key = _key("file", [str(path)], run, aus=aus, **settings)
+    return Test(name, same, aus, key, read, (*notes, *start_notes(run, name)))
 
 
 def rendered_test(run: Run, domain: str, requested: Requested) -> Test:
@@ -144,7 +170,7 @@ def rendered_test(run: Run, domain: str, requested: Requested) -> Test:
     trained = (run.recipe.get("data") or {}).get("rendered") or {}
     for seed, domains in (("seed", "domains"), ("val_seed", "val_domains")):
         if trained.get(seed) == requested.faces_seed and domain in trained.get(domains, ()):
-            raise _SeenError(f"{run.given} on rendered {domain}: trained with the same faces; give another --seed")
+            raise SeenError(f"{run.given} on rendered {domain}: trained with the same faces; give another --seed")
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
         faces = RenderedCorpus((domain,), run.image_size, requested.faces_seed, requested.count)
@@ -167,41 +193,6 @@ class _Columns:
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.corpus[index]
         return item | {"labels": item["labels"][self.columns]}
-
-
-def _check_unseen(run: Run, path: Path, root: Path, same_corpus: bool) -> None:
-    """Raises _SeenError where a label file has images that the run was trained with, or of the same corpus such subjects."""
-    config = run.csv
-    if config is None:
-        return
-    images, subjects = _who_is_in(path, root)
-    for file in filter(None, (config.train, config.val)):
-        if not Path(file).is_file():
-            continue
-        seen, known = _who_is_in(Path(file), _root(config, Path(file)))
-        shared = sorted(subjects & known) if same_corpus and not config.shared_subjects else []
-        if images & seen or shared:
-            what = f"{len(images & seen):,} of {len(images):,} frames" if images & seen else f"the subjects {', '.join(shared)}"
-            raise _SeenError(
-                f"{run.given} on {path}: {what} are in {file}, which it was trained with; --within: its own test part"
-            )
-
-
-def _who_is_in(path: Path, root: Path) -> tuple[set[str], set[str]]:
-    """Images, as absolute paths, and subjects of a label file."""
-    return _read_who(path, root, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=8)  # many runs share a training file
-def _read_who(path: Path, root: Path, modified: int) -> tuple[set[str], set[str]]:
-    wanted = ("image_path", "subject")
-    table = pd.read_csv(path, usecols=lambda name: name in wanted, dtype=str, keep_default_na=False, index_col=False)
-    rows = [row for row in table.to_dict("records") if row.get("image_path")]
-    return {os.path.normpath(root.absolute() / row["image_path"]) for row in rows}, set(map(csv_corpus._subject, rows))
-
-
-def _root(config: Csv, path: Path) -> Path:
-    return Path(config.image_root) if config.image_root else path.parent
 
 
 def _relative(images: Iterable[str], root: Path) -> list[str]:
