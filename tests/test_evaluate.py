@@ -567,7 +567,7 @@ def test_authors_weights_are_not_tested_on_their_own_corpus(tmp_path: Path) -> N
 def test_what_the_start_of_a_training_had_seen_is_told(
     lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
 ) -> None:
-    from fgnet_plugin.training.evaluate.recipes import starts_of
+    from fgnet_plugin.training.evaluate.recipes import started_on
     from fgnet_plugin.training.pretrained import save_pretrained
 
     config = small_config(AUS, SIZE, 16)
@@ -582,13 +582,12 @@ def test_what_the_start_of_a_training_had_seen_is_told(
     lost = made_up_run(tmp_path / "runs", "lost", tmp_path / "Home.csv", fold=0, start="gone/other.safetensors")
     found = evaluated(tmp_path / "out", run, tuned, lost, within=True, on=(("Away", str(tmp_path / "Away.csv")),))
     about = {runs[0]: [note for note, of in found.notes.items() if of == runs] for runs in found.notes.values()}
-    assert "encoder.safetensors (on rendered studio), which started from" in about[str(run)][0]
-    assert "generator.safetensors (on pictures in corpora/Away/aligned_images)" in about[str(run)][0]
+    assert about[str(run)][0].endswith("encoder.safetensors, which had been trained on corpora/Away/aligned_images")
     assert about[str(run)][1].endswith("scores on Away may be too high")
-    assert "fgnet.safetensors (on Home)" in about[str(tuned)][0]
+    assert "fgnet.safetensors, which had been trained on Home, " in about[str(tuned)][0]
     assert about[str(tuned)][1].endswith("scores on Home may be too high")
-    assert about[str(lost)] == ["started from weights that had been trained before: gone/other.safetensors (not known what on)"]
-    assert [start.trained_on for start in starts_of({"model": {"start_from": "fgnet-bp4d"}})] == ["BP4D"]
+    assert about[str(lost)] == ["started from gone/other.safetensors, of which no corpus is known that it was trained on"]
+    assert started_on({"model": {"start_from": "fgnet-bp4d"}}) == ("BP4D",)
 
 
 def test_runs_with_other_settings_are_not_averaged(
@@ -654,6 +653,19 @@ def test_labels_that_chose_the_epoch_stand_beside_few_samples(
         assert said in tables.compact(found.groups)
     summary = pd.read_csv(tmp_path / "out" / "summary.csv", dtype=str, keep_default_na=False)
     assert set(zip(summary["samples"], summary["validation_frames"], strict=True)) == {("10", "6–1,200"), ("20", "")}
+
+
+def test_a_training_records_its_validation_faces() -> None:
+    pytest.importorskip("torchvision", reason="the extra `train` is not installed")
+    from fgnet_plugin.training.baseline import Baseline
+    from fgnet_plugin.training.baseline_stage import BaselineStage
+    from fgnet_plugin.training.config import Csv, Data, DetectorConfig, Model, Trainer
+    from fgnet_plugin.training.loading import StepSampler
+
+    config = DetectorConfig(Data(csv=Csv("train.csv")), Trainer("out"), Model(size=SIZE, baseline="resnet18"))
+    corpus: Any = [{}] * 32
+    stage = BaselineStage(Baseline("resnet18", AUS, SIZE), config, corpus, corpus[:7], StepSampler(32, 16, 1, None, 0))
+    assert stage.summary({"auc": 0.5}, 3)["validation_faces"] == 7
 
 
 def test_the_headline_says_how_many_comparisons_it_was_chosen_from(

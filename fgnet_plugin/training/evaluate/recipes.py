@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgnet_plugin.checkpoints import read_info
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.training.config import Csv, Guide, Model, Optimiser, Rendered
 from fgnet_plugin.training.folds import published_folds
-from fgnet_plugin.training.pretrained import is_pretrained, read_pretrained
+from fgnet_plugin.training.leakage import start_corpora
 from fgnet_plugin.training.strict_yaml import plain
-from fgnet_plugin.weights import manifest, resolve
 
 NOT_RECORDED = "not recorded"
 _PATHS = "train", "folds", "image_root", "start_from", "stylegan2", "psp"
-# Each run's own; and the number of frames, by which groups are told apart anyway.
-_OF_FOLD = "fold", "val", "test", "samples"
+# Each run's own; the number of frames, by which groups are told apart anyway; and what is only a permission.
+_OF_RUN = "fold", "val", "test", "samples", "shared_subjects"
+_PERMISSION = "start_from_same_corpus"
 
 
 def csv_settings(recipe: Mapping[str, Any]) -> Csv | None:
@@ -40,10 +38,8 @@ def trained_on(corpus: str, recipe: Mapping[str, Any]) -> str:
         return corpus
     if config is not None:
         return config.folds.upper() if published_folds(config.folds) else Path(config.train).stem
-    data = recipe.get("data") or {}
-    if data.get("folder"):
-        return f"pictures in {data['folder']}"
-    return f"rendered {', '.join(data['rendered']['domains'])}" if data.get("rendered") else NOT_RECORDED
+    rendered = (recipe.get("data") or {}).get("rendered")
+    return f"rendered {', '.join(rendered['domains'])}" if rendered else NOT_RECORDED
 
 
 def comparable(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,13 +51,14 @@ def comparable(recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     kinds = {"model": Model, "optimiser": Optimiser, "guide": Guide}
     found = {name: _filled(kind, recipe.get(name)) for name, kind in kinds.items()}
+    found["model"].pop(_PERMISSION, None)
     found["trainer"] = {"precision": (recipe.get("trainer") or {}).get("precision", "32-true")}
     data = dict(recipe.get("data") or {})
     found["data"] = {"flip": data.get("flip", False)}
     if data.get("csv"):
         csv = _filled(Csv, data["csv"])
         # Where folds say who is tested, the training file holds all frames; otherwise each fold has one of its own.
-        own = _OF_FOLD if csv["folds"] else (*_OF_FOLD, "train")
+        own = _OF_RUN if csv["folds"] else (*_OF_RUN, "train")
         found["data"]["csv"] = {key: value for key, value in csv.items() if key not in own}
     if data.get("rendered"):
         found["data"]["rendered"] = _filled(Rendered, data["rendered"])
@@ -81,40 +78,10 @@ def _filled(kind: Any, values: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: os.path.normpath(value) if key in _PATHS and value else value for key, value in found.items()}
 
 
-@dataclass(frozen=True)
-class Start:
-    """Weights that a training started from."""
-
-    file: str
-    """``model.start_from``."""
-    trained_on: str
-
-    def saw(self, corpus: str) -> bool:
-        """Whether it was trained on a corpus of that name, or on pictures in a folder of that name."""
-        names = {self.trained_on.lower(), *Path(self.trained_on.removeprefix("pictures in ").lower()).parts}
-        return corpus.lower() in names
-
-
-def starts_of(recipe: Mapping[str, Any]) -> tuple[Start, ...]:
-    """The weights that a training started from, those that they were started from, and so on, as far as files tell."""
-    found: list[Start] = []
-    file = (recipe.get("model") or {}).get("start_from") or ""
-    while file and file not in [start.file for start in found]:
-        corpus, of_start = _read(file)
-        found.append(Start(file, trained_on(corpus, of_start)))
-        # A detector's recipe has it in a section, an encoder's has none.
-        file = (of_start.get("model") or {}).get("start_from") or of_start.get("start_from") or ""
-    return tuple(found)
-
-
-def _read(name: str) -> tuple[str, dict[str, Any]]:
-    """Corpus and recipe of weights; as far as the list of named weights knows, where the file is not here."""
+def started_on(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the weights that a training started from had been trained on, as far as files tell: see `leakage.start_corpora`."""
+    file = (recipe.get("model") or {}).get("start_from")
     try:
-        path = resolve(name)
-        if is_pretrained(path):
-            return "", read_pretrained(path).training.get("recipe") or {}
-        info = read_info(path)
-        return info.corpus, info.training.get("recipe") or {}
-    except (CheckpointError, OSError):
-        entries = manifest()
-        return entries[name].corpus if name in entries else "", {}
+        return tuple(start_corpora(file)) if file else ()
+    except CheckpointError:  # it is not here
+        return ()

@@ -12,7 +12,7 @@ from typing import Any
 
 from fgnet_plugin.training.callbacks import LOG
 from fgnet_plugin.training.config import Csv
-from fgnet_plugin.training.evaluate.recipes import NOT_RECORDED, Start, comparable, csv_settings, starts_of, trained_on
+from fgnet_plugin.training.evaluate.recipes import comparable, csv_settings, started_on, trained_on
 from fgnet_plugin.training.folds import selection
 from fgnet_plugin.training.strict_yaml import differences
 from fgnet_plugin.training.systems import SystemInfo, read_system_info
@@ -49,8 +49,8 @@ class Run:
     """The settings of the training; empty where the checkpoint says nothing."""
     validation_frames: int | None = None
     """Frames whose labels its best epoch was chosen with, beside those that it was trained on; none: not recorded."""
-    starts: tuple[Start, ...] = ()
-    """The weights that it started from."""
+    started_on: tuple[str, ...] = ()
+    """What the weights that it started from had been trained on: names of corpora, label files, folders of faces."""
     notes: tuple[str, ...] = ()
     """What a reader of its scores should know."""
 
@@ -87,7 +87,7 @@ def read_run(given: str, names: Sequence[tuple[str, str]] = ()) -> Run:
     """A run from its folder, checkpoint file or weights' name. Raises ValueError where there is none, or for other files."""
     found = read_system_info(given)
     recipe, path = found.recipe, found.path
-    config, starts = csv_settings(recipe), starts_of(recipe)
+    config, started = csv_settings(recipe), started_on(recipe)
     renamed = [system for pattern, system in names if _fits(pattern, given)]
     fold = found.fold if config is None or config.fold is None else config.fold
     return Run(
@@ -105,8 +105,8 @@ def read_run(given: str, names: Sequence[tuple[str, str]] = ()) -> Run:
         seed=recipe.get("trainer", {}).get("seed"),
         recipe=recipe,
         validation_frames=found.training.get("validation_faces"),
-        starts=starts,
-        notes=(*_unfinished(path, recipe), *_started(starts)),
+        started_on=started,
+        notes=(*_unfinished(path, recipe), *_started(recipe, started)),
     )
 
 
@@ -176,12 +176,15 @@ def _selection(recipe: Mapping[str, Any], config: Csv | None) -> str:
     return "best epoch chosen on other rendered faces" if (recipe.get("data") or {}).get("rendered") else _NO_CHOICE
 
 
-def _started(starts: Sequence[Start]) -> tuple[str, ...]:
-    """What a run started from, and what that was trained on."""
-    if not starts:
+def _started(recipe: Mapping[str, Any], started: Sequence[str]) -> tuple[str, ...]:
+    """What a run started from, and what that had been trained on."""
+    file = recipe.get("model", {}).get("start_from")
+    if not file:
         return ()
-    told = [f"{s.file} ({'not known what on' if s.trained_on == NOT_RECORDED else f'on {s.trained_on}'})" for s in starts]
-    return (f"started from weights that had been trained before: {', which started from '.join(told)}",)
+    told = (
+        f"which had been trained on {', '.join(started)}" if started else "of which no corpus is known that it was trained on"
+    )
+    return (f"started from {file}, {told}",)
 
 
 def _unfinished(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:

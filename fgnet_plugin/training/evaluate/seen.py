@@ -61,11 +61,13 @@ def check_unseen(run: Run, name: str, path: Path, root: Path) -> tuple[str, ...]
 
 def start_notes(run: Run, name: str) -> tuple[str, ...]:
     """A note where the weights that a run started from had been trained on the corpus that it is tested on."""
-    return tuple(
-        f"{start.file}, which it started from, had been trained on {start.trained_on}, perhaps on the very people that it is "
-        f"tested on: scores on {name} may be too high"
-        for start in run.starts
-        if start.saw(name)
+    # A label file or a folder of faces is often kept in a folder of the corpus' name.
+    saw = [text for text in run.started_on if name.casefold() in {part.casefold() for part in (text, *Path(text).parts)}]
+    if not saw:
+        return ()
+    return (
+        f"the weights that it started from had been trained on {', '.join(saw)}, perhaps on the very people that it is tested "
+        f"on: scores on {name} may be too high",
     )
 
 
