@@ -16,14 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from fgnet_plugin import __version__
+from fgnet_plugin.action_units import NOT_CODABLE
 from fgnet_plugin.comparison_rows import Floats
 from fgnet_plugin.journal import Journal
 from fgnet_plugin.training.evaluate.runs import Run
 from fgnet_plugin.training.evaluate.testing import Test
 from fgnet_plugin.training.loading import single_threaded
 from fgnet_plugin.training.systems import System
-
-NOT_CODABLE = 9
 
 
 @dataclass(frozen=True, eq=False)
