@@ -338,7 +338,14 @@ def test_an_evaluation_within_and_across_corpora(lab: Callable[..., list[Path]],
     for name in ("figure.png", "figure.svg", "report.html"):
         assert (out / name).stat().st_size > 10_000
     assert Image.open(out / "figure.png").width > 1000
-    assert (out / "report.html").read_text().count("epoch chosen on test") > 0
+    page = (out / "report.html").read_text()
+    assert page.count("epoch chosen on test") > 0
+    assert page.index("<h2>Figure") < page.index("<h2>Differences")
+    comparisons = pd.read_csv(out / "comparisons.csv")
+    assert not comparisons.duplicated(["first", "second", "tested_on", "measure"]).any()
+    clear = (comparisons["low"] > 0) | (comparisons["high"] < 0)
+    assert 0 < clear.sum() < len(clear)
+    assert page.count('<td class="v"><b>') == clear.sum()
 
 
 class _Page(HTMLParser):

@@ -178,7 +178,7 @@ def _differences(differences: Sequence[Difference]) -> list[dict[str, Any]]:
             "low": signed(one.low),
             "high": signed(one.high),
             "resamples": one.resamples,
-            "clear": one.low > 0 or one.high < 0,
+            "excludes_zero": one.low > 0 or one.high < 0,
         }
     return list(found.values())
 

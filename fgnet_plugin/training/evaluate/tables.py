@@ -137,10 +137,10 @@ def labelled(group: Group, au: str) -> dict[str, Any]:
 def name(key: Key, beside: Key | None = None) -> str:
     """A group in a few words; with `beside`, a group that differs in one thing, that thing is named too."""
     parts = [key.system]
-    if beside is None or key.trained_on != beside.trained_on:
-        parts.append(f"trained on {key.trained_on}")
     if key.samples is not None or (beside is not None and beside.samples is not None):
-        parts.append(f"{samples(key.samples)} frames")
+        parts.append(f"trained on {samples(key.samples)} frames of {key.trained_on}")
+    else:
+        parts.append(f"trained on {key.trained_on}")
     if key.published_choice or (beside is not None and key.selection != beside.selection):
         parts.append("epoch chosen on test" if key.published_choice else key.selection)
     return ", ".join(parts)
