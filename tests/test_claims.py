@@ -26,7 +26,7 @@ def test_the_grid_is_complete_and_fair(claims: ModuleType) -> None:
     jobs = claims.grid(claims.FULL, claims.COLOURS, 3)
     assert len({job.folder(Path()) for job in jobs}) == len(jobs) == 3 * 2 * 3 * 3
     for samples, (epochs, batches) in claims.FULL.budget.items():
-        assert epochs * batches == 350
+        assert epochs * batches == 600
         assert batches <= -(-samples // 16)
     assert len(set(claims.SEEDS.values())) == 3
     last, first = (claims.Job(claims.FULL, claims.SCRATCH, "A", n, 0).settings(Path(), "") for n in (4800, 100))
