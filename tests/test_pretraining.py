@@ -359,7 +359,13 @@ def test_an_encoder_inverts_and_a_detector_starts_from_it(
     # The same command trains a detector from it, which keeps both parts and has an interpreter of its own.
     frames = ["--set", f"data.csv.train={pictures.parent / 'labels0.csv'}"][1:]
     data = ["data.rendered=null", *frames, "data.csv.val_fraction=0.25", f"model.start_from={path}", "model.size=null"]
-    data += ["optimiser.epochs=1", "optimiser.batch_size=8", f"trainer.out={tmp_path / 'detector'}", "model.architecture={}"]
+    data += [
+        "model.width=128",
+        "optimiser.epochs=1",
+        "optimiser.batch_size=8",
+        f"trainer.out={tmp_path / 'detector'}",
+        "model.architecture={}",
+    ]
     config = read_detector("rendered-ci", [*data, "trainer.progress=false", "trainer.threads=1", "trainer.accelerator=cpu"])
     net, _ = detector(config.model, ("AU01", "AU06", "AU12"))
     assert all(torch.equal(tensor, found.parts["encoder"][name]) for name, tensor in net.encoder.state_dict().items())
