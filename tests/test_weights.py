@@ -186,3 +186,14 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 def test_manifest_names() -> None:
     assert set(manifest()) == {"fgnet-bp4d", "fgnet-disfa", "fgnet-rendered", "pretrained-rendered"}
     assert (data_folder("cuda")).is_dir()
+
+
+def test_pretrained_parts_are_verified_without_the_training_extra() -> None:
+    code = """
+import sys
+sys.modules["yaml"] = sys.modules["lightning"] = sys.modules["pandas"] = None  # as if they were not installed
+from fgnet_plugin.cli import app
+app(["weights", "verify", "pretrained-rendered"], standalone_mode=False)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pretrained-rendered.safetensors: intact" in done.stdout

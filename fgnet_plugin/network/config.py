@@ -8,6 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+ANY_AU = ("AU12",)
+"""Stands for the AUs in the sizes of generators and encoders, which know none."""
+
 
 def _is_power_of_two(n: int) -> bool:
     return n >= 1 and n & (n - 1) == 0

@@ -9,25 +9,49 @@ from typing import Any, Literal
 
 from fgnet_plugin.action_units import SHARED_AUS
 from fgnet_plugin.network import FGNetConfig, small_config
+from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.training import strict_yaml
 from fgnet_plugin.training.bundled import config_path
 from fgnet_plugin.training.folds import published_folds
 
+DEFAULT_WIDTH = 128
 RENDERER = 2
 """Raised with every change of what rendered faces look like: a training does not go on with other faces than it began with."""
 
 
 @dataclass(frozen=True)
-class Model:
-    """The network, and what its weights start from."""
+class Sizes:
+    """The network's sizes."""
 
     size: int | None = None
     """Side of the aligned face, px, of a small network (`network.small_config`) or a baseline; none: the published
     architecture, or a baseline for its faces."""
-    width: int = 128
+    width: int = DEFAULT_WIDTH
     """The small network's channels at most."""
     architecture: dict[str, Any] = field(default_factory=dict)
     """Fields of `network.FGNetConfig` that differ from the above, e.g. ``{heatmap_size: 32, dropout: 0.0}``."""
+
+    def __post_init__(self) -> None:
+        if self.width != DEFAULT_WIDTH and self.size is None:
+            raise ValueError("width is that of a small network: give size, too, or leave it out")
+        self.config()  # finds sizes that don't fit
+
+    def config(self, aus: Sequence[str] = ANY_AU) -> FGNetConfig:
+        """The architecture for these AUs. Raises ValueError where sizes don't fit."""
+        base = FGNetConfig(tuple(aus)) if self.size is None else small_config(aus, self.size, self.width)
+        unknown = set(self.architecture) - {f.name for f in dataclasses.fields(FGNetConfig)} | {"aus"} & set(self.architecture)
+        if unknown:
+            raise ValueError(f"architecture: {', '.join(sorted(unknown))} can't be set here")
+        try:
+            return dataclasses.replace(base, **self.architecture)
+        except TypeError as error:  # text where a number belongs, or a number where a list does
+            raise ValueError(f"architecture: a value is of the wrong kind ({error})") from error
+
+
+@dataclass(frozen=True)
+class Model(Sizes):
+    """The network, and what its weights start from: then the sizes are those of `start_from`."""
+
     start_from: str = ""
     """A checkpoint's name or path, or a file of pretrained parts; its architecture is taken as well. Of parts, the
     interpreter is always new, and the encoder is where the file has none. Empty: see `stylegan2` and `psp`."""
@@ -63,20 +87,7 @@ class Model:
             raise ValueError(f"start_from brings generator and encoder: leave out {' and '.join(starts[1:])}")
         if of_start and not self.start_from:
             raise ValueError(f"{' and '.join(of_start)} speaks of the weights in start_from: give it, or leave that out")
-        if "width" in changed and self.size is None:
-            raise ValueError("width is that of a small network: give size, too, or leave it out")
-        self.config(("AU12",))  # finds sizes that don't fit
-
-    def config(self, aus: Sequence[str]) -> FGNetConfig:
-        """The architecture for these AUs (not where `start_from` says it). Raises ValueError where sizes don't fit."""
-        base = FGNetConfig(tuple(aus)) if self.size is None else small_config(aus, self.size, self.width)
-        unknown = set(self.architecture) - {f.name for f in dataclasses.fields(FGNetConfig)} | {"aus"} & set(self.architecture)
-        if unknown:
-            raise ValueError(f"architecture: {', '.join(sorted(unknown))} can't be set here")
-        try:
-            return dataclasses.replace(base, **self.architecture)
-        except TypeError as error:  # text where a number belongs, or a number where a list does
-            raise ValueError(f"architecture: a value is of the wrong kind ({error})") from error
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fgnet_plugin.network import normalize
-from fgnet_plugin.network.config import FGNetConfig
+from fgnet_plugin.network.config import ANY_AU, FGNetConfig
 from fgnet_plugin.network.encoder import Encoder
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training.discriminator import Discriminator
@@ -21,7 +21,7 @@ from fgnet_plugin.training.gradients import rank_of, summed
 from fgnet_plugin.training.loading import Corpus, StepSampler
 from fgnet_plugin.training.picture_sheets import write_sheet
 from fgnet_plugin.training.pretrained import Pretrained, save_pretrained
-from fgnet_plugin.training.pretraining_config import ANY_AU, EncoderConfig, Reconstruction
+from fgnet_plugin.training.pretraining_config import EncoderConfig, Reconstruction
 from fgnet_plugin.training.stage import Batch, Stage
 from fgnet_plugin.training.strict_yaml import plain
 

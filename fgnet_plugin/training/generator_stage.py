@@ -46,10 +46,10 @@ class GeneratorStage(Stage):
     average: Generator | None
 
     def __init__(self, config: GeneratorConfig, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler) -> None:
-        net = Generator(config.model.config).to(memory_format=torch.channels_last)
+        net = Generator(config.model.config()).to(memory_format=torch.channels_last)
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config = config
-        self.discriminator = Discriminator(config.model.config).to(memory_format=torch.channels_last)
+        self.discriminator = Discriminator(config.model.config()).to(memory_format=torch.channels_last)
         self.register_buffer("path_mean", torch.zeros(()))
         self.path_mean: Tensor
         self.register_buffer("penalties", torch.zeros(2))  # the last R1 and path length penalty, for the log
@@ -60,7 +60,7 @@ class GeneratorStage(Stage):
     @property
     def sizes(self) -> FGNetConfig:
         """The architecture."""
-        return self.config.model.config
+        return self.config.model.config()
 
     @property
     def trained(self) -> Generator:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fgnet_plugin.checkpoints import PRETRAINED_FORMAT, _digest, _stored, atomic_write
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNet, FGNetConfig
+from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.published import misfits, raise_problems
 
@@ -109,7 +110,7 @@ def read_pretrained(path: Path | str) -> Pretrained:
             training=json.loads(metadata["training"]),
             licence=metadata["licence"],
         )
-        found.config(("AU12",))
+        found.config(ANY_AU)
         return found
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error})") from error
@@ -145,7 +146,7 @@ def load_pretrained(path: Path | str) -> Pretrained:
         part, _, name = full_name.partition(".")
         parts.setdefault(part, {})[name] = tensor.float() if tensor.dtype == torch.float16 else tensor
     with torch.device("meta"):
-        net = FGNet(found.config(("AU12",)))
+        net = FGNet(found.config(ANY_AU))
     problems = []
     for part, module in (("generator", net.generator), ("encoder", net.encoder)):
         if part in parts:

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from fgnet_plugin.network import FGNetConfig
+from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training.loading import Corpus, StepSampler
 from fgnet_plugin.training.pretrained import Pretrained, is_pretrained, load_pretrained, style_moments
-from fgnet_plugin.training.pretraining_config import ANY_AU, EncoderConfig, Faces, GeneratorConfig
+from fgnet_plugin.training.pretraining_config import EncoderConfig, Faces, GeneratorConfig
 from fgnet_plugin.training.published_starts import LICENCE, read_starts
 from fgnet_plugin.training.run import check_folder, fit, rendered_corpora
 
@@ -25,7 +26,7 @@ def train_generator(config: GeneratorConfig, resume: bool = False) -> Path:
 
     check_folder(Path(config.trainer.out), resume)
     torch.manual_seed(config.trainer.seed)
-    corpus, val_corpus, sampler = faces(config, config.data, config.model.config.generator_size)
+    corpus, val_corpus, sampler = faces(config, config.data, config.model.config().generator_size)
     fit(GeneratorStage(config, corpus, val_corpus, sampler), resume)
     return Path(config.trainer.out) / FILE
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from fgnet_plugin.network import FGNetConfig, small_config
 from fgnet_plugin.training import strict_yaml
 from fgnet_plugin.training.bundled import config_path
-from fgnet_plugin.training.config import Optimiser, Rendered, Trainer
-
-ANY_AU = ("AU12",)
-"""Stands for the AUs in the sizes of networks that know none."""
+from fgnet_plugin.training.config import Optimiser, Rendered, Sizes, Trainer
 
 
 @dataclass(frozen=True)
@@ -34,32 +29,6 @@ class Faces:
             raise ValueError("give one of rendered and folder")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction must be between 0 and 1, got {self.val_fraction}")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The network's sizes, as `config.Model` has them. What is trained here fits a detector of the same sizes."""
-
-    size: int | None = None
-    """Side of the aligned face, px, of a small network; none: the published architecture, 1024 px painted, 256 px read."""
-    width: int = 128
-    architecture: dict[str, Any] = field(default_factory=dict)
-    """Fields of `network.FGNetConfig` that differ from the above."""
-
-    def __post_init__(self) -> None:
-        _ = self.config
-
-    @property
-    def config(self) -> FGNetConfig:
-        """The architecture. Raises ValueError where sizes don't fit."""
-        base = FGNetConfig(ANY_AU) if self.size is None else small_config(ANY_AU, self.size, self.width)
-        unknown = set(self.architecture) - {f.name for f in dataclasses.fields(FGNetConfig)} | {"aus"} & set(self.architecture)
-        if unknown:
-            raise ValueError(f"architecture: {', '.join(sorted(unknown))} can't be set here")
-        try:
-            return dataclasses.replace(base, **self.architecture)
-        except TypeError as error:
-            raise ValueError(f"architecture: a value is of the wrong kind ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -138,7 +107,7 @@ class GeneratorConfig:
 
     data: Faces
     trainer: Trainer
-    model: Sizes = Sizes()
+    model: Sizes = field(default_factory=Sizes)
     optimiser: GeneratorOptimiser = GeneratorOptimiser()
     adversarial: Adversarial = Adversarial()
     licence: str = ""

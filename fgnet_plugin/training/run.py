@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fgnet_plugin.action_units import au_number
 from fgnet_plugin.network import FGNet, FGNetConfig
+from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.training.callbacks import LAST, Keep, Log, steps_done
 from fgnet_plugin.training.config import Csv, DetectorConfig, LandmarksConfig, Model, Rendered
 from fgnet_plugin.training.distributed import Processes, say, shared_error, together, watched
@@ -109,8 +110,8 @@ def corpus_aus(config: DetectorConfig) -> tuple[str, ...]:
 def face_size(model: Model) -> int:
     """Side of the faces that a model reads, px."""
     if model.baseline:
-        return model.size or FGNetConfig(("AU12",)).image_size
-    return start_config(model).image_size if model.start_from else model.config(("AU12",)).image_size
+        return model.size or FGNetConfig(ANY_AU).image_size
+    return start_config(model).image_size if model.start_from else model.config().image_size
 
 
 def start_config(model: Model) -> FGNetConfig:
@@ -120,7 +121,7 @@ def start_config(model: Model) -> FGNetConfig:
     from fgnet_plugin.weights import resolve
 
     path = resolve(model.start_from)
-    return read_pretrained(path).config(("AU12",)) if is_pretrained(path) else read_info(path).config
+    return read_pretrained(path).config(ANY_AU) if is_pretrained(path) else read_info(path).config
 
 
 def detector(model: Model, aus: tuple[str, ...]) -> tuple[FGNet, str]:

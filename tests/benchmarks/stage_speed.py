@@ -69,6 +69,7 @@ class Clock(pl.Callback):
 def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], tuple[Any, int]]]:
     """Name -> a function that makes the stage, and its batch size."""
     from fgnet_plugin.network import FGNet
+    from fgnet_plugin.network.config import ANY_AU
     from fgnet_plugin.training.baseline import Baseline
     from fgnet_plugin.training.baseline_stage import BaselineStage
     from fgnet_plugin.training.config import read_detector
@@ -77,7 +78,7 @@ def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], 
     from fgnet_plugin.training.encoder_stage import EncoderStage
     from fgnet_plugin.training.generator_stage import GeneratorStage
     from fgnet_plugin.training.pretrained import Pretrained, style_moments
-    from fgnet_plugin.training.pretraining_config import ANY_AU, read_encoder, read_generator
+    from fgnet_plugin.training.pretraining_config import read_encoder, read_generator
     from fgnet_plugin.training.rendered import AUS
 
     machine = [f"trainer.accelerator={options.device}", f"trainer.precision={options.precision}", "trainer.progress=false"]
@@ -95,10 +96,10 @@ def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], 
     def generator() -> tuple[Any, int]:
         config = read_generator(f"generator{suffix}", settings("generator"))
         batch = options.batch or config.optimiser.batch_size
-        return GeneratorStage(config, *data(config.model.config.generator_size, batch)), batch
+        return GeneratorStage(config, *data(config.model.config().generator_size, batch)), batch
 
     def encoder() -> tuple[Any, int]:
-        sizes = read_generator(f"generator{suffix}", settings("generator")).model.config
+        sizes = read_generator(f"generator{suffix}", settings("generator")).model.config()
         config = read_encoder(f"encoder{suffix}", settings("encoder"))
         batch, net = options.batch or config.optimiser.batch_size, FGNet(sizes)
         parts = {"generator": net.generator.state_dict(), "discriminator": Discriminator(sizes).state_dict()}
