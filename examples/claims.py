@@ -145,6 +145,18 @@ def train(job: Job, out: Path, pretrained: str) -> tuple[Job, float]:
     return job, json.loads(file.read_text(encoding="utf-8"))["seconds"]
 
 
+def check_sizes(pretrained: str) -> None:
+    """Raises ValueError where the pretrained parts have other sizes than what is trained from scratch."""
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.pretrained import read_pretrained
+    from fgnet_plugin.training.strict_yaml import differences, plain
+
+    sizes = read_detector("claims").model.config(), read_pretrained(pretrained).config()
+    found = differences(*map(plain, sizes))
+    if found:
+        raise ValueError(f"{pretrained} has other sizes than claims.yaml, which would be compared, too: {'; '.join(found)}")
+
+
 def scores(out: Path, jobs: Sequence[Job]) -> list[dict[str, str]]:
     """Rows of ``scores.csv``, all runs tested on both corpora."""
     from fgnet_plugin.training.evaluate.study import Settings, evaluate
@@ -264,7 +276,8 @@ def main() -> None:
     options = parser.parse_args()
     plan = REHEARSAL if options.rehearsal else FULL
     if PRETRAINED in options.systems:
-        options.pretrained = str(resolve(options.pretrained))  # before anything is drawn
+        options.pretrained = str(resolve(options.pretrained))
+        check_sizes(options.pretrained)  # before anything is drawn
     draw(plan, options.out)
     jobs, seconds = grid(plan, options.systems, options.seeds), []
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:

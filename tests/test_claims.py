@@ -10,6 +10,9 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
+from fgnet_plugin.network import small_config
+from fgnet_plugin.network.generator import Generator
+
 SCRIPT = Path(__file__).parents[1] / "examples" / "claims.py"
 
 
@@ -53,6 +56,18 @@ def test_the_summary_averages_directions_then_seeds(claims: ModuleType) -> None:
     assert within["auc_sd"] == pytest.approx(0.1414, abs=1e-3)
     assert within["f1"] == pytest.approx(0.4)
     assert (across["auc"], across["auc_sd"]) == (pytest.approx(0.6), "")
+
+
+def test_only_the_start_differs(claims: ModuleType, tmp_path: Path) -> None:
+    """Pretrained parts that come with the package have the sizes of what they are compared with; others are refused."""
+    from fgnet_plugin.training.pretrained import save_pretrained
+    from fgnet_plugin.weights import resolve
+
+    claims.check_sizes(str(resolve("pretrained-rendered")))
+    other = small_config(("AU12",), 64, 32)
+    path = save_pretrained(tmp_path / "other.safetensors", other, {"generator": Generator(other)}, {})
+    with pytest.raises(ValueError, match=r"other sizes than claims\.yaml.*style_dim: 32, was 64"):
+        claims.check_sizes(str(path))
 
 
 def test_a_rehearsal(tmp_path: Path) -> None:

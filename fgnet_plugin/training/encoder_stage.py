@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fgnet_plugin.network import normalize
-from fgnet_plugin.network.config import ANY_AU, FGNetConfig
+from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.encoder import Encoder
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training.discriminator import Discriminator
@@ -52,7 +52,7 @@ class EncoderStage(Stage):
     def __init__(
         self, config: EncoderConfig, start: Pretrained, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler
     ) -> None:
-        sizes: FGNetConfig = start.config(ANY_AU)
+        sizes: FGNetConfig = start.config()
         net = Encoder(sizes).to(memory_format=torch.channels_last)
         net.channels_last = True
         if config.latent == "w":

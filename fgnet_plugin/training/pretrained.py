@@ -37,7 +37,7 @@ class Pretrained:
     """Summary of the training."""
     licence: str = ""
 
-    def config(self, aus: tuple[str, ...]) -> FGNetConfig:
+    def config(self, aus: tuple[str, ...] = ANY_AU) -> FGNetConfig:
         """The architecture for these AUs."""
         return FGNetConfig(aus=aus, **self.architecture)
 
@@ -110,7 +110,7 @@ def read_pretrained(path: Path | str) -> Pretrained:
             training=json.loads(metadata["training"]),
             licence=metadata["licence"],
         )
-        found.config(ANY_AU)
+        found.config()
         return found
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error})") from error
@@ -146,7 +146,7 @@ def load_pretrained(path: Path | str) -> Pretrained:
         part, _, name = full_name.partition(".")
         parts.setdefault(part, {})[name] = tensor.float() if tensor.dtype == torch.float16 else tensor
     with torch.device("meta"):
-        net = FGNet(found.config(ANY_AU))
+        net = FGNet(found.config())
     problems = []
     for part, module in (("generator", net.generator), ("encoder", net.encoder)):
         if part in parts:

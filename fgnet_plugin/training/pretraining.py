@@ -45,7 +45,7 @@ def train_encoder(config: EncoderConfig, resume: bool = False) -> Path:
     start = generator_start(config.start_from)
     if config.loss.features and "discriminator" not in start.parts:
         raise ValueError(f"{config.start_from} holds no discriminator: set loss.features to 0 and loss.structure to 1")
-    corpus, val_corpus, sampler = faces(config, config.data, start.config(ANY_AU).image_size)
+    corpus, val_corpus, sampler = faces(config, config.data, start.config().image_size)
     fit(EncoderStage(config, start, corpus, val_corpus, sampler), resume)
     return Path(config.trainer.out) / FILE
 

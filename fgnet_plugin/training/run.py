@@ -121,7 +121,7 @@ def start_config(model: Model) -> FGNetConfig:
     from fgnet_plugin.weights import resolve
 
     path = resolve(model.start_from)
-    return read_pretrained(path).config(ANY_AU) if is_pretrained(path) else read_info(path).config
+    return read_pretrained(path).config() if is_pretrained(path) else read_info(path).config
 
 
 def detector(model: Model, aus: tuple[str, ...]) -> tuple[FGNet, str]:

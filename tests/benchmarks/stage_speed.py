@@ -69,7 +69,6 @@ class Clock(pl.Callback):
 def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], tuple[Any, int]]]:
     """Name -> a function that makes the stage, and its batch size."""
     from fgnet_plugin.network import FGNet
-    from fgnet_plugin.network.config import ANY_AU
     from fgnet_plugin.training.baseline import Baseline
     from fgnet_plugin.training.baseline_stage import BaselineStage
     from fgnet_plugin.training.config import read_detector
@@ -105,7 +104,7 @@ def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], 
         parts = {"generator": net.generator.state_dict(), "discriminator": Discriminator(sizes).state_dict()}
         architecture = {name: value for name, value in vars(sizes).items() if name != "aus"}
         start = Pretrained(architecture, parts | {"moments": style_moments(net.generator)})
-        return EncoderStage(config, start, *data(start.config(ANY_AU).image_size, batch)), batch
+        return EncoderStage(config, start, *data(start.config().image_size, batch)), batch
 
     def detector() -> tuple[Any, int]:
         rendered = ["model.size=null", "model.architecture={}"] if options.published else []
