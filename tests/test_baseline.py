@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from test_training import AUS, settings, toy_corpus
+from test_training import AUS, settings, snapshots_in, toy_corpus
 from torch import Tensor
 
 import fgnet_plugin
@@ -32,19 +32,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def snapshots(toy: Path) -> dict[int, Path]:
     """The training's folder as it was at each checkpoint: after each of its 10 steps. The last is the finished one."""
-    from fgnet_plugin.training import callbacks
     from fgnet_plugin.training.config import read_detector
     from fgnet_plugin.training.run import train_detector
 
-    folders, save = {}, callbacks.Keep._save
-
-    def save_and_copy(self: callbacks.Keep, trainer: object) -> None:
-        save(self, trainer)
-        folders[trainer.global_step] = toy / f"after{trainer.global_step}"
-        shutil.copytree(self.path.parent, folders[trainer.global_step])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks.Keep, "_save", save_and_copy)
+    with snapshots_in(toy) as folders:
         out = train_detector(read_detector(str(toy / "settings.yaml"), ["trainer.checkpoint_every=1"]))
     assert out == toy / "out" / "baseline.safetensors"
     return folders

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,22 +104,30 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def snapshots(toy: Path) -> dict[int, Path]:
-    """The training's folder as it was at each checkpoint: after each of its 10 steps. The last is the finished one."""
+@contextmanager
+def snapshots_in(folder: Path) -> Iterator[dict[int, Path]]:
+    """Copies a training's folder after each checkpoint written inside the block: step -> copy."""
     from fgnet_plugin.training import callbacks
-    from fgnet_plugin.training.config import read_detector
-    from fgnet_plugin.training.run import train_detector
 
     folders, save = {}, callbacks.Keep._save
 
     def save_and_copy(self: callbacks.Keep, trainer: object) -> None:
         save(self, trainer)
-        folders[trainer.global_step] = toy / f"after{trainer.global_step}"
+        folders[trainer.global_step] = folder / f"after{trainer.global_step}"
         shutil.copytree(self.path.parent, folders[trainer.global_step])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks.Keep, "_save", save_and_copy)
+        yield folders
+
+
+@pytest.fixture(scope="module")
+def snapshots(toy: Path) -> dict[int, Path]:
+    """The training's folder as it was at each checkpoint: after each of its 10 steps. The last is the finished one."""
+    from fgnet_plugin.training.config import read_detector
+    from fgnet_plugin.training.run import train_detector
+
+    with snapshots_in(toy) as folders:
         train_detector(read_detector(str(toy / "settings.yaml"), ["trainer.checkpoint_every=1"]))
     return folders
 
