@@ -5,7 +5,7 @@ BIN := .venv/bin
 TRAINING_TESTS := $(patsubst %,tests/test_%.py,baseline claims corpora distributed evaluate full_size prepare pretraining rendered \
 	shared_steps starts targets training training_rendered)
 
-.PHONY: demo test test-train lint bench claims gpu gpu-train clean
+.PHONY: demo test test-train lint bench claims gpu gpu-stages gpu-train clean
 
 demo: .venv/with-feat ## a photo and a video to AUs, without a download: tables, Fex as CSV, pictures
 	$(BIN)/fgnet demo
@@ -28,9 +28,20 @@ bench: .venv/with-dev ## speed on this machine; beside the published code where 
 claims: .venv/with-dev ## the paper's claims on rendered corpora: 54 trainings, table and plot to docs/
 	$(BIN)/python examples/claims.py --docs docs
 
-gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, Lightning, safetensors, scikit-image, pytest, pytest-benchmark
-	PYTHONPATH=. $(PYTHON) -m pytest -s tests/test_gpu.py tests/test_gpu_training.py
+# Wheels that a machine without a package index lacks (cuda-core 1.2 or newer): put them into this folder.
+WHEELS ?= wheels
+
+gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, safetensors, scikit-image, pytest, pytest-benchmark, cuda-core
+	@if ls $(WHEELS)/*.whl >/dev/null 2>&1; then $(PYTHON) -m pip install --quiet --no-index --no-deps $(WHEELS)/*.whl; fi
+	PYTHONPATH=. $(PYTHON) -m pytest -s $(sort $(wildcard tests/test_gpu*.py))
+	@if command -v compute-sanitizer >/dev/null; then for tool in memcheck racecheck; do \
+		FGNET_BRIEF=1 PYTHONPATH=. compute-sanitizer --tool $$tool --error-exitcode 9 $(PYTHON) -m pytest -q -p no:cacheprovider \
+			tests/test_gpu_kernels.py tests/test_gpu_crop.py || exit 9; done; \
+	else echo "compute-sanitizer is not installed: left out"; fi
+	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu_kernels.py
 	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu.py
+
+gpu-stages: ## speed of the training's stages on an NVIDIA GPU, small and published sizes; needs Lightning, too
 	PYTHONPATH=. $(PYTHON) tests/benchmarks/stage_speed.py
 	PYTHONPATH=. $(PYTHON) tests/benchmarks/stage_speed.py --published --steps 10
 

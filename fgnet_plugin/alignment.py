@@ -9,9 +9,7 @@ Pixel coordinates are indices, of photos and faces alike: (0, 0) is the centre o
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,16 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fgnet_plugin.network.ops import kernels
+from fgnet_plugin.network.ops.crop import TRUNCATION, ffhq_crop
+from fgnet_plugin.network.ops.sampling import gaussian, grid, lanczos, like, reduced, sampled, working
+from fgnet_plugin.streams import to_device
+
 Landmarks = Tensor | npt.NDArray[np.floating]
 
 _FFHQ_SIZE = 256  # px a side of the faces that the published networks read
 _OVERSAMPLING = 2, 4  # samples per pixel of the result, along each side: of most faces, of large ones; FFHQ has 4 for all
 _LARGE = 2.0  # a large face's square has more pixels a side, as a multiple of the result's: few samples would miss some
-_TRUNCATION = 0.49
-"""FFHQ's sampler (PIL) drops the fraction of 8-bit values: half a level lost on average, nothing where the photo is flat."""
 _BLUR = 0.02  # standard deviation beyond the border, as a share of the square's side
 _LEAST_SIDE = 4.0  # px; a square of less is no face
-_BAND = 32  # rows that one matrix product reduces
 _TOGETHER = 32  # faces sampled at once; on the CPU, one on each core
 
 
@@ -38,16 +38,27 @@ class AlignedFaces:
     """F aligned faces and where they came from."""
 
     faces: Tensor
-    """[F, 3, size, size], dtype, range and device of the photos."""
+    """[F, 3, size, size], dtype, range and device of the photos; or, `normalised`, what FG-Net reads."""
     photo: Tensor
     """[F] int64: which photo each face is from. Faces keep the order of photos and, within a photo, of its landmarks."""
     to_photo: Tensor
     """[F, 2, 3] float32: pixel (x, y, 1) of the aligned face -> pixel of the photo."""
     photo_sizes: tuple[tuple[int, int], ...]
     """Height and width of each photo (not of each face)."""
+    normalised: bool = False
+    """Whether `faces` are (x/255 - 0.5)/0.5 of 8-bit values, channels-last, as `align_for_network` may make them."""
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def network_input(self) -> Tensor:
+        """[F, 3, size, size] in [-1, 1], what FG-Net reads of faces in [0, 255]: `faces` themselves where `normalised`."""
+        return self.faces if self.normalised else (self.faces / 255 - 0.5) / 0.5
+
+    def pictures(self) -> Tensor:
+        """[F, 3, size, size] uint8, what to show of faces in [0, 255]; of normalised ones, a level off at most."""
+        faces = (self.faces.float() * 0.5 + 0.5) * 255 if self.normalised else self.faces
+        return faces if faces.dtype == torch.uint8 else faces.round().clamp(0, 255).to(torch.uint8)
 
     def points_to_photo(self, points: Tensor) -> Tensor:
         """Points of the aligned faces -> pixels of their photos; [F, P, 2] both."""
@@ -169,42 +180,114 @@ def align_faces(
         >>> torch.allclose(aligned.points_to_photo(aligned.points_to_face(points)), points, atol=1e-3)
         True
     """
+    return _aligned(images, landmarks, size, rounded, None)
+
+
+@torch.no_grad()
+def align_for_network(
+    images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequence[Landmarks], size: int, dtype: torch.dtype
+) -> AlignedFaces:
+    """`align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
+
+    Where `kernels.wanted`, faces of uint8 photos come out normalised, channels-last and in the dtype asked for, most of them
+    written so by one kernel. Elsewhere they are those of ``align_faces(…, rounded=False)``. `AlignedFaces.network_input` and
+    `AlignedFaces.pictures` give what is needed of either.
+
+    Args:
+        images, landmarks, size: as there; photos in [0, 255].
+        dtype: of normalised faces: float32, bfloat16 or float16.
+
+    Raises:
+        TypeError, ValueError: as there.
+    """
+    return _aligned(images, landmarks, size, False, dtype)
+
+
+def _aligned(
+    images: Tensor | Sequence[Tensor],
+    landmarks: Landmarks | Sequence[Landmarks],
+    size: int,
+    rounded: bool,
+    network: torch.dtype | None,
+) -> AlignedFaces:
+    """`align_faces`, or `align_for_network` with faces of the dtype `network`."""
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
     if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
-        return _averaged(align_faces(images, landmarks, _FFHQ_SIZE, rounded), _FFHQ_SIZE // size)
+        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, None if network is None else torch.float32)
+        return _averaged(large, _FFHQ_SIZE // size, network)
     photos = _photos(images)
     points, photo_of = _points(landmarks, len(photos))
     device, dtype = (photos[0].device, photos[0].dtype) if photos else (torch.device("cpu"), torch.uint8)
     corners = ffhq_square(points)  # on the CPU in float64: the whole numbers below must come out the same everywhere
     _check_squares(corners, photo_of, photos)
     rounded = rounded or dtype != torch.uint8
-    faces = torch.empty(len(corners), 3, size, size, dtype=dtype if rounded else torch.float32, device=device)
+    fused = dtype == torch.uint8 and bool(photos) and kernels.wanted(photos[0])
+    result = _Result.of(len(corners), size, dtype if rounded else torch.float32, device, network if fused else None)
     seen = torch.empty_like(corners)
     plain: dict[tuple[int, ...], list[tuple[int, _Source]]] = {}
+    cropped: dict[int, list[tuple[int, _Source]]] = {}
     for i, photo in enumerate(photo_of):
         source = _Source.of(photos[photo], corners[i], size)
         seen[i] = source.seen
         if source.padding:
-            faces[i] = _finish(_padded_face(source, size), [source], rounded)[0]
+            result.write([i], _finish(_padded_face(source, size), [source], rounded))
+        elif fused and source.picture.dtype == torch.uint8:  # it was not shrunk
+            cropped.setdefault(source.factor(size), []).append((i, source))
         else:
             plain.setdefault((*source.shape, source.samples(size, size)), []).append((i, source))
+    for factor, alike in cropped.items():
+        which, sources = zip(*alike, strict=True)
+        squares = torch.stack([source.positions(size, 0) for source in sources])
+        pictures = [source.picture for source in sources]
+        found = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
+        result.take(which, found.round_() if rounded else found)
     together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
     for alike in plain.values():
         for start in range(0, len(alike), together):
             which, sources = zip(*alike[start : start + together], strict=True)
-            faces[list(which)] = _finish(_sampled_face(sources, size), sources, rounded)
+            result.write(which, _finish(_sampled_face(sources, size), sources, rounded))
     return AlignedFaces(
-        faces,
-        torch.tensor(photo_of, dtype=torch.int64, device=device),
-        _to_photo(seen, size).to(device, torch.float32),
+        result.faces,
+        to_device(torch.tensor(photo_of, dtype=torch.int64, device="cpu"), device),
+        to_device(_to_photo(seen, size).float(), device),
         tuple((photo.shape[1], photo.shape[2]) for photo in photos),
+        result.normalised,
     )
 
 
-def _averaged(aligned: AlignedFaces, factor: int) -> AlignedFaces:
-    """Smaller faces: means of factor × factor pixels."""
-    faces = F.avg_pool2d(aligned.faces.to(_working(aligned.faces.dtype)), factor) if len(aligned) else aligned.faces
+class _Result:
+    """Faces that are written part by part: as they are, or normalised."""
+
+    def __init__(self, faces: Tensor, normalised: bool) -> None:
+        self.faces, self.normalised = faces, normalised
+
+    @staticmethod
+    def of(count: int, size: int, dtype: torch.dtype, device: torch.device, network: torch.dtype | None) -> _Result:
+        """For that many faces: of `dtype`; or, with `network`, normalised, of that dtype, channels-last."""
+        if network is None:
+            return _Result(torch.empty(count, 3, size, size, dtype=dtype, device=device), False)
+        return _Result(torch.empty(count, size, size, 3, dtype=network, device=device).permute(0, 3, 1, 2), True)
+
+    def write(self, which: Sequence[int], faces: Tensor) -> None:
+        """Copies faces in the range of their photos to the places `which`."""
+        self._copy(which, (faces / 255 - 0.5) / 0.5 if self.normalised else faces)
+
+    def take(self, which: Sequence[int], faces: Tensor) -> None:
+        """The same of faces that `ffhq_crop` made for this result; if they are all of them, without a copy."""
+        if self.normalised and len(which) == len(self.faces):  # `which` ascends
+            self.faces = faces
+        else:
+            self._copy(which, faces)
+
+    def _copy(self, which: Sequence[int], faces: Tensor) -> None:
+        places = to_device(torch.tensor(which, device="cpu"), self.faces.device)
+        self.faces.index_copy_(0, places, faces.to(self.faces.dtype))
+
+
+def _averaged(aligned: AlignedFaces, factor: int, network: torch.dtype | None) -> AlignedFaces:
+    """Smaller faces: means of factor × factor pixels; normalised ones of the dtype `network`."""
+    faces = F.avg_pool2d(aligned.faces.to(working(aligned.faces.dtype)), factor) if len(aligned) else aligned.faces
     if not len(aligned):
         faces = faces.new_empty(0, 3, faces.shape[2] // factor, faces.shape[3] // factor)
     elif aligned.faces.dtype == torch.uint8:
@@ -213,7 +296,8 @@ def _averaged(aligned: AlignedFaces, factor: int) -> AlignedFaces:
     # Pixel j of the small face is pixel factor · j + (factor - 1) / 2 of the large one.
     shift = shift + linear.sum(2, keepdim=True) * (factor - 1) / 2
     to_photo = torch.cat([linear * factor, shift], 2)
-    return AlignedFaces(faces.to(aligned.faces.dtype), aligned.photo, to_photo, aligned.photo_sizes)
+    dtype = network if network is not None and aligned.normalised else aligned.faces.dtype
+    return AlignedFaces(faces.to(dtype), aligned.photo, to_photo, aligned.photo_sizes, aligned.normalised)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,9 +311,13 @@ class _Source:
     dtype: torch.dtype  # of the photo
     padding: tuple[int, int, int, int] | None  # left, top, right, bottom: what FFHQ adds to the picture, if it does
 
+    def factor(self, size: int) -> int:
+        """Samples for each pixel of the result, along each side."""
+        return _OVERSAMPLING[self.side > _LARGE * size]
+
     def samples(self, pixels: int, size: int) -> int:
         """Samples for that many pixels of the result."""
-        return pixels * _OVERSAMPLING[self.side > _LARGE * size]
+        return pixels * self.factor(size)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -260,9 +348,9 @@ class _Source:
         x0, y0 = max(low[0] - border, 0), max(low[1] - border, 0)
         x1, y1 = min(high[0] + border, width), min(high[1] + border, height)
         if shrink > 1:
-            rows = _lanczos(photo.shape[1], height, y0, y1)
-            columns = _lanczos(photo.shape[2], width, x0, x1)
-            picture = _reduced(photo, rows, columns)
+            rows = lanczos(photo.shape[1], height, y0, y1)
+            columns = lanczos(photo.shape[2], width, x0, x1)
+            picture = reduced(photo, rows, columns)
             limits = (0, 255) if photo.dtype == torch.uint8 else (value.to(picture) for value in photo.aminmax())
             picture = picture.clamp(*limits)  # Lanczos's filter overshoots
         else:
@@ -278,23 +366,11 @@ def _sampled_face(sources: Sequence[_Source], size: int) -> Tensor:
     """Faces whose squares lie inside of their pictures: [F, 3, size, size], of the working dtype."""
     first = sources[0]
     # What lies beside a picture is not read: the squares keep a distance from the border, or would have been padded.
-    pictures = torch.empty(len(sources), 3, *first.shape, dtype=_working(first.dtype), device=first.picture.device)
+    pictures = torch.empty(len(sources), 3, *first.shape, dtype=working(first.dtype), device=first.picture.device)
     for picture, source in zip(pictures, sources, strict=True):
         picture[:, : source.picture.shape[1], : source.picture.shape[2]] = source.picture
     positions = torch.stack([source.positions(size, 0) for source in sources])
-    return _sampled(pictures, positions, first.samples(size, size), size)
-
-
-def _sampled(pictures: Tensor, positions: Tensor, samples: int, size: int) -> Tensor:
-    """Squares of pictures [F, 3, h, w] at `_Source.positions` [F, 3, 2], sampled and reduced: [F, 3, size, size]."""
-    extent = positions.new_tensor([pictures.shape[3], pictures.shape[2]])
-    # grid_sample's units: -1 and 1 are the outer edges of the outermost pixels
-    units = (positions + positions.new_tensor([0.5, 0.0, 0.0])[:, None]) * 2 / extent - positions.new_tensor([1.0, 0.0, 0.0])[
-        :, None
-    ]
-    found = F.grid_sample(pictures, _grid(units.to(pictures), samples), align_corners=False)
-    bands = _lanczos(samples, size, 0, size)
-    return _reduced(found, bands, bands)
+    return sampled(pictures, positions, first.samples(size, size), size)
 
 
 def _padded_face(source: _Source, size: int) -> Tensor:
@@ -316,10 +392,10 @@ def _padded_face(source: _Source, size: int) -> Tensor:
         torch.arange(start, stop + 1, device=source.picture.device) for start, stop in zip(first, last, strict=True)
     )
     picture = source.picture[:, _mirrored(rows, height)][:, :, _mirrored(columns, width)]
-    picture = picture[None].to(_working(picture.dtype))
+    picture = picture[None].to(working(picture.dtype))
     shifted = positions - positions.new_tensor([first, [0, 0], [0, 0]])
-    face = _sampled(picture, shifted[None], source.samples(inner, size), inner)
-    x, y = _grid(positions[None].to(picture), inner)[0].unbind(-1)
+    face = sampled(picture, shifted[None], source.samples(inner, size), inner)
+    x, y = grid(like(positions[None], picture), inner)[0].unbind(-1)
     outside = _outside(x + left, y + top, (height + top + bottom, width + left + right), source.padding)
     face = _blurred_outside(face, outside, sigma)
     median = _median(source)
@@ -335,8 +411,8 @@ def _outside(x: Tensor, y: Tensor, size: tuple[int, int], padding: tuple[int, in
 
 
 def _blurred_outside(picture: Tensor, outside: Tensor, sigma: float) -> Tensor:
-    rows, columns = _gaussian(picture.shape[-2], sigma), _gaussian(picture.shape[-1], sigma)
-    return picture + (_reduced(picture, rows, columns) - picture) * (3 * outside + 1).clamp(0, 1)
+    rows, columns = gaussian(picture.shape[-2], sigma), gaussian(picture.shape[-1], sigma)
+    return picture + (reduced(picture, rows, columns) - picture) * (3 * outside + 1).clamp(0, 1)
 
 
 def _median(source: _Source) -> Tensor:
@@ -350,7 +426,7 @@ def _median(source: _Source) -> Tensor:
     rows = torch.arange(0, height + top + bottom, step, device=device)
     columns = torch.arange(0, width + left + right, step, device=device)
     picture = source.picture[:, _mirrored(rows - top, height)][:, :, _mirrored(columns - left, width)]
-    picture = picture[None].to(_working(picture.dtype))
+    picture = picture[None].to(working(picture.dtype))
     outside = _outside(columns[None, :], rows[:, None], (height + top + bottom, width + left + right), source.padding)
     return _blurred_outside(picture, outside, sigma / step).flatten(2).median(2).values[0]
 
@@ -363,13 +439,6 @@ def _mirrored(index: Tensor, size: int) -> Tensor:
     return torch.minimum(index, 2 * size - 2 - index)
 
 
-def _grid(positions: Tensor, samples: int) -> Tensor:
-    """[F, 3, 2] (see `_Source.positions`), in any units -> positions of samples × samples points: [F, samples, samples, 2]."""
-    at = (torch.arange(samples, dtype=positions.dtype, device=positions.device) * 2 + 1) / samples - 1
-    centre, x, y = positions[:, :, None].unbind(1)  # [F, 1, 2]
-    return (centre + x * at[:, None])[:, None] + (y * at[:, None])[:, :, None]
-
-
 def _reach(sigma: float) -> int:
     """Pixels that a Gaussian blur reads to each side."""
     return int(4 * sigma + 0.5)
@@ -379,62 +448,10 @@ def _finish(faces: Tensor, sources: Sequence[_Source], rounded: bool) -> Tensor:
     """Faces [F, 3, size, size] in their photos' dtype and range (Lanczos's filter overshoots)."""
     dtype = sources[0].dtype
     if dtype == torch.uint8:
-        faces = (faces - _TRUNCATION).clamp_(0, 255)
+        faces = (faces - TRUNCATION).clamp_(0, 255)
         return faces.round_().to(dtype) if rounded else faces
     low, high = torch.stack([torch.stack(source.picture.aminmax()) for source in sources]).to(faces).unbind(1)
     return faces.clamp(low.view(-1, 1, 1, 1), high.view(-1, 1, 1, 1)).to(dtype)
-
-
-def _working(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-Bands = tuple[tuple[slice, slice, Tensor], ...]
-
-
-def _reduced(picture: Tensor, rows: Bands, columns: Bands) -> Tensor:
-    """Picture [..., h, w] -> [..., rows out, columns out] of the working dtype: two products with banded matrices."""
-    picture = picture.to(_working(picture.dtype))
-    narrow = torch.cat([matrix.to(picture) @ picture[..., source, :] for _, source, matrix in rows], -2)
-    return torch.cat([narrow[..., source] @ matrix.to(picture).mT for _, source, matrix in columns], -1)
-
-
-@functools.lru_cache(maxsize=64)
-def _lanczos(size: int, out_size: int, start: int, stop: int) -> Bands:
-    """Lanczos's filter of three lobes that reduces `size` pixels to `out_size`, for results start … stop - 1, as in PIL."""
-
-    def weight(distance: Tensor) -> Tensor:
-        return torch.sinc(distance) * torch.sinc(distance / 3)
-
-    return _bands(size, out_size, start, stop, 3.0, weight)
-
-
-@functools.lru_cache(maxsize=64)
-def _gaussian(size: int, sigma: float) -> Bands:
-    """A Gaussian blur of `size` pixels; at the border, of those that are there."""
-    return _bands(size, size, 0, size, 4 * sigma, lambda distance: torch.exp(-(distance**2) / (2 * sigma**2)))
-
-
-def _bands(size: int, out_size: int, start: int, stop: int, reach: float, weight: Callable[[Tensor], Tensor]) -> Bands:
-    """A filter along one axis, in bands of results: (their slice, the slice of pixels that they read, matrix).
-
-    Args:
-        size, out_size: pixels before and after.
-        start, stop: the results wanted, of `out_size`.
-        reach: pixels of the result beyond which weights are 0.
-        weight: of a distance in pixels of the result; they are scaled to a sum of 1.
-    """
-    scale = size / out_size
-    bands = []
-    for first in range(start, stop, _BAND):
-        last = min(first + _BAND, stop)
-        low = max(math.floor((first + 0.5 - reach) * scale), 0)
-        high = min(math.ceil((last - 0.5 + reach) * scale), size)
-        at = (torch.arange(low, high, dtype=torch.float64, device="cpu") + 0.5) / scale
-        distance = at - (torch.arange(first, last, dtype=torch.float64, device="cpu") + 0.5)[:, None]
-        matrix = weight(distance) * (distance.abs() < reach)
-        bands.append((slice(first - start, last - start), slice(low, high), matrix / matrix.sum(1, keepdim=True)))
-    return tuple(bands)
 
 
 def _to_photo(corners: Tensor, size: int) -> Tensor:

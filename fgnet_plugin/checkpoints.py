@@ -99,12 +99,14 @@ def save(model: FGNet | Mapping[str, Tensor], path: Path | str, info: Checkpoint
         half: store weights as float16 (half the size; vectors and the average latent code stay float32).
 
     Raises:
-        ValueError: the model's config is not the one in `info`.
+        ValueError: the model's config is not the one in `info`; or the model was fused for detection.
         OSError: the file can't be written; nothing is left behind.
     """
     path = Path(path)
     if isinstance(model, FGNet) and model.config != info.config:
         raise ValueError("the metadata's config is not that of the model")
+    if isinstance(model, FGNet) and model.fused:
+        raise ValueError("this model was fused for detection and can't be saved; load it again, without fuse, and save that")
     state = model.state_dict() if isinstance(model, FGNet) else model
     # Contiguous in the usual layout, and on the CPU: what safetensors stores.
     tensors = {name: _stored(name, tensor, half).cpu().contiguous() for name, tensor in state.items()}
@@ -120,6 +122,7 @@ def load(
     device: torch.device | str = "cpu",
     precision: Precision = "float32",
     channels_last: bool | None = None,
+    fuse: bool = False,
 ) -> FGNet:
     """A model, ready to detect.
 
@@ -128,6 +131,7 @@ def load(
             the path of a checkpoint file.
         device: where it goes.
         precision, channels_last: see `FGNet.prepare`.
+        fuse: for detection only, and faster on GPUs: see `FGNet.fuse`.
 
     Returns:
         The model in evaluation mode.
@@ -161,7 +165,7 @@ def load(
         with safe_open(path, "pt") as file:  # reopened, so that what was copied leaves memory
             for name in names:
                 targets[name].copy_(file.get_tensor(name))
-    return model
+    return model.fuse() if fuse else model
 
 
 def read_info(path: Path | str) -> CheckpointInfo:

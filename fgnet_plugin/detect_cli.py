@@ -43,6 +43,13 @@ def detect(
         bool, typer.Option("--only-aus", help="Leave out py-feat's models for emotions, identities and gaze: faster.")
     ] = False,
     device: Device = "cpu",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of FG-Net: float32, bfloat16 or float16; by default the best for the device, float32 on a CPU."),
+    ] = None,
+    compile_: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Give FG-Net to torch.compile: minutes at first; for long runs.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 8,
     skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
     out: Out = Path("fex.csv"),
@@ -71,6 +78,7 @@ def detect(
         from fgnet_plugin.pyfeat.detector import Detector
 
         models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
+        models |= {"precision": precision, "compile": compile_}
         if only_aus:
             models |= {"emotion_model": None, "identity_model": None, "gaze_model": None}
         detector = Detector.offline(**models) if offline else Detector(**models)

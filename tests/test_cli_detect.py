@@ -164,6 +164,7 @@ def test_broken_files_among_good_ones_are_skipped(fgnet: Fgnet) -> None:
         ([FACE, "--au-model", "nope"], 1, "got 'nope'"),
         ([FACE, "--au-model", "nope.safetensors"], 1, "error: nope.safetensors: no such checkpoint; give the path of a file"),
         ([FACE, "--au-model", "fgnet-bp4d"], 1, "fgnet weights download fgnet-bp4d"),
+        ([FACE, "--precision", "half"], 1, "error: unknown precision 'half'; use one of float32, bfloat16, float16"),
         ([FACE, "--device", "tpu"], 1, "error: Device must be ['cpu', 'cuda', 'mps', 'auto']"),
     ],
 )

@@ -114,6 +114,8 @@ def test_faces_of_whole_frames_are_read_as_on_the_cpu() -> None:
     photo = read_photo("skimage/astronaut")
     landmarks = FaceFinder().find([photo])[0].landmarks
     expected = AUModel("fgnet-rendered").read([photo, photo], [landmarks, landmarks.new_empty(0, 68, 2)])
-    found = AUModel("fgnet-rendered", DEVICE).read([photo, photo], [landmarks, landmarks.new_empty(0, 68, 2)])
+    found = AUModel("fgnet-rendered", DEVICE, precision="float32").read(
+        [photo, photo], [landmarks, landmarks.new_empty(0, 68, 2)]
+    )
     assert found.prediction.heatmaps.device.type == DEVICE.type
     np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3)

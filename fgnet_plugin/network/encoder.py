@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
+from fgnet_plugin.network.folding import fold
 from fgnet_plugin.network.ops import grouped_conv2d
 
 COARSE_ROWS, MIDDLE_ROWS = 3, 4
@@ -25,13 +26,17 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
+        return x * self.gates(x)
+
+    def gates(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, 1, 1]."""
         mean = F.adaptive_avg_pool2d(x, 1)
         # For a single small sample torch's CPU path takes another matrix product than for a batch, which rounds
         # differently, and 24 gates in a row amplify that: two copies keep a face's result independent of its batch.
         alone = len(mean) == 1 and mean.device.type == "cpu"
         gate = torch.cat([mean, mean]) if alone else mean
         gate = torch.sigmoid(self.excite(F.relu(self.squeeze(gate))))
-        return x * (gate[:1] if alone else gate)
+        return gate[:1] if alone else gate
 
 
 class Bottleneck(nn.Module):
@@ -39,12 +44,12 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, reduction: int) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.fused = stride, False
         self.norm1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
         self.act = nn.PReLU(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2: nn.Module = nn.BatchNorm2d(outputs)
         self.gate = SqueezeExcitation(outputs, reduction)
         self.shortcut: nn.Sequential | None = None
         if inputs != outputs:
@@ -54,7 +59,17 @@ class Bottleneck(nn.Module):
         """[B, inputs, H, W] -> [B, outputs, H/stride, W/stride]."""
         shortcut = self.shortcut(x) if self.shortcut is not None else x[:, :, :: self.stride, :: self.stride]
         out = self.norm2(self.conv2(self.act(self.conv1(self.norm1(x)))))
+        if self.fused:
+            return torch.addcmul(shortcut, out, self.gate.gates(out))  # one pass over the map instead of two
         return self.gate(out) + shortcut
+
+    def fuse(self) -> None:
+        """See `FGNet.fuse`. Not the first BatchNorm: its shift does not reach the zeros around the map."""
+        assert isinstance(self.norm2, nn.BatchNorm2d)
+        fold(self.conv2, self.norm2)
+        self.norm2, self.fused = nn.Identity(), True
+        if self.shortcut is not None:
+            _fold_second_into_first(self.shortcut)
 
 
 class StyleHeads(nn.Module):
@@ -74,6 +89,7 @@ class StyleHeads(nn.Module):
             self.biases.append(nn.Parameter(torch.empty(rows * style_dim).uniform_(-bound, bound)))
         self.linear = nn.Parameter(torch.randn(rows, style_dim, style_dim))  # equalised: used × 1/√style_dim
         self.linear_bias = nn.Parameter(torch.zeros(rows, style_dim))
+        self.divisor = math.sqrt(style_dim)
 
     def forward(self, x: Tensor, rows: int | None = None) -> Tensor:
         """[B, C, size, size] -> the first `rows` (default: all) rows of this level, [B, rows, style_dim]."""
@@ -83,8 +99,14 @@ class StyleHeads(nn.Module):
             x = grouped_conv2d(x, weight[:n], bias[:n], groups=1 if step == 0 else rows)
             x = F.leaky_relu(x, 0.01, inplace=not x.requires_grad)
         codes = x.reshape(len(x), rows, self.style_dim).transpose(0, 1)  # [rows, B, style_dim]
-        linear = self.linear[:rows].transpose(1, 2) / math.sqrt(self.style_dim)
+        linear = self.linear[:rows].transpose(1, 2)
+        linear = linear if self.divisor == 1 else linear / self.divisor
         return torch.baddbmm(self.linear_bias[:rows, None], codes, linear).transpose(0, 1)
+
+    def fuse(self) -> None:
+        """See `FGNet.fuse`."""
+        self.linear.data /= self.divisor
+        self.divisor = 1.0
 
 
 class Encoder(nn.Module):
@@ -110,6 +132,13 @@ class Encoder(nn.Module):
         self.middle = StyleHeads(MIDDLE_ROWS, size // 8, widths[3], config.style_dim)
         self.fine = StyleHeads(fine_rows, size // 4, widths[3], config.style_dim)
         self.register_buffer("latent_average", torch.zeros(config.n_styles, config.style_dim))
+
+    def fuse(self) -> None:
+        """See `FGNet.fuse`."""
+        _fold_second_into_first(self.stem)
+        for module in self.modules():
+            if isinstance(module, (Bottleneck, StyleHeads)):
+                module.fuse()
 
     def forward(self, faces: Tensor, rows: int | None = None) -> Tensor:
         """Latent codes of aligned faces.
@@ -138,3 +167,12 @@ class Encoder(nn.Module):
 
 def _upsample_add(x: Tensor, lateral: Tensor) -> Tensor:
     return F.interpolate(x, size=lateral.shape[-2:], mode="bilinear", align_corners=True) + lateral
+
+
+def _fold_second_into_first(layers: nn.Sequential) -> None:
+    """A convolution and the BatchNorm after it -> one convolution."""
+    conv, norm = layers[0], layers[1]
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    fold(conv, norm)
+    layers[1] = nn.Identity()

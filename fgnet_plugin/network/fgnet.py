@@ -6,10 +6,10 @@ Yin et al.: FG-Net: Facial Action Unit Detection with Generalizable Pyramidal Fe
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.encoder import Encoder, StyleHeads
 from fgnet_plugin.network.generator import Generator, StyledConv
 from fgnet_plugin.network.interpreter import Interpreter
+from fgnet_plugin.network.ops import decode_heatmaps, kernels
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: dict[str, torch.dtype] = {
@@ -25,6 +26,8 @@ PRECISIONS: dict[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+_FUSED, _AGAIN = "this model was fused for detection and", "load it again, without fuse,"
 
 SCORE_SLOPE = 16.0
 """Slope of the logistic that turns an activation into a score; see `scores`."""
@@ -80,6 +83,12 @@ class FGNet(nn.Module):
         self.encoder = Encoder(config)
         self.generator = Generator(config)
         self.interpreter = Interpreter(config)
+        self._fused = False
+
+    @property
+    def fused(self) -> bool:
+        """Whether `fuse` has made this model one for detection only."""
+        return self._fused
 
     @property
     def aus(self) -> tuple[str, ...]:
@@ -102,16 +111,47 @@ class FGNet(nn.Module):
 
         Raises:
             TypeError, ValueError: another dtype or shape. Values are not looked at (`predict` does).
+            ValueError: gradients are on, and the model was fused.
 
         The generator's ToRGB layers take no part and get no gradient: freeze them where a trainer wants one for everything.
         """
-        self._check(faces)
+        return self._heatmaps(faces).to(self.encoder.latent_average.dtype)
+
+    def detect(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmaps and activations of aligned faces, for use under ``torch.no_grad()`` and in evaluation mode.
+
+        Nothing in it waits for the device, so that it can be compiled, exported, and captured in a CUDA graph
+        (`fgnet_plugin.network.graphs`).
+
+        Args:
+            faces: [B, 3, S, S] float in [-1, 1] on the model's device, as in `forward`.
+
+        Returns:
+            Heatmaps [B, A, H, H] float32, unclamped; and [B, A] float32 in [-1, 1], their activations.
+            (Heatmaps of a float64 model are float64.)
+
+        Raises:
+            TypeError, ValueError: as `forward`.
+        """
+        heatmaps = self._heatmaps(faces)
+        if kernels.wanted(heatmaps):
+            return decode_heatmaps(heatmaps)
+        heatmaps = heatmaps.to(self.encoder.latent_average.dtype).contiguous()
+        return heatmaps, decode(heatmaps)
+
+    def _heatmaps(self, faces: Tensor) -> Tensor:
+        """`forward`, in the dtype that the interpreter's weights have."""
+        self.check(faces)
         if faces.dtype == torch.uint8:
             raise TypeError("forward takes floating-point faces in [-1, 1]; predict takes uint8, too")
+        if self._fused and torch.is_grad_enabled():
+            raise ValueError(f"{_FUSED} has no gradients: call it under torch.no_grad(); {_AGAIN} to train")
         codes = self.encoder(faces, rows=self.config.n_layers)  # [B, n_layers, style_dim]
         styles = self.generator.mapping(codes)  # [B, n_layers, style_dim]
-        maps = self.generator(styles, max_size=self.config.heatmap_size)  # n_maps × [B, C_i, ≤ H, ≤ H]
-        return self.interpreter(maps).to(codes.dtype)  # [B, A, H, H]
+        # By the generator; else the interpreter's kernel does it.
+        resized = self.interpreter.training or not kernels.wanted(styles)
+        maps = self.generator(styles, max_size=self.config.heatmap_size, resized=resized)  # n_maps × [B, C_i, ≤ H, ≤ H]
+        return self.interpreter(maps)  # [B, A, H, H]
 
     def predict(self, faces: Tensor, batch_size: int = 8, validate: bool = True) -> Prediction:
         """AUs of aligned faces, without gradients and without dropout whatever the model's mode.
@@ -136,18 +176,62 @@ class FGNet(nn.Module):
             >>> net.predict(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).scores.shape
             torch.Size([2, 2])
         """
-        self._check(faces)
+        self.check(faces)
         if validate and faces.is_floating_point() and faces.numel():
             _check_values(faces)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         size, n = self.config.heatmap_size, len(self.aus)
         heatmaps = torch.empty(len(faces), n, size, size, device=self.device)
+        activations = torch.empty(len(faces), n, device=self.device)
         with torch.no_grad(), _evaluating(self):
+            by_kernel = kernels.wanted(heatmaps)
             for start in range(0, len(faces), batch_size):
-                chunk = faces[start : start + batch_size].to(self.device)
-                heatmaps[start : start + batch_size] = self(normalize(chunk))
-        return Prediction(self.aus, heatmaps, decode(heatmaps))
+                part = slice(start, start + batch_size)
+                chunk = normalize(faces[part].to(self.device))
+                if by_kernel:
+                    heatmaps[part], activations[part] = self.detect(chunk)
+                else:
+                    heatmaps[part] = self(chunk)
+        return Prediction(self.aus, heatmaps, activations if by_kernel else decode(heatmaps))
+
+    @torch.no_grad()
+    def fuse(self) -> FGNet:
+        """Makes this a model for detection only, in place, and returns it: what does not depend on the faces is computed once.
+
+        BatchNorm goes into the convolution before it where that is exact (in float64, rounded once), and is kept as scale and
+        shift elsewhere; so is what the generator's layers make of their weights and noise in every pass. The layers
+        that only paint an RGB image are dropped. The results are the same up to rounding.
+
+        After it, the model can't be trained (it stays in evaluation mode, its parameters need no gradient), saved, or brought
+        to another precision with `prepare`: load it again for that. It may be moved to another device. A second call
+        changes nothing.
+        """
+        if self._fused:
+            return self
+        self.encoder.fuse()
+        self.generator.fuse(self.config.heatmap_size)
+        self.interpreter.fuse()
+        self._fused = True
+        return self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FGNet:
+        """As torch's; raises ValueError where a fused model is to be trained."""
+        if mode and self._fused:
+            raise ValueError(f"{_FUSED} can't be trained; {_AGAIN}")
+        return super().train(mode)
+
+    def requires_grad_(self, requires_grad: bool = True) -> FGNet:
+        """As torch's; raises ValueError where a fused model is to be trained."""
+        if requires_grad and self._fused:
+            raise ValueError(f"{_FUSED} has no gradients; {_AGAIN}")
+        return super().requires_grad_(requires_grad)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's; raises ValueError for a fused model, which keeps more of its weights than their state."""
+        if self._fused:
+            raise ValueError(f"{_FUSED} takes no other weights; {_AGAIN}")
+        return super().load_state_dict(state_dict, strict, assign)
 
     def prepare(self, precision: Precision = "float32", channels_last: bool | None = None) -> FGNet:
         """Sets numeric precision and memory layout for detection, in place; returns the model.
@@ -165,13 +249,15 @@ class FGNet(nn.Module):
         convolutions are TF32 unless ``torch.backends.cudnn.allow_tf32`` is off.
 
         Raises:
-            ValueError: unknown precision.
+            ValueError: unknown precision; or the model was fused.
         """
         self._arrange(precision, channels_last, self.device.type)
         return self
 
     def _arrange(self, precision: Precision, channels_last: bool | None, device_type: str) -> None:
         """`prepare` for a model that is going to run on that type of device."""
+        if self._fused:
+            raise ValueError(f"{_FUSED} keeps its precision and layout; {_AGAIN} with another")
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}")
         dtype = PRECISIONS[precision]
@@ -197,7 +283,8 @@ class FGNet(nn.Module):
                 transposed = module.weight.data.transpose(0, 1).contiguous(memory_format=layout)
                 module.weight.data = transposed.transpose(0, 1)
 
-    def _check(self, faces: Tensor) -> None:
+    def check(self, faces: Tensor) -> None:
+        """Raises TypeError or ValueError for faces that `predict` does not take, by dtype and shape, whatever their values."""
         size = self.config.image_size
         if not isinstance(faces, Tensor):
             raise TypeError(

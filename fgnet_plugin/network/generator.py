@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.last_map import resized_pair
-from fgnet_plugin.network.ops import modulated_conv2d, noise_bias_act, resize, upsample2
-from fgnet_plugin.network.ops.modulated_conv import demodulation, normalized_style
+from fgnet_plugin.network.last_map import LastMap, resized_pair
+from fgnet_plugin.network.ops import blur_noise_act, kernels, modulated_conv2d, noise_bias_act, resize, upsample2
+from fgnet_plugin.network.ops.modulated_conv import DEMODULATION_EPS, demodulation, normalized_style, scale_channels
 
 MAPPING_RATE = 0.01
 """Learning-rate multiplier of the mapping network: its stored weights and biases are used × this."""
@@ -30,7 +30,15 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., inputs] -> [..., outputs]."""
+        if self.scale == self.rate == 1:
+            return F.linear(x, self.weight, self.bias)
         return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+
+    def fuse(self, factor: float = 1.0) -> None:
+        """See `FGNet.fuse`; from now on the layer's result is `factor` times what it was."""
+        self.weight.data *= self.scale * factor
+        self.bias.data *= self.rate * factor
+        self.scale = self.rate = 1.0
 
 
 class Mapping(nn.Module):
@@ -53,6 +61,8 @@ class StyledConv(nn.Module):
     """One layer: modulated 3×3 convolution (upsampling ones double the size, then blur), noise, bias, leaky ReLU."""
 
     noise: Tensor  # [1, 1, size, size], fixed
+    scaled_noise: Tensor | None  # of a fused model: the noise times its strength
+    energy: Tensor | None  # of a fused model, [O, I]: what demodulation needs of the weight
 
     def __init__(self, inputs: int, outputs: int, size: int, style_dim: int, upsample: bool) -> None:
         super().__init__()
@@ -62,6 +72,8 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(1))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("noise", torch.randn(1, 1, size, size))
+        self.register_buffer("scaled_noise", None, persistent=False)
+        self.register_buffer("energy", None, persistent=False)
 
     def forward(self, x: Tensor, row: Tensor, overwrite: bool = False, fresh_noise: bool = False) -> Tensor:
         """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`.
@@ -69,15 +81,55 @@ class StyledConv(nn.Module):
         The noise is the fixed one, or, with `fresh_noise`, another for each sample, as when the generator is trained.
         """
         with torch.autocast(x.device.type, enabled=False):
-            style = self.style(row)
-            factors = demodulation(style, self.weight)
+            style, factors = self.factors(row)
         x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
-        noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() if fresh_noise else self.noise
-        return noise_bias_act(x, factors, noise * self.noise_strength, self.bias, overwrite=not torch.is_grad_enabled())
+        overwrite = not torch.is_grad_enabled()
+        if fresh_noise:  # with a dimension more: the fused operation knows one noise for all samples
+            noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() * self.noise_strength
+            return noise_bias_act(x[None], factors, noise, self.bias, overwrite)[0]
+        return noise_bias_act(x, factors, self.fixed_noise(), self.bias, overwrite)
 
-    def style(self, row: Tensor) -> Tensor:
-        """Style row [B, style_dim] -> factors of the input's channels [B, I], the weight's scale 1/√fan_in included."""
-        return normalized_style(self.modulation(row), self.weight.dtype) * self.scale
+    def detect(self, x: Tensor, factors: Tensor, post: Tensor | None = None) -> Tensor:
+        """`forward` through the fused operations, where `kernels.wanted`.
+
+        Args:
+            x: [B, I, h, w], already times this layer's style.
+            factors: [B, O], its demodulation.
+            post: [B, O], the style of the layer that alone reads the result, which is times that then.
+
+        Returns:
+            [B, O, size, size].
+        """
+        if self.upsample:
+            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+            return blur_noise_act(x, factors, self.fixed_noise(), self.bias, post)
+        return noise_bias_act(F.conv2d(x, self.weight, padding=1), factors, self.fixed_noise(), self.bias, True, post)
+
+    def factors(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        """Style row [B, style_dim] -> factors of the input's channels [B, I] and of the output's [B, O].
+
+        The first are the style, the weight's scale 1/√fan_in included, the second are demodulation.
+        """
+        style = normalized_style(self.modulation(row), self.weight.dtype)
+        style = style if self.scale == 1 else style * self.scale
+        if self.energy is None:
+            return style, demodulation(style, self.weight)
+        return style, (style.square() @ self.energy.t() + DEMODULATION_EPS).rsqrt()
+
+    def fixed_noise(self) -> Tensor:
+        """[1, 1, size, size], its strength included."""
+        return self.noise * self.noise_strength if self.scaled_noise is None else self.scaled_noise
+
+    def fuse(self) -> None:
+        """See `FGNet.fuse`."""
+        if self.weight.dtype == torch.float16:  # the style is normalised before it is scaled
+            self.modulation.fuse()
+        else:
+            self.modulation.fuse(self.scale)
+            self.scale = 1.0
+        dtype = torch.promote_types(self.weight.dtype, torch.float32)
+        self.energy = self.weight.detach().to(dtype).square().sum((2, 3))
+        self.scaled_noise = (self.noise * self.noise_strength).detach()
 
 
 class ToRGB(nn.Module):
@@ -112,8 +164,11 @@ class Generator(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.to_rgb = nn.ModuleList(ToRGB(c, dim) for c in channels)
         self.channels_last = True
+        self.last_map: LastMap | None = None  # of a fused model
 
-    def forward(self, styles: Tensor, max_size: int | None = None, fresh_noise: bool = False) -> list[Tensor]:
+    def forward(
+        self, styles: Tensor, max_size: int | None = None, fresh_noise: bool = False, resized: bool = True
+    ) -> list[Tensor]:
         """The feature maps that FG-Net reads: the last layer's output at each resolution.
 
         Args:
@@ -121,14 +176,22 @@ class Generator(nn.Module):
             max_size: resize larger maps to this side, px (bilinear, corners aligned); of a last map over four times that
                 size, only the pixels that the resize reads are computed.
             fresh_noise: draw each layer's noise anew for each sample (training the generator), not with `max_size`.
+            resized: False leaves the maps that are computed as a whole at their size: the interpreter resizes them, where
+                `kernels.wanted`.
 
         Returns:
             Maps [B, channels[i], 4·2^i, 4·2^i], larger ones at `max_size`.
         """
+        fused = kernels.wanted(styles) and not fresh_noise
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         first, *rest = cast(Iterable[StyledConv], self.layers)
         x = self.constant.to(first.weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)
-        x = first(x, styles[:, 0], fresh_noise=fresh_noise)
+        if fused:
+            with torch.autocast(x.device.type, enabled=False):
+                style, factors = first.factors(styles[:, 0])
+            x = first.detect(scale_channels(x, style), factors)
+        else:
+            x = first(x, styles[:, 0], fresh_noise=fresh_noise)
         maps = [x]
         detecting = not torch.is_grad_enabled()
         for j, (up, conv) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
@@ -136,19 +199,42 @@ class Generator(nn.Module):
             spent = detecting and maps[-1] is not x  # x was resized for the interpreter and has no other reader than `up`
             # Each point of a resize needs 4×4 pixels of `up`: a saving only where these are fewer than all.
             if conv is rest[-1] and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
-                maps.append(resized_pair(up, conv, x, rows, max_size, overwrite=spent))
+                maps.append(resized_pair(up, conv, x, rows, max_size, overwrite=spent, last_map=self.last_map))
                 break
-            x = up(x, rows[:, 0], overwrite=spent, fresh_noise=fresh_noise)
-            x = conv(x, rows[:, 1], overwrite=detecting, fresh_noise=fresh_noise)
-            maps.append(resize(x, max_size) if max_size is not None and x.shape[-1] > max_size else x)
+            if fused:
+                with torch.autocast(x.device.type, enabled=False):
+                    (style, factors), (post, post_factors) = up.factors(rows[:, 0]), conv.factors(rows[:, 1])
+                x = up.detect(scale_channels(x, style, overwrite=spent), factors, post)
+                x = conv.detect(x, post_factors)
+            else:
+                x = up(x, rows[:, 0], overwrite=spent, fresh_noise=fresh_noise)
+                x = conv(x, rows[:, 1], overwrite=detecting, fresh_noise=fresh_noise)
+            maps.append(resize(x, max_size) if resized and max_size is not None and x.shape[-1] > max_size else x)
         return maps
+
+    def fuse(self, max_size: int) -> None:
+        """See `FGNet.fuse`; the last map is prepared for that `max_size`."""
+        self.to_rgb = nn.ModuleList()
+        for module in self.modules():
+            if isinstance(module, StyledConv):
+                module.fuse()
+        for layer in cast(Iterable[EqualizedLinear], self.mapping.layers):
+            layer.fuse()
+        up, conv = cast(Iterable[StyledConv], self.layers[-2:])
+        if conv.noise.shape[-1] > 4 * max_size:
+            self.last_map = LastMap(up, conv, max_size)
 
     def image(self, maps: list[Tensor], styles: Tensor) -> Tensor:
         """The RGB image of full-size feature maps (no `max_size`) and all their style rows.
 
         Returns:
             [B, 3, generator_size, generator_size], about [-1, 1].
+
+        Raises:
+            ValueError: the model was fused.
         """
+        if not self.to_rgb:
+            raise ValueError("the model was fused for detection and paints no image; load it again, without fuse")
         layers = [to_rgb(maps[i], styles[:, 2 * i + 1]) for i, to_rgb in enumerate(self.to_rgb)]
         with torch.autocast(styles.device.type, enabled=False):  # bfloat16 has fewer steps near ±1 than 8 bits have
             image = layers[0].to(styles.dtype)

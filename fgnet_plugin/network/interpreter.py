@@ -2,33 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.ops import upsampled_conv2d
+from fgnet_plugin.network.folding import affine
+from fgnet_plugin.network.ops import kernels, relu_norm_add, upsampled_conv2d
 
 
 class Block(nn.Module):
-    """Twofold upsampling where asked for, convolution, ReLU, dropout, BatchNorm."""
+    """Twofold upsampling where asked for, convolution, ReLU, dropout, BatchNorm; then the sum with the next feature map."""
+
+    conv_bias: Tensor | None  # these three [C], of a fused model: see `_constants`
+    scale: Tensor | None
+    shift: Tensor | None
 
     def __init__(self, inputs: int, outputs: int, kernel: int, upsample: bool, dropout: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
         self.norm = nn.BatchNorm2d(outputs)
         self.upsample, self.dropout = upsample, dropout
+        for name in ("conv_bias", "scale", "shift"):
+            self.register_buffer(name, None, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, h, w] -> [B, outputs, h, w], or 2h × 2w where it upsamples."""
+    def forward(self, x: Tensor, feature_map: Tensor | None = None) -> Tensor:
+        """[B, inputs, h, w] -> [B, outputs, h, w], or 2h × 2w where it upsamples; plus the feature map, of that size.
+
+        Where `kernels.wanted`, the feature map may be larger: it is resized then.
+        """
+        if not self.training and kernels.wanted(x):
+            return self._detect(x, feature_map)
         if self.upsample:
             assert self.conv.bias is not None
             x = upsampled_conv2d(x, self.conv.weight, self.conv.bias)
         else:
             x = self.conv(x)
-        return self.norm(F.dropout(F.relu(x, inplace=True), self.dropout, self.training))
+        x = self.norm(F.dropout(F.relu(x, inplace=True), self.dropout, self.training))
+        if feature_map is None:
+            return x
+        return x + feature_map if torch.is_grad_enabled() else x.add_(feature_map)
+
+    def _detect(self, x: Tensor, feature_map: Tensor | None) -> Tensor:
+        if self.upsample:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+        x = F.conv2d(x, self.conv.weight, padding=self.conv.padding)
+        if feature_map is not None:
+            feature_map = feature_map.to(x.dtype)  # under autocast they can differ
+        return relu_norm_add(x, *self._constants(), feature_map)
+
+    def _constants(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The convolution's bias, and BatchNorm as scale and shift: [C] float32 each (float64 where the layer is)."""
+        if self.conv_bias is not None and self.scale is not None and self.shift is not None:
+            return self.conv_bias, self.scale, self.shift
+        assert self.conv.bias is not None
+        scale, shift = affine(self.norm)
+        return self.conv.bias.to(scale.dtype), scale, shift
+
+    def fuse(self) -> None:
+        """See `FGNet.fuse`. ReLU stands between convolution and BatchNorm, which therefore stays."""
+        self.conv_bias, self.scale, self.shift = self._constants()
 
 
 class Interpreter(nn.Module):
@@ -56,9 +93,16 @@ class Interpreter(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Feature maps of `Generator.forward` at most `heatmap_size` large -> heatmaps [B, A, H, H], unclamped."""
+        """Feature maps of `Generator.forward` -> heatmaps [B, A, H, H], unclamped.
+
+        The maps are at most `heatmap_size` large; larger ones are resized where `kernels.wanted`, and don't fit elsewhere.
+        """
         h = maps[0]
         for block, feature_map in zip(self.blocks, maps[1:], strict=False):  # the last block has no map to add
-            h = block(h)
-            h = h + feature_map if torch.is_grad_enabled() else h.add_(feature_map)
+            h = block(h, feature_map)
         return self.readout(self.blocks[-1](h))
+
+    def fuse(self) -> None:
+        """See `FGNet.fuse`."""
+        for block in cast(Iterable[Block], self.blocks):
+            block.fuse()

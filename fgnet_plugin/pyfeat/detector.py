@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +24,11 @@ from fgnet_plugin.comparison import Comparison, compare
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.process import gradients_kept
 from fgnet_plugin.pyfeat import hub
+from fgnet_plugin.pyfeat.begun import BegunRows, begin_reading
 from fgnet_plugin.pyfeat.bundled import NAME as BUNDLED
 from fgnet_plugin.pyfeat.bundled import BundledFaces, GivenLandmarks, tell_landmarks, without_retinaface
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
-from fgnet_plugin.pyfeat.frames import Item, OutputSize, frames_at_hand
+from fgnet_plugin.pyfeat.frames import Item, OutputSize
 from fgnet_plugin.pyfeat.run import Run
 
 _STATISTICAL = {"xgb": XGBClassifier, "svm": SVMClassifier}
@@ -44,8 +46,12 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         emotion_model, identity_model, gaze_model: as in py-feat; None leaves the model out, and its columns are NaN.
         device: "cpu", "cuda", "mps", "auto", or a `torch.device`.
         au_batch_size: faces that go through FG-Net at once.
-        precision: of FG-Net: "float32", "bfloat16" or "float16"; see `FGNet.prepare`.
+        precision: of FG-Net: "float32", "bfloat16" or "float16"; see `FGNet.prepare`. None: bfloat16 on an NVIDIA GPU of
+            compute capability 8.0 or more (Ampere and later), float16 on one of 7.x, float32 everywhere else.
+        compile: give FG-Net to torch.compile, too, which takes minutes at the first faces: for long runs on a GPU.
         fetch: download weights that are not on this machine, with progress; otherwise they are an error.
+
+    On an NVIDIA GPU, FG-Net reads a batch while the faces of the next one are found: `detect` has two batches in memory.
 
     Raises:
         ValueError: a model that there is not.
@@ -79,7 +85,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         device: str | torch.device = "cpu",
         *,
         au_batch_size: int = 8,
-        precision: Precision = "float32",
+        precision: Precision | None = None,
+        compile: bool = False,  # noqa: A002  (torch's word for it)
         fetch: bool = True,
     ) -> None:
         fgnet, bundled = is_fgnet(au_model), face_model == BUNDLED
@@ -115,7 +122,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             self.fgnet: AUModel | None = None
             """FG-Net, or None with another AU model."""
             if fgnet:
-                self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch)
+                self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch, compile)
             self._faces = BundledFaces(self.device) if bundled else None
         if given_landmarks:
             self.landmark_detector = GivenLandmarks()
@@ -129,7 +136,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             )
         self._others: dict[str, AUModel | Any] = {}  # of `detect_several`
         self._reading: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
-        self._reading |= {"precision": precision, "fetch": fetch}
+        self._reading |= {"precision": precision, "fetch": fetch, "compile": compile}
 
     @classmethod
     def offline(cls, au_model: str | Path = "fgnet-rendered", device: str | torch.device = "cpu", **options: Any) -> Detector:
@@ -184,6 +191,15 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             faces_data: from `detect_faces`.
             batch_data: the frames; FG-Net reads "Original" where it is there, at full resolution, and else "Image".
         """
+        return self.begin(faces_data, batch_data).finish()
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether FG-Net still reads when `begin` has returned: on an NVIDIA GPU."""
+        return any(isinstance(model, AUModel) and model.overlaps for model in (self.fgnet, *self._others.values()))
+
+    def begin(self, faces_data: list[dict[str, Any]], batch_data: Item) -> BegunRows:
+        """`forward`, but for waiting for FG-Net: that is left to ``finish`` of what is returned."""
         if isinstance(self.landmark_detector, GivenLandmarks):
             tell_landmarks(faces_data)
         if not self._has_pose:  # py-feat would ask the hub for its pose network with every batch, but not for known poses
@@ -195,27 +211,14 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 rows[FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
             if isinstance(self.landmark_detector, GivenLandmarks) and "Original" in batch_data:
                 rows[LANDMARKS] += _of_pixel_centres(batch_data, counts)
-            empty = rows["FaceRectX"].isna().to_numpy()
-            if self.fgnet is not None:
-                rows[AUS] = self._read(self.fgnet, rows, counts, batch_data)
+            own = None if self.fgnet is None else begin_reading(self.fgnet, rows, counts, batch_data)
+            others = {}
             for name, model in self._others.items():
-                own = self._read(model, rows, counts, batch_data) if isinstance(model, AUModel) else None
-                values = np.asarray(self.au_detector.found[name] if own is None else own)
-                values = np.where(empty[:, None], np.nan, values)
-                rows = pd.concat([rows, pd.DataFrame(values, columns=[f"{name}:{au}" for au in AUS])], axis=1)
-        return rows.copy()  # in one piece, which pandas takes columns to more quickly
-
-    def _read(self, model: AUModel, rows: pd.DataFrame, counts: Sequence[int], batch_data: Item) -> np.ndarray[Any, Any]:
-        """FG-Net's AUs [F, 20] in py-feat's order."""
-        points = torch.from_numpy(rows[LANDMARKS].to_numpy(np.float64).reshape(-1, 2, 68).swapaxes(1, 2).copy())
-        frames = frames_at_hand(batch_data)
-        landmarks = [
-            frame.to_pixels(of_frame) for frame, of_frame in zip(frames, torch.split(points, list(counts)), strict=True)
-        ]
-        scores = model.read([frame.image for frame in frames], landmarks).scores.numpy()
-        found = np.full((len(rows), len(AUS)), np.nan, np.float32)
-        found[:, [AUS.index(au) for au in model.aus]] = scores
-        return found
+                if isinstance(model, AUModel):
+                    others[name] = begin_reading(model, rows, counts, batch_data)
+                else:
+                    others[name] = functools.partial(np.asarray, self.au_detector.found[name])
+        return BegunRows(rows, own, others)
 
     def detect(
         self,

@@ -98,7 +98,7 @@ def heatmaps(
             reading = model.read([frame.image], [frame.landmarks])
             if not len(reading.read):
                 continue
-            size = reading.aligned.faces.shape[-1]
+            size, pictures = reading.aligned.faces.shape[-1], reading.aligned.pictures().cpu()
             boxes = [_box(to_photo, size, frame.image) for to_photo in reading.aligned.to_photo.cpu()]
             on_photo = reading.aligned.heatmaps_to_photo(reading.prediction.heatmaps[:, channels], boxes)
             for i, (face, maps, box) in enumerate(zip(reading.read.tolist(), on_photo, boxes, strict=True)):
@@ -111,7 +111,7 @@ def heatmaps(
                         aus=wanted,
                         maps=reading.prediction.heatmaps[i, channels].float().cpu(),
                         scores=reading.scores[face, channels],
-                        face=reading.aligned.faces[i].cpu().round().to(torch.uint8),
+                        face=pictures[i],
                         photo=frame.image[:, y0:y1, x0:x1].clone(),
                         photo_maps=maps.float().cpu(),
                         corner=(x0, y0),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,21 @@ from fgnet_plugin.pyfeat.frames import Item, OutputSize, Pictures, Source, colla
 
 if TYPE_CHECKING:
     from fgnet_plugin.pyfeat.detector import Detector
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Begun:
+    """A batch whose faces are found."""
+
+    finish: Callable[[], pd.DataFrame] | None
+    """Waits for its rows; None where none of its frames could be read."""
+    failed: list[Item]
+    """The frames that could not be."""
+    frames: int
+    without_rows: int
+    """Batches that should follow, but can't be read any more."""
 
 
 class Run:
@@ -72,6 +88,7 @@ class Run:
             "models": {kind: name for kind, name in self.detector.info.items() if kind != "facepose_model"},
             "checkpoint": None if model is None else model.digest,
             "precision": None if model is None else model.precision,
+            **({"compile": True} if model is not None and model.compile else {}),
         }
 
     def __call__(
@@ -118,56 +135,95 @@ class Run:
         """The rows of each batch that is not done yet; None for a batch of which no frame could be read."""
         total = sum(len(source) for source in self.sources)
         with tqdm(total=total, unit="frame", disable=not progress_bar) as bar:
-            for source, at_once in zip(self.sources, self.at_once, strict=True):
-                batches = -(-len(source) // at_once)
-                skipped, done = min(done, batches), max(done - batches, 0)
-                first = min(skipped * at_once, len(source))
-                bar.update(first)
-                loader = DataLoader(
-                    Subset(source, range(first, len(source))),
-                    batch_size=at_once,
-                    num_workers=num_workers,
-                    pin_memory=pin_memory,
-                    collate_fn=collate,
-                )
-                for i, batch in enumerate(loader):
-                    if "Mixed" in batch:
-                        raise batch["Mixed"]
-                    rows = self._rows(batch, source) if "Image" in batch else None
-                    failed = batch["Errors"]
-                    if failed and self.errors == "raise":
-                        error = failed[0]["Error"]
-                        error.rows = rows  # of an incomplete batch: returned, but not counted as done
-                        raise error
-                    for item in failed:
-                        warnings.warn(SkippedInput(str(item["Error"]), item["Path"]), stacklevel=2)
-                    yield rows
-                    bar.update(min(at_once, len(source) - first - i * at_once))
-                    if failed and source.kind == "video":
-                        yield from [None] * (batches - skipped - i - 1)
-                        break
+            begun = self._begun(done, bar, num_workers, pin_memory)
+            for batch in one_ahead(begun) if self.detector.overlaps else begun:
+                rows = None if batch.finish is None else batch.finish()
+                if batch.failed and self.errors == "raise":
+                    error = batch.failed[0]["Error"]
+                    error.rows = rows  # of an incomplete batch: returned, but not counted as done
+                    raise error
+                for item in batch.failed:
+                    warnings.warn(SkippedInput(str(item["Error"]), item["Path"]), stacklevel=2)
+                yield rows
+                bar.update(batch.frames)
+                yield from [None] * batch.without_rows
 
-    def _rows(self, batch: Item, source: Source) -> pd.DataFrame:
-        """The detector's rows of one batch, with the columns that say where they are from."""
+    def _begun(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Iterator[_Begun]:
+        """Finds the faces of each batch that is not done yet, and begins to read them."""
+        for source, at_once in zip(self.sources, self.at_once, strict=True):
+            batches = -(-len(source) // at_once)
+            skipped, done = min(done, batches), max(done - batches, 0)
+            first = min(skipped * at_once, len(source))
+            bar.update(first)
+            loader = DataLoader(
+                Subset(source, range(first, len(source))),
+                batch_size=at_once,
+                num_workers=num_workers,
+                pin_memory=pin_memory,
+                collate_fn=collate,
+            )
+            for i, batch in enumerate(loader):
+                if "Mixed" in batch:
+                    raise batch["Mixed"]
+                failed = batch["Errors"]
+                ends = bool(failed) and source.kind == "video"
+                yield _Begun(
+                    self._begin(batch, source) if "Image" in batch else None,
+                    failed,
+                    frames=min(at_once, len(source) - first - i * at_once),
+                    without_rows=batches - skipped - i - 1 if ends else 0,
+                )
+                if failed and self.errors == "raise":
+                    return
+                if ends:
+                    break
+
+    def _begin(self, batch: Item, source: Source) -> Callable[[], pd.DataFrame]:
+        """Begins the detector's rows of one batch; what is returned waits for them, and adds where they are from."""
         detector = self.detector
         face_size = getattr(detector, "face_size", 112)
         if source.kind == "video" and detector.info["face_model"] == BUNDLED:
             faces = detector.find_faces(batch["Image"], face_size, self.threshold, thorough=False)
         else:
             faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
-        rows = detector.forward(faces, batch)
+        begun = detector.begin(faces, batch)
         counts = [len(face["scores"]) for face in faces]
-        rows["input"] = np.repeat(batch["FileName"], counts)
-        rows["frame"] = np.repeat(batch["Frame"].numpy(), counts)
-        if self.timed:
-            rows["approx_time"] = [source.time(frame) for frame in rows["frame"]]
-        return rows
+        inputs, frames = np.repeat(batch["FileName"], counts), np.repeat(batch["Frame"].numpy(), counts)
+
+        def finish() -> pd.DataFrame:  # must not keep the frames in memory
+            rows = begun.finish()
+            rows["input"] = inputs
+            rows["frame"] = frames
+            if self.timed:
+                rows["approx_time"] = [source.time(frame) for frame in rows["frame"]]
+            return rows
+
+        return finish
 
     def _fex(self, rows: pd.DataFrame) -> Fex:
         fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece, and so quicker
         if len(fex) and "Identity" not in fex:
             fex.compute_identities(threshold=self.same_person, inplace=True)
         return fex
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items, each when the next one is there, too: what was begun is waited for after the next thing is begun.
+
+    Where an error, or Ctrl-C, comes instead of the next one, the item before it still comes first.
+    """
+    before: list[T] = []
+    while True:
+        try:
+            before.append(next(items))
+        except StopIteration:
+            yield from before
+            return
+        except BaseException:
+            yield from before
+            raise
+        if len(before) > 1:
+            yield before.pop(0)
 
 
 def _tell_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:

@@ -51,6 +51,9 @@ class DetectorStage(AUStage):
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
 
+    def configure_model(self) -> None:
+        """Nothing: `FGNet.prepare` has set the layout, which differs between its weights."""
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch: over known labels only."""
         (images, landmarks), labels = self.faces(batch), without_unknown(batch["labels"])

@@ -21,7 +21,7 @@ from fgnet_plugin.training.loading import Corpus, StepSampler
 from fgnet_plugin.training.picture_sheets import write_sheet
 from fgnet_plugin.training.pretrained import save_pretrained, style_moments
 from fgnet_plugin.training.pretraining_config import GeneratorConfig
-from fgnet_plugin.training.stage import Batch, Stage, _move, rate_factor
+from fgnet_plugin.training.stage import Batch, Stage, _move, fused, rate_factor
 from fgnet_plugin.training.strict_yaml import plain
 
 FILE = "generator.safetensors"
@@ -75,7 +75,8 @@ class GeneratorStage(Stage):
         for net, weight, every in regularised:
             # A step in so many is followed by one of the regularisation alone (Karras et al. 2020, appendix B).
             share = every / (every + 1) if weight else 1.0
-            adam = torch.optim.Adam(net.parameters(), lr=settings.lr * share, betas=(0.0, 0.99**share))
+            options: dict[str, Any] = {"lr": settings.lr * share, "betas": (0.0, 0.99**share)}
+            adam = torch.optim.Adam(net.parameters(), **options, fused=fused(net.parameters()))
             adam.param_groups[0]["initial_lr"] = settings.lr * share
             optimisers.append(adam)
         return optimisers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -102,9 +102,28 @@ class Stage(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over all that requires gradients, and its schedule."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        adamw = torch.optim.AdamW(parameters, lr=self.settings.lr, weight_decay=self.settings.weight_decay)
+        options: dict[str, Any] = {"lr": self.settings.lr, "weight_decay": self.settings.weight_decay}
+        adamw = torch.optim.AdamW(parameters, **options, fused=fused(parameters))
         schedule = torch.optim.lr_scheduler.LambdaLR(adamw, lambda step: rate_factor(self.settings, step, self.steps))
         return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_model(self) -> None:
+        """Weights in channels-last layout on a GPU, whose tensor cores read feature maps so; on a CPU they stay as they are."""
+        if self.trainer.strategy.root_device.type == "cuda":
+            for net in (self.net, self.average):
+                if net is not None:
+                    net.to(memory_format=torch.channels_last)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Lightning's clipping by norm; its own refuses a fused optimiser in bfloat16, as if a scaler had to be undone."""
+        if gradient_clip_val:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def train_dataloader(self) -> TrainingLoader:
         """Batches from where the training stands."""
@@ -173,6 +192,12 @@ class Stage(pl.LightningModule):
         if changed:
             raise shared_error("\n  ".join(["this training was begun with other settings; resume it with the same:", *changed]))
         _recount(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], checkpoint.get("accumulate", 1), self.sampler)
+
+
+def fused(parameters: Iterable[Tensor]) -> bool | None:
+    """What to tell Adam of torch: True where one kernel can move all weights, on CUDA devices; else None, torch's default."""
+    devices = {parameter.device.type for parameter in parameters}
+    return True if devices == {"cuda"} else None
 
 
 def _without(recipe: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:

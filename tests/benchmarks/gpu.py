@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -22,10 +23,13 @@ from published_code import PublishedNetwork
 from fgnet_plugin import convert_published, load
 from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.network import FGNet, FGNetConfig
+from fgnet_plugin.network.graphs import Replayed
+from fgnet_plugin.network.ops import decode_heatmaps, kernels
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 GFLOP = 511  # one face, as the published code computes it
 QUICK = "--quick" in sys.argv
+BATCHES = (1,) if QUICK else (1, 8, 32, 128)
 
 
 def wait() -> None:
@@ -33,7 +37,7 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def seconds(run: Callable[[], object], budget: float = 3.0) -> float:
+def seconds(run: Callable[[], object], budget: float = 2.0) -> float:
     """Median seconds of a call, after warm-up, in about `budget` seconds."""
     for _ in range(1 if QUICK else 3):
         run()
@@ -54,57 +58,89 @@ def matrix_rate(dtype: torch.dtype, n: int = 512 if QUICK else 8192) -> float:
     return 2 * n**3 / seconds(lambda: a @ b) / 1e9
 
 
-def print_parts(net: FGNet, faces: torch.Tensor) -> None:
-    codes = net.encoder(faces, net.config.n_layers)
-    styles = net.generator.mapping(codes)
-    maps = net.generator(styles, net.config.heatmap_size)
-    parts: dict[str, Callable[[], object]] = {
+def parts(net: FGNet, faces: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """The network's parts as detection calls them, each of the one before's result."""
+    with torch.no_grad():
+        codes = net.encoder(faces, net.config.n_layers)
+        styles = net.generator.mapping(codes)
+        whole = not kernels.wanted(styles)
+        maps = net.generator(styles, net.config.heatmap_size, resized=whole)
+        heatmaps = net.interpreter([m.clone() for m in maps])
+    return {
         "encoder": lambda: net.encoder(faces, net.config.n_layers),
         "mapping": lambda: net.generator.mapping(codes),
-        "generator": lambda: net.generator(styles, net.config.heatmap_size),
-        "interpreter": lambda: net.interpreter(maps),
+        "generator": lambda: net.generator(styles, net.config.heatmap_size, resized=whole),
+        "interpreter": lambda: net.interpreter(list(maps)),
+        "decode": lambda: decode_heatmaps(heatmaps),
     }
-    for part, run in parts.items():
-        print(f"  {part:26}{seconds(run, 1.0) * 1e3:10.2f} ms")
+
+
+def print_row(label: str, batch: int, run: Callable[[], object], rate: float) -> float | None:
+    """One line of the table; returns faces a second."""
+    if DEVICE.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        taken = seconds(run)
+    except torch.OutOfMemoryError:
+        print(f"{label:26}{batch:6}   out of memory")
+        return None
+    memory = torch.cuda.max_memory_allocated() / 1e9 if DEVICE.type == "cuda" else float("nan")
+    print(f"{label:26}{batch:6}{batch / taken:10.1f}{GFLOP * batch / taken / rate:21.0%}{memory:8.1f}", flush=True)
+    return batch / taken
+
+
+def drawn_faces(batch: int) -> torch.Tensor:
+    return torch.rand(batch, 3, 256, 256, device=DEVICE) * 2 - 1
 
 
 @torch.no_grad()
 def main() -> None:
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU (a rehearsal)"
     print(f"{name}, torch {torch.__version__}")
+    best: dict[str, float] = {}
+    shares: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         files = write_published(Path(folder), FGNetConfig(aus=corpus_aus("BP4D")), seed=1)
         checkpoint = convert_published(*files, "BP4D", Path(folder) / "fgnet.safetensors")
-        print(f"{'':22}{'batch':>6}{'faces/s':>10}{'share of matrix rate':>22}{'GB':>7}")
+        print(f"{'':26}{'batch':>6}{'faces/s':>10}{'share of matrix rate':>22}{'GB':>7}")
         for label in ("published", "float32", "TF32", "bfloat16", "float16"):
             if QUICK and label not in ("published", "bfloat16"):
                 continue
             precision = label if label in ("bfloat16", "float16") else "float32"
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = label == "TF32"
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
+                label != "float32" and label != "published"
+            )
             rate = matrix_rate(getattr(torch, precision))
+            print(f"{label + ': matrix product':26}{rate / 1e3:16.0f} TFLOP/s")
             if label == "published":
                 try:
                     net: Callable[[torch.Tensor], object] = PublishedNetwork(*files, device=DEVICE)
                 except pytest.skip.Exception as reason:
                     print(f"published code: {reason}")
                     continue
+                found = [print_row(label, batch, partial(net, drawn_faces(batch)), rate) for batch in BATCHES]
             else:
-                model = net = load(checkpoint, DEVICE, precision)  # type: ignore[arg-type]
-            for batch in (1,) if QUICK else (1, 8, 32, 128):
-                faces = torch.rand(batch, 3, 256, 256, device=DEVICE) * 2 - 1
-                if DEVICE.type == "cuda":
-                    torch.cuda.reset_peak_memory_stats()
-                try:
-                    taken = seconds(lambda net=net, faces=faces: net(faces))
-                except torch.OutOfMemoryError:
-                    print(f"{label:22}{batch:6}   out of memory")
-                    continue
-                memory = torch.cuda.max_memory_allocated() / 1e9 if DEVICE.type == "cuda" else float("nan")
-                share = GFLOP * batch / taken / rate
-                print(f"{label:22}{batch:6}{batch / taken:10.1f}{share:21.0%}{memory:8.1f}", flush=True)
-                if label == "bfloat16" and batch in (1, 32):
-                    print_parts(model, faces)
-            net = None  # type: ignore[assignment]
+                model = load(checkpoint, DEVICE, precision, fuse=True)  # type: ignore[arg-type]
+                detect = Replayed(model, max(BATCHES))
+                found = [print_row(label, batch, partial(detect, drawn_faces(batch)), rate) for batch in BATCHES]
+            best[label] = max(value for value in found if value is not None)
+            if label == "bfloat16":
+                batch = 1 if QUICK else 32
+                x = drawn_faces(batch)
+                print_row("  without CUDA graphs", batch, partial(model.detect, x), rate)
+                with kernels.using(False):
+                    plain = load(checkpoint, DEVICE, "bfloat16")
+                    print_row("  without fusing, kernels", batch, partial(plain.predict, x, batch, validate=False), rate)
+                del plain
+                for batch in (1,) if QUICK else (1, 32):
+                    for part, run in parts(model, drawn_faces(batch)).items():
+                        shares.append(f"  {part:24}{batch:6}{seconds(run, 1.0) * 1e3:10.2f} ms")
+            net = model = detect = None  # type: ignore[assignment]
+    print("bfloat16 by part, each launched by itself, without CUDA graphs:", *shares, sep="\n")
+    if "published" in best:
+        for label in best.keys() - {"published"}:
+            print(f"{label}: {best[label] / best['published']:.1f} × the published code's faces/s, the best batch of each")
 
 
 if __name__ == "__main__":

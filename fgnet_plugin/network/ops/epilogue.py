@@ -1,34 +1,146 @@
-"""What follows each of the generator's convolutions: demodulation, noise, bias, leaky ReLU, gain."""
+"""What follows each of the generator's convolutions: demodulation, noise, bias, leaky ReLU, gain; and, fused, the blur."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fgnet_plugin.network.ops import kernels, nvrtc
+from fgnet_plugin.network.ops.resample import blur_upsample
+
 SLOPE, GAIN = 0.2, math.sqrt(2.0)
+_ITEMS = 4  # pixels of a thread, as epilogue.cu has it
+_ROWS, _COLUMNS, _BLUR_CHANNELS = 15, 2, 4  # of a thread that blurs, as epilogue.cu has it
 
 
-def noise_bias_act_reference(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor) -> Tensor:
-    """``leaky_relu(x · demodulation + noise + bias, 0.2) · √2``.
+def noise_bias_act_reference(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
+    """``leaky_relu(x · demodulation + noise + bias, 0.2) · √2 · mask · post``.
 
     Args:
         x: [..., B, C, H, W]; demodulation: [B, C]; bias: [C].
         noise: [..., 1, 1, H, W], its strength included.
+        post: [B, C], the next convolution's style; 1 where left out.
+        mask: [H, W]; 1 where left out.
     """
     x = x * demodulation[:, :, None, None] + noise + bias[:, None, None]
-    return F.leaky_relu(x, SLOPE) * GAIN
+    x = F.leaky_relu(x, SLOPE) * GAIN
+    x = x if mask is None else x * mask
+    return x if post is None else x * post[:, :, None, None]
 
 
-def noise_bias_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, overwrite: bool = False) -> Tensor:
-    """`noise_bias_act_reference` in x's dtype; in place where `overwrite` (detection only).
+def blur_noise_act_reference(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None
+) -> Tensor:
+    """`blur_upsample`, then `noise_bias_act_reference`: [B, C, 2h+1, 2w+1] -> [B, C, 2h, 2w]."""
+    return noise_bias_act_reference(blur_upsample(x), demodulation, noise, bias, post)
 
-    Leaky ReLU commutes with positive factors, so the gain goes into the three small operands.
-    """
+
+def noise_bias_act(
+    x: Tensor,
+    demodulation: Tensor,
+    noise: Tensor,
+    bias: Tensor,
+    overwrite: bool = False,
+    post: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """`noise_bias_act_reference` in x's dtype; in place where `overwrite` (detection only)."""
+    if x.ndim == 4 and kernels.wanted(x):
+        return torch.ops.fgnet.noise_bias_act(x, demodulation, noise, bias, post, mask)
+    # Leaky ReLU commutes with positive factors, so the gain goes into the three small operands.
     scale = (demodulation * GAIN).to(x.dtype)[:, :, None, None]
     noise = (noise * GAIN).to(x.dtype)
     bias = (bias * GAIN).to(x.dtype)[:, None, None]
     if overwrite:
-        return F.leaky_relu_(x.mul_(scale).add_(noise).add_(bias), SLOPE)
-    return F.leaky_relu(x * scale + noise + bias, SLOPE)
+        x = F.leaky_relu_(x.mul_(scale).add_(noise).add_(bias), SLOPE)
+    else:
+        x = F.leaky_relu(x * scale + noise + bias, SLOPE)
+    x = x if mask is None else x * mask.to(x.dtype)
+    return x if post is None else x * post.to(x.dtype)[:, :, None, None]
+
+
+def blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None) -> Tensor:
+    """`blur_noise_act_reference` in x's dtype."""
+    if kernels.wanted(x):
+        return torch.ops.fgnet.blur_noise_act(x, demodulation, noise, bias, post)
+    return noise_bias_act(blur_upsample(x), demodulation, noise, bias, not torch.is_grad_enabled(), post)
+
+
+@torch.library.custom_op("fgnet::noise_bias_act", mutates_args=(), device_types="cpu")
+def _noise_bias_act(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
+    found = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
+    return kernels.channels_last(found.to(x.dtype))
+
+
+@_noise_bias_act.register_kernel("cuda")
+def _noise_bias_act_cuda(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    x = kernels.channels_last(x)
+    b, c, h, w = x.shape
+    out = torch.empty_like(x)
+    small = [None if value is None else kernels.operand(value) for value in (demodulation, noise, bias, post, mask)]
+    _check(x, small[0], small[2], small[3], small[1], small[4])
+    name, each = nvrtc.variant("noise_bias_act", x, c)
+    block = nvrtc.threads(c, each)
+    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, out, h * w, c)
+    return out
+
+
+@_noise_bias_act.register_fake
+def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+@torch.library.custom_op("fgnet::blur_noise_act", mutates_args=(), device_types="cpu")
+def _blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return kernels.channels_last(blur_noise_act_reference(x.to(wide), demodulation, noise, bias, post).to(x.dtype))
+
+
+@_blur_noise_act.register_kernel("cuda")
+def _blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+    x = kernels.channels_last(x)
+    b, c, h, w = x.shape[0], x.shape[1], x.shape[2] - 1, x.shape[3] - 1
+    out = x.new_empty(b, h, w, c).permute(0, 3, 1, 2)
+    small = [None if value is None else kernels.operand(value) for value in (demodulation, noise, bias, post)]
+    _check(out, small[0], small[2], small[3], small[1], None)
+    name, each = nvrtc.variant("blur_noise_act", x, c)
+    block = nvrtc.threads(c, min(each, _BLUR_CHANNELS))
+    grid = (nvrtc.blocks(w, block[1] * _COLUMNS), nvrtc.blocks(h, _ROWS), b)
+    nvrtc.launch(name, x, grid, block, x, *small, out, h, w, c)
+    return out
+
+
+@_blur_noise_act.register_fake
+def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+    b, c, h, w = x.shape
+    return x.new_empty(b, h - 1, w - 1, c).permute(0, 3, 1, 2)
+
+
+kernels.refuse_gradients("noise_bias_act", _noise_bias_act)
+kernels.refuse_gradients("blur_noise_act", _blur_noise_act)
+
+
+def _check(
+    x: Tensor, demodulation: Tensor | None, bias: Tensor | None, post: Tensor | None, noise: Tensor | None, mask: Tensor | None
+) -> None:
+    """The kernels read by shape alone: anything else would be read beyond its end."""
+    b, c, h, w = x.shape
+    for name, value, count in (
+        ("demodulation", demodulation, b * c),
+        ("bias", bias, c),
+        ("post", post, b * c),
+        ("noise", noise, h * w),
+        ("mask", mask, h * w),
+    ):
+        if value is not None and (value.numel() != count or value.device != x.device):
+            raise ValueError(f"{name} must have {count} values on {x.device}, got {list(value.shape)} on {value.device}")

@@ -1,0 +1,140 @@
+"""Each CUDA kernel's bandwidth beside a copy's, in the same run: part of ``make gpu``.
+
+    python3 tests/benchmarks/gpu_kernels.py [--batch 32]
+
+Bytes are the fewest that the operation must move: each input read once, each output written once; of a map that is resized,
+the pixels that the resize reads. Beside it, plain torch's time for the same result. FGNET_DEVICE=cpu rehearses it with plain
+torch on both sides.
+"""
+
+import argparse
+import os
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fgnet_plugin.network import FGNetConfig
+from fgnet_plugin.network.ops import decode as decoding
+from fgnet_plugin.network.ops import epilogue, kernels, merge
+
+DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
+ON_GPU = DEVICE.type == "cuda"
+ROTATED = 4  # input sets, so that a map is not read from the cache that the last call left it in
+
+
+def milliseconds(calls: list[Callable[[], object]], budget: float = 400.0) -> float:
+    """Median milliseconds of a call by the device's own clock, over several input sets in turn, after warm-up.
+
+    Each call is replayed from a CUDA graph: Python is too slow to launch the short ones one after the other.
+    """
+    for call in calls:
+        call()
+    if not ON_GPU:
+        return float("nan")
+    replays = []
+    for call in calls:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            call()
+        replays.append(graph.replay)
+    found: list[float] = []
+    while len(found) < 2 * len(calls) or sum(found) < budget:
+        events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in calls]
+        for (start, end), replay in zip(events, replays, strict=True):
+            start.record()
+            replay()
+            end.record()
+        torch.cuda.synchronize()
+        found += [start.elapsed_time(end) for start, end in events]
+    return statistics.median(found[len(calls) :])
+
+
+def copy_rate() -> float:
+    """Bytes a second, read and written, of a device-to-device copy that no cache holds."""
+    size = 2**30 if ON_GPU else 2**20
+    pairs = [
+        (torch.randint(0, 255, (size,), dtype=torch.uint8, device=DEVICE), torch.empty(size, dtype=torch.uint8, device=DEVICE))
+    ]
+    return 2e3 * size / milliseconds([lambda to=to, of=of: to.copy_(of) for of, to in pairs])
+
+
+@dataclass
+class Case:
+    """One kernel at one size."""
+
+    name: str
+    bytes: int
+    ours: list[Callable[[], object]]
+    torchs: list[Callable[[], object]]
+
+
+def drawn(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    x = torch.randn(*size, device=DEVICE).to(dtype)
+    return kernels.channels_last(x) if x.ndim == 4 else x
+
+
+def cases(batch: int, dtype: torch.dtype) -> list[Case]:
+    """The kernels at the sizes of the published network that move the most."""
+    config = FGNetConfig(("AU12",) * 1)
+    sizes = dict(zip(config.map_sizes, config.generator_channels, strict=True))
+    item, found = torch.empty(0, dtype=dtype).element_size(), []
+    for side in (128, 256, 512):
+        c = sizes[side]
+        small = [(drawn(batch, c), drawn(1, 1, side, side), drawn(c), drawn(batch, c)) for _ in range(ROTATED)]
+        maps = [drawn(batch, c, side + 1, side + 1, dtype=dtype) for _ in range(ROTATED)]
+        inner = [kernels.channels_last(x[:, :, :side, :side]) for x in maps]
+        whole, wider = batch * c * side * side * item, batch * c * (side + 1) ** 2 * item
+        found.append(_case(f"blur_noise_act {c}×{side}²", whole + wider, epilogue.blur_noise_act, maps, small))
+        plain = [operands[:3] for operands in small]
+        found.append(_case(f"noise_bias_act {c}×{side}²", 2 * whole, epilogue.noise_bias_act, inner, plain))
+        target = min(side, config.heatmap_size)
+        x = [drawn(batch, c, target, target, dtype=dtype) for _ in range(ROTATED)]
+        rest = [(drawn(c), drawn(c), drawn(c), other) for other in inner]
+        read = min(2 * target, side) ** 2 if side != target else target**2
+        moved = batch * c * item * (2 * target**2 + read)
+        found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, merge.relu_norm_add, x, rest))
+    maps = [drawn(batch, 12, 128, 128, dtype=dtype) for _ in range(ROTATED)]
+    found.append(_case("decode 12×128²", batch * 12 * 128**2 * (item + 4), decoding.decode_heatmaps, maps, [()] * ROTATED))
+    return found
+
+
+def _case(name: str, moved: int, operation: Callable[..., object], maps: list[Tensor], rest: list[tuple[Tensor, ...]]) -> Case:
+    def with_kernels(x: Tensor, more: tuple[Tensor, ...]) -> object:
+        with kernels.using(True):
+            return operation(x, *more)
+
+    def without(x: Tensor, more: tuple[Tensor, ...]) -> object:
+        with kernels.using(False):
+            return operation(x, *more)
+
+    both = list(zip(maps, rest, strict=True))
+    return Case(
+        name,
+        moved,
+        [lambda x=x, more=more: with_kernels(x, more) for x, more in both],
+        [lambda x=x, more=more: without(x, more) for x, more in both],
+    )
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=32 if ON_GPU else 1)
+    parser.add_argument("--precision", default="bfloat16", choices=["float32", "bfloat16", "float16"])
+    options = parser.parse_args()
+    name = torch.cuda.get_device_name() if ON_GPU else "CPU (a rehearsal)"
+    rate = copy_rate()
+    print(f"{name}, torch {torch.__version__}, batch {options.batch}, {options.precision}; copy: {rate / 1e9:.0f} GB/s")
+    print(f"{'kernel':34}{'MB':>8}{'ms':>9}{'GB/s':>8}{'of copy':>9}{'torch ms':>10}{'ratio':>7}")
+    for case in cases(options.batch, getattr(torch, options.precision)):
+        ours, torchs = milliseconds(case.ours), milliseconds(case.torchs)
+        speed = case.bytes / ours * 1e3
+        moved = f"{case.name:34}{case.bytes / 1e6:8.0f}{ours:9.3f}{speed / 1e9:8.0f}{speed / rate:9.0%}"
+        print(f"{moved}{torchs:10.3f}{torchs / ours:7.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
