@@ -1,5 +1,6 @@
 """The CUDA kernels compile for every architecture without a GPU, keep to registers, and stay on disk."""
 
+import ctypes
 import re
 import subprocess
 import sys
@@ -71,6 +72,17 @@ def test_where_kernels_fail_one_warning_and_torch(monkeypatch: pytest.MonkeyPatc
         assert not kernels._made(device)
     assert not kernels._made(device)
     assert len(warned) == 1
+
+
+def test_arguments_are_of_types_that_cuda_core_takes() -> None:
+    """And of the kernels' own sizes: pointers, C's int and float."""
+    handler = pytest.importorskip("cuda.core._kernel_arg_handler", reason="another version of cuda-core")
+    x = torch.arange(3)
+    values = [nvrtc._argument(value) for value in (x, None, 7, -7, 0.5)]
+    assert [value.value for value in values] == [x.data_ptr(), 0, 7, -7, 0.5]
+    assert [ctypes.sizeof(value) for value in values] == [8, 8, 4, 4, 4]
+    table = (ctypes.c_void_p * len(values)).from_address(handler.ParamHolder(values).ptr)
+    assert len([pointer for pointer in table if pointer]) == len(values)
 
 
 def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:

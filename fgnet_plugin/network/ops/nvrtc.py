@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,9 @@ def kernel_names(program: str) -> tuple[str, ...]:
     return tuple(f"{kernel}_{name}" for kernel in of[program] for name in variants)
 
 
+_thread = threading.local()
+
+
 class _Stream:
     """torch's current stream, as cuda-core takes foreign ones."""
 
@@ -145,23 +149,25 @@ def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *
     Raises:
         KernelError: the launch fails.
     """
-    from cuda.core import LaunchConfig
+    from cuda.core import Device, LaunchConfig
     from cuda.core import launch as start
 
     kernel = make_all(like.device.index)[name]
     given = [_argument(value) for value in arguments]
     try:
         with torch.cuda.device(like.device):
+            if not getattr(_thread, "ready", False):  # a thread that has not used CUDA yet has no context of its own
+                Device(like.device.index).set_current()
+                _thread.ready = True
             start(_Stream(like.device), LaunchConfig(grid=tuple(grid), block=tuple(block)), kernel, *given)
     except Exception as error:
         raise KernelError(f"the CUDA kernel {name} could not be started (grid {grid}, block {block}): {error}") from error
 
 
-def _argument(value: Tensor | int | float | None) -> object:
-    if value is None:
-        return ctypes.c_void_p(0)
-    if isinstance(value, Tensor):
-        return ctypes.c_void_p(value.data_ptr())
+def _argument(value: Tensor | int | float | None) -> ctypes._SimpleCData[Any]:
+    """As cuda-core takes it; it knows no ``c_void_p``."""
+    if value is None or isinstance(value, Tensor):
+        return ctypes.c_uint64(0 if value is None else value.data_ptr())
     return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_int(value)
 
 
