@@ -83,11 +83,11 @@ class StyledConv(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             style, factors = self.factors(row)
         x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
-        overwrite = not torch.is_grad_enabled()
-        if fresh_noise:  # with a dimension more: the fused operation knows one noise for all samples
+        if fresh_noise:
             noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() * self.noise_strength
-            return noise_bias_act(x[None], factors, noise, self.bias, overwrite)[0]
-        return noise_bias_act(x, factors, self.fixed_noise(), self.bias, overwrite)
+        else:
+            noise = self.fixed_noise()
+        return noise_bias_act(x, factors, noise, self.bias, overwrite=not torch.is_grad_enabled())
 
     def detect(self, x: Tensor, factors: Tensor, post: Tensor | None = None) -> Tensor:
         """`forward` through the fused operations, where `kernels.wanted`.

@@ -50,7 +50,8 @@ def noise_bias_act(
     mask: Tensor | None = None,
 ) -> Tensor:
     """`noise_bias_act_reference` in x's dtype; in place where `overwrite` (detection only)."""
-    if x.ndim == 4 and kernels.wanted(x):
+    same_noise = x.ndim == 4 and noise.numel() == x.shape[2] * x.shape[3]  # for all samples, as the kernel has it
+    if same_noise and kernels.wanted(x):
         return torch.ops.fgnet.noise_bias_act(x, demodulation, noise, bias, post, mask)
     # Leaky ReLU commutes with positive factors, so the gain goes into the three small operands.
     scale = (demodulation * GAIN).to(x.dtype)[:, :, None, None]
