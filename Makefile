@@ -28,18 +28,20 @@ bench: .venv/with-dev ## speed on this machine; beside the published code where 
 claims: .venv/with-dev ## the paper's claims on rendered corpora: 54 trainings, table and plot to docs/
 	$(BIN)/python examples/claims.py --docs docs
 
-# Wheels that a machine without a package index lacks (cuda-core 1.2 or newer): put them into this folder.
+# Wheels that a machine without a package index lacks, for its Python (cuda-core 1.2 and cuda-pathfinder): put them there.
 WHEELS ?= wheels
 
-gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, safetensors, scikit-image, pytest, pytest-benchmark, cuda-core
+gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, safetensors, scikit-image, Lightning, pytest(-benchmark), cuda-core
 	@if ls $(WHEELS)/*.whl >/dev/null 2>&1; then $(PYTHON) -m pip install --quiet --no-index --no-deps $(WHEELS)/*.whl; fi
-	PYTHONPATH=. $(PYTHON) -m pytest -s $(sort $(wildcard tests/test_gpu*.py))
-	@if command -v compute-sanitizer >/dev/null; then for tool in memcheck racecheck; do \
-		FGNET_BRIEF=1 PYTHONPATH=. compute-sanitizer --tool $$tool --error-exitcode 9 $(PYTHON) -m pytest -q -p no:cacheprovider \
-			tests/test_gpu_kernels.py tests/test_gpu_crop.py || exit 9; done; \
-	else echo "compute-sanitizer is not installed: left out"; fi
-	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu_kernels.py
-	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu.py
+	@status=0; run() { echo "+ $$*"; env PYTHONPATH=. "$$@" || status=1; }; \
+	run $(PYTHON) -m pytest -s $(sort $(wildcard tests/test_gpu*.py)); \
+	run $(PYTHON) tests/benchmarks/gpu_kernels.py; \
+	run $(PYTHON) tests/benchmarks/gpu.py; \
+	if command -v compute-sanitizer >/dev/null; then for tool in memcheck racecheck; do \
+		run FGNET_BRIEF=1 timeout 120 compute-sanitizer --tool $$tool --report-api-errors no --error-exitcode 9 \
+			$(PYTHON) -m pytest -q -p no:cacheprovider tests/test_gpu_kernels.py tests/test_gpu_crop.py; done; \
+	else echo "compute-sanitizer is not installed: left out"; fi; \
+	exit $$status
 
 gpu-stages: ## speed of the training's stages on an NVIDIA GPU, small and published sizes; needs Lightning, too
 	PYTHONPATH=. $(PYTHON) tests/benchmarks/stage_speed.py

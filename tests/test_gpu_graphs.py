@@ -25,11 +25,12 @@ pytestmark = pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason
 
 @pytest.fixture(autouse=True)
 def _plain_float32() -> Iterator[None]:
-    """float32 that is float32: no TF32."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    """float32 that is float32: no TF32. And the same bits in each run: cuDNN has algorithms that add up in any order."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.deterministic
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.deterministic = before
 
 
 @pytest.fixture(params=["float32", "bfloat16", "float16"])

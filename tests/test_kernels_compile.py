@@ -55,6 +55,17 @@ def test_what_does_not_compile_says_why(monkeypatch: pytest.MonkeyPatch) -> None
         nvrtc.compile_program("decode", "sm_20")
 
 
+def test_without_a_place_to_keep_them_they_are_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FGNET_HOME", str(tmp_path))
+    assert nvrtc.cache_of_programs() == tmp_path / "kernels"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FGNET_HOME", str(tmp_path / "file"))
+    assert nvrtc.cache_of_programs() is None
+    monkeypatch.delenv("FGNET_HOME")
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert nvrtc.cache_of_programs() is None
+
+
 def test_missing_sources_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "folder", lambda: tmp_path)
     with pytest.raises(kernels.KernelError, match=r"fgnet.cuh is missing; install this package again"):
@@ -83,6 +94,21 @@ def test_arguments_are_of_types_that_cuda_core_takes() -> None:
     assert [ctypes.sizeof(value) for value in values] == [8, 8, 4, 4, 4]
     table = (ctypes.c_void_p * len(values)).from_address(handler.ParamHolder(values).ptr)
     assert len([pointer for pointer in table if pointer]) == len(values)
+
+
+def test_a_batch_without_faces_starts_nothing() -> None:
+    x = torch.zeros(0, 16, 4, 4)
+    nvrtc.launch("noise_bias_act_float32_wide", x, (1, 0), (4, 64))  # no GPU, and no error
+
+
+def test_what_is_read_16_bytes_at_a_time_begins_there() -> None:
+    """A part of a larger tensor may not."""
+    whole = torch.arange(33, dtype=torch.float32)
+    for part in (whole[1:17], whole[4:20], whole[2:3]):
+        found = kernels.operand(part)
+        assert found.data_ptr() % 16 == 0
+        assert torch.equal(found, part)
+    assert kernels.operand(whole).data_ptr() == whole.data_ptr()
 
 
 def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.network.fgnet import FGNet
+from fgnet_plugin.network.ops import kernels
 
 COMPILE_MODE = "max-autotune-no-cudagraphs"
 """Of torch.compile; without its own CUDA graphs, which would be one a batch size without bound."""
@@ -214,6 +215,8 @@ class Replayed:
 
     def _read(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Of 1 to `max_batch` faces; the results may have more rows."""
+        if self.compiled:
+            kernels.wanted(faces)  # made, or found impossible, before anything is traced
         size = fitting(len(faces), self.sizes)
         recording = self._recording(size) if self._graphs else None
         if recording is not None:

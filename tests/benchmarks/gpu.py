@@ -104,7 +104,7 @@ def main() -> None:
         files = write_published(Path(folder), FGNetConfig(aus=corpus_aus("BP4D")), seed=1)
         checkpoint = convert_published(*files, "BP4D", Path(folder) / "fgnet.safetensors")
         print(f"{'':26}{'batch':>6}{'faces/s':>10}{'share of matrix rate':>22}{'GB':>7}")
-        for label in ("published", "float32", "TF32", "bfloat16", "float16"):
+        for label in ("float32", "TF32", "bfloat16", "float16", "published"):
             if QUICK and label not in ("published", "bfloat16"):
                 continue
             precision = label if label in ("bfloat16", "float16") else "float32"
@@ -116,15 +116,18 @@ def main() -> None:
             if label == "published":
                 try:
                     net: Callable[[torch.Tensor], object] = PublishedNetwork(*files, device=DEVICE)
-                except pytest.skip.Exception as reason:
-                    print(f"published code: {reason}")
+                except (pytest.skip.Exception, Exception) as reason:  # its CUDA extensions may not compile here
+                    print(f"published code: {type(reason).__name__}: {str(reason)[:300]}")
                     continue
-                found = [print_row(label, batch, partial(net, drawn_faces(batch)), rate) for batch in BATCHES]
+                at = [batch for batch in BATCHES if batch <= 32]  # its kernels count the elements of a map in 32 bits
+                found = [print_row(label, batch, partial(net, drawn_faces(batch)), rate) for batch in at]
             else:
                 model = load(checkpoint, DEVICE, precision, fuse=True)  # type: ignore[arg-type]
                 detect = Replayed(model, max(BATCHES))
-                found = [print_row(label, batch, partial(detect, drawn_faces(batch)), rate) for batch in BATCHES]
-            best[label] = max(value for value in found if value is not None)
+                at = [batch for batch in BATCHES if label != "float32" or batch <= 32]  # plain float32 takes seconds a batch
+                found = [print_row(label, batch, partial(detect, drawn_faces(batch)), rate) for batch in at]
+            if any(found):
+                best[label] = max(value for value in found if value is not None)
             if label == "bfloat16":
                 batch = 1 if QUICK else 32
                 x = drawn_faces(batch)
@@ -136,6 +139,7 @@ def main() -> None:
                 for batch in (1,) if QUICK else (1, 32):
                     for part, run in parts(model, drawn_faces(batch)).items():
                         shares.append(f"  {part:24}{batch:6}{seconds(run, 1.0) * 1e3:10.2f} ms")
+                del x, run  # they hold the model and its maps
             net = model = detect = None  # type: ignore[assignment]
     print("bfloat16 by part, each launched by itself, without CUDA graphs:", *shares, sep="\n")
     if "published" in best:

@@ -28,13 +28,15 @@ class KernelError(RuntimeError):
 def wanted(x: Tensor) -> bool:
     """Whether detection on x's device goes through the fused operations.
 
-    Never where gradients are on: the kernels have none. Else as `using` or the environment variable ``FGNET_KERNELS`` (0 or
-    1) say; else on NVIDIA GPUs whose kernels can be made, which is tried at the first call for a device (some seconds, later
-    from a cache on disk). Where they can't, one warning says why.
+    Never where gradients are on, or in float64 on a GPU: the kernels have neither. Else as `using` or the environment
+    variable ``FGNET_KERNELS`` (0 or 1) say; else on NVIDIA GPUs whose kernels can be made, which is tried at the first call
+    for a device (some seconds, later from a cache on disk). Where they can't, one warning says why.
     """
     if torch.is_grad_enabled():
         return False
     forced = forced_choice()
+    if x.device.type == "cuda" and x.dtype == torch.float64:
+        return False
     if forced is False or (x.device.type != "cuda" and not forced):
         return False
     return x.device.type != "cuda" or _made(x.device)
@@ -98,5 +100,10 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def operand(x: Tensor) -> Tensor:
-    """A small operand as the kernels read it: float32, contiguous."""
-    return x.to(torch.float32).contiguous()
+    """A small operand as the kernels read it: float32, contiguous, at a multiple of 16 bytes."""
+    return aligned(x.to(torch.float32).contiguous())
+
+
+def aligned(x: Tensor) -> Tensor:
+    """The tensor, or a copy of it where it does not begin at a multiple of the 16 bytes that the kernels read at once."""
+    return x.clone() if x.data_ptr() % 16 else x

@@ -56,7 +56,7 @@ def _relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, f
                 f"feature_map must be [{b}, {c}, h, w] of {x.dtype} on {x.device}, "
                 f"got {list(feature_map.shape)} of {feature_map.dtype} on {feature_map.device}"
             )
-        other, size = kernels.channels_last(feature_map), (feature_map.shape[2], feature_map.shape[3])
+        other, size = kernels.aligned(kernels.channels_last(feature_map)), (feature_map.shape[2], feature_map.shape[3])
     out = torch.empty_like(x)
     name, each = nvrtc.variant("relu_norm_add", x, c)
     block = nvrtc.threads(c, each)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import io
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,20 +86,30 @@ def compile_program(name: str, architecture: str, cache: Path | None = None, rep
     return Compiled(bytes(code.code), log.getvalue())
 
 
+def cache_of_programs() -> Path | None:
+    """Where compiled programs are kept; None where that folder can't be made or written: each process compiles then."""
+    from fgnet_plugin.weights import cache_folder
+
+    try:
+        found = cache_folder() / "kernels"
+        found.mkdir(parents=True, exist_ok=True)
+    except (ImportError, OSError):  # platformdirs may be missing where only torch is installed
+        return None
+    return found if os.access(found, os.W_OK) else None
+
+
 @functools.cache
 def make_all(device: int) -> dict[str, Any]:
     """The kernels of all programs on one CUDA device: name -> cuda-core's kernel. Raises KernelError."""
     capability = torch.cuda.get_device_capability(device)
     if capability < _LEAST:
         raise KernelError(f"the GPU has compute capability {capability[0]}.{capability[1]}, the kernels need 7.5")
-    from fgnet_plugin.weights import cache_folder
-
     architecture = f"sm_{capability[0]}{capability[1]}"
-    found: dict[str, Any] = {}
+    cache, found = cache_of_programs(), dict[str, Any]()
     with torch.cuda.device(device):
         torch.cuda.current_stream().synchronize()  # torch's context is there, and stays the current one
         for name in SOURCES:
-            cubin = compile_program(name, architecture, cache_folder() / "kernels").cubin
+            cubin = compile_program(name, architecture, cache).cubin
             try:
                 from cuda.core import Device, ObjectCode
 
@@ -127,16 +138,6 @@ def kernel_names(program: str) -> tuple[str, ...]:
 _thread = threading.local()
 
 
-class _Stream:
-    """torch's current stream, as cuda-core takes foreign ones."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.handle = torch.cuda.current_stream(device).cuda_stream
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.handle
-
-
 def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *arguments: Tensor | int | float | None) -> None:
     """Starts a kernel on torch's current stream of the tensor's device; returns at once.
 
@@ -149,9 +150,11 @@ def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *
     Raises:
         KernelError: the launch fails.
     """
-    from cuda.core import Device, LaunchConfig
+    from cuda.core import Device, LaunchConfig, Stream
     from cuda.core import launch as start
 
+    if 0 in grid:
+        return
     kernel = make_all(like.device.index)[name]
     given = [_argument(value) for value in arguments]
     try:
@@ -159,7 +162,8 @@ def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *
             if not getattr(_thread, "ready", False):  # a thread that has not used CUDA yet has no context of its own
                 Device(like.device.index).set_current()
                 _thread.ready = True
-            start(_Stream(like.device), LaunchConfig(grid=tuple(grid), block=tuple(block)), kernel, *given)
+            stream = Stream.from_handle(torch.cuda.current_stream(like.device).cuda_stream)
+            start(stream, LaunchConfig(grid=tuple(grid), block=tuple(block)), kernel, *given)
     except Exception as error:
         raise KernelError(f"the CUDA kernel {name} could not be started (grid {grid}, block {block}): {error}") from error
 
