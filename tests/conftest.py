@@ -34,6 +34,17 @@ SMALL = FGNetConfig(
 """The published layout at a size for quick tests; its last map is eight times larger than its heatmaps, as there."""
 
 
+@pytest.fixture
+def plain_float32() -> Iterator[None]:
+    """float32 that is float32 on a GPU, without TF32; the same bits in each run, though cuDNN can add up in any order."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
+    cudnn.deterministic = True
+    yield
+    cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic = before
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Prints the benchmarks' table."""
     for line in config.stash.get(SUMMARY, []):

@@ -1,7 +1,6 @@
 """The network on a GPU: ``make gpu``. FGNET_DEVICE=cpu rehearses the same tests without one."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,10 @@ from fgnet_plugin.network import FGNet, normalize
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 
-pytestmark = pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU")
-
-
-@pytest.fixture(autouse=True)
-def _plain_float32() -> Iterator[None]:
-    """float32 that is float32: no TF32."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+pytestmark = [
+    pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
+    pytest.mark.usefixtures("plain_float32"),
+]
 
 
 @pytest.fixture(scope="module")

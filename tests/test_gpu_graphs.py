@@ -5,7 +5,6 @@ FGNET_COMPILE=1 adds torch.compile, which takes minutes and needs Triton and a C
 
 import os
 import warnings
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -20,17 +19,10 @@ from fgnet_plugin.network.ops import kernels
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 
-pytestmark = pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU")
-
-
-@pytest.fixture(autouse=True)
-def _plain_float32() -> Iterator[None]:
-    """float32 that is float32: no TF32. And the same bits in each run: cuDNN has algorithms that add up in any order."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.deterministic
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.deterministic = before
+pytestmark = [
+    pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
+    pytest.mark.usefixtures("plain_float32"),
+]
 
 
 @pytest.fixture(params=["float32", "bfloat16", "float16"])

@@ -4,7 +4,6 @@ import copy
 import os
 import pickle
 import threading
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,16 +18,10 @@ from fgnet_plugin.streams import to_device
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 
-pytestmark = pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU")
-
-
-@pytest.fixture(autouse=True)
-def _plain_float32() -> Iterator[None]:
-    """float32 that is float32: no TF32."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+pytestmark = [
+    pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
+    pytest.mark.usefixtures("plain_float32"),
+]
 
 
 @pytest.fixture(scope="module")
