@@ -1,4 +1,4 @@
-# Each target sets up what it needs in .venv; a Python of at least 3.11 and a package index are all that must be there.
+# Each target but those for a GPU sets up what it needs in .venv; a Python of at least 3.11 and a package index are all that must be there.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin

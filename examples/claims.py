@@ -29,11 +29,11 @@ SEEDS = {"train": 61_000_000, "val": 62_000_000, "test": 63_000_000}
 """Of the rendered faces: none of them was seen in the pretraining."""
 SCRATCH, PRETRAINED, BASELINE = "FG-Net from scratch", "FG-Net pretrained", "ResNet-18 from scratch"
 LIMITS = """\
-Mean and standard deviation over seeds of the mean of both directions. What to keep in mind: generator and encoder have seen
-unlabelled faces of *both* corpora, so "across" is not a test on a kind of face that nothing has seen; the best of five
-validations is chosen on {val} more labelled faces of the corpus that is trained on, in every row; all three systems have
-as many steps, and a learning rate that suits them; both FG-Nets have the guide of the configs for rendered faces, without which
-neither leaves chance in so few steps.
+Mean and standard deviation over three seeds of the mean of both directions, in the plot, too. What to keep in mind: generator
+and encoder have seen unlabelled faces of *both* corpora, so "across" is not a test on a kind of face that nothing has seen;
+the best of five validations is chosen on {val} more labelled faces of the corpus that is trained on, in every row; all three
+systems have as many steps, and a learning rate that suits them; both FG-Nets have the guide of the configs for rendered faces,
+without which neither leaves chance in so few steps.
 """
 COLOURS = {PRETRAINED: "#1b6ca8", SCRATCH: "#d1495b", BASELINE: "#8a8d91"}
 
@@ -248,7 +248,10 @@ def markdown(plan: Plan, rows: Sequence[dict[str, object]], seconds: Sequence[fl
     import torch
 
     machine = f"{os.cpu_count()} cores of {_processor()}, torch {torch.__version__}"
-    lines += ["", f"{len(seconds)} trainings, {sum(seconds) / 60:.0f} minutes added up ({jobs} at a time); {machine}."]
+    lines += [
+        "",
+        f"`make claims`: {len(seconds)} trainings, {sum(seconds) / 60:.0f} minutes added up ({jobs} at a time); {machine}.",
+    ]
     return "\n".join([*lines, "", LIMITS.format(val=plan.faces["val"])])
 
 

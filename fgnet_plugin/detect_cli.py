@@ -81,6 +81,7 @@ def detect(
         models |= {"precision": precision, "compile": compile_}
         if only_aus:
             models |= {"emotion_model": None, "identity_model": None, "gaze_model": None}
+        models["au_batch_size"] = max(batch_size, 8)  # the faces of all these frames share a pass
         detector = Detector.offline(**models) if offline else Detector(**models)
         if heatmaps and detector.fgnet is None:
             raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {au_model}")

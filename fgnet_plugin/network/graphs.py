@@ -138,7 +138,7 @@ class Replayed:
         graphs: bool | None = None,
         compile: bool = False,  # noqa: A002 (torch's name)
         *,
-        kept: int = 4,
+        kept: int = 8,
         tune: bool = True,
     ) -> None:
         self.net, self.max_batch, self.sizes = net, max_batch, batch_sizes(max_batch)
@@ -245,7 +245,8 @@ class Replayed:
             self._recent.clear()
             self._input = None
             warnings.warn(
-                f"no CUDA graph could be recorded for {size} faces; detection goes on without, more slowly: {error}",
+                f"no CUDA graph could be recorded for {size} faces (if memory ran out, a smaller batch helps); detection goes "
+                f"on without, more slowly: {error}",
                 stacklevel=4,
             )
             return None

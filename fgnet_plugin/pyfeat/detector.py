@@ -45,7 +45,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             "fgnet-rendered"; or the path of a checkpoint of FG-Net.
         emotion_model, identity_model, gaze_model: as in py-feat; None leaves the model out, and its columns are NaN.
         device: "cpu", "cuda", "mps", "auto", or a `torch.device`.
-        au_batch_size: faces that go through FG-Net at once.
+        au_batch_size: faces that go through FG-Net at once, of one batch of frames (see `detect`'s batch_size).
         precision: of FG-Net: "float32", "bfloat16" or "float16"; see `FGNet.prepare`. None: bfloat16 on an NVIDIA GPU of
             compute capability 8.0 or more (Ampere and later), float16 on one of 7.x, float32 everywhere else.
         compile: give FG-Net to torch.compile, too, which takes minutes at the first faces: for long runs on a GPU.

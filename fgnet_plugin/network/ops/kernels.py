@@ -78,7 +78,8 @@ def _made(device: torch.device) -> bool:
         nvrtc.make_all(index)
     except KernelError as error:
         _failed[index] = str(error)
-        warnings.warn(f"FG-Net's CUDA kernels are not used, plain torch is (slower, the same results): {error}", stacklevel=3)
+        what = "plain torch is (slower, the same up to rounding; FGNET_KERNELS=0 silences this)"
+        warnings.warn(f"FG-Net's CUDA kernels are not used, {what}: {error}", stacklevel=3)
         return False
     return True
 
