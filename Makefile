@@ -38,7 +38,7 @@ gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, safetens
 	run $(PYTHON) tests/benchmarks/gpu_kernels.py; \
 	run $(PYTHON) tests/benchmarks/gpu.py; \
 	if command -v compute-sanitizer >/dev/null; then for tool in memcheck racecheck; do \
-		run FGNET_BRIEF=1 timeout 120 compute-sanitizer --tool $$tool --report-api-errors no --error-exitcode 9 \
+		run FGNET_BRIEF=1 timeout 75 compute-sanitizer --tool $$tool --report-api-errors no --error-exitcode 9 \
 			$(PYTHON) -m pytest -q -p no:cacheprovider tests/test_gpu_kernels.py tests/test_gpu_crop.py; done; \
 	else echo "compute-sanitizer is not installed: left out"; fi; \
 	exit $$status

@@ -17,48 +17,53 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
+from fgnet_plugin.network.ops import crop, epilogue, kernels, merge
 from fgnet_plugin.network.ops import decode as decoding
-from fgnet_plugin.network.ops import epilogue, kernels, merge
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 ROTATED = 4  # input sets, so that a map is not read from the cache that the last call left it in
 
 
-def milliseconds(calls: list[Callable[[], object]], budget: float = 400.0) -> float:
+def milliseconds(calls: list[Callable[[], object]], replayed: bool = True, budget: float = 400.0) -> float:
     """Median milliseconds of a call by the device's own clock, over several input sets in turn, after warm-up.
 
-    Each call is replayed from a CUDA graph: Python is too slow to launch the short ones one after the other.
+    Python is too slow to launch the short ones one after the other: each call is replayed from a CUDA graph or, where it
+    uploads something and can't be, queued while the device sleeps.
     """
     for call in calls:
         call()
     if not ON_GPU:
         return float("nan")
-    replays = []
-    for call in calls:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            call()
-        replays.append(graph.replay)
+    if replayed:
+        calls = [_recorded(call) for call in calls]
     found: list[float] = []
     while len(found) < 2 * len(calls) or sum(found) < budget:
         events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in calls]
-        for (start, end), replay in zip(events, replays, strict=True):
+        if not replayed:
+            torch.cuda._sleep(40_000_000)  # clock cycles, some 20 ms
+        for (start, end), call in zip(events, calls, strict=True):
             start.record()
-            replay()
+            call()
             end.record()
         torch.cuda.synchronize()
         found += [start.elapsed_time(end) for start, end in events]
     return statistics.median(found[len(calls) :])
 
 
+def _recorded(call: Callable[[], object]) -> Callable[[], object]:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
 def copy_rate() -> float:
     """Bytes a second, read and written, of a device-to-device copy that no cache holds."""
     size = 2**30 if ON_GPU else 2**20
-    pairs = [
-        (torch.randint(0, 255, (size,), dtype=torch.uint8, device=DEVICE), torch.empty(size, dtype=torch.uint8, device=DEVICE))
-    ]
-    return 2e3 * size / milliseconds([lambda to=to, of=of: to.copy_(of) for of, to in pairs])
+    source = torch.randint(0, 255, (size,), dtype=torch.uint8, device=DEVICE)
+    target = torch.empty_like(source)
+    return 2e3 * size / milliseconds([lambda: target.copy_(source)])
 
 
 @dataclass
@@ -69,6 +74,8 @@ class Case:
     bytes: int
     ours: list[Callable[[], object]]
     torchs: list[Callable[[], object]]
+    replayed: bool = True
+    """Whether a CUDA graph can hold it: not what uploads something."""
 
 
 def drawn(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -98,7 +105,27 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, merge.relu_norm_add, x, rest))
     maps = [drawn(batch, 12, 128, 128, dtype=dtype) for _ in range(ROTATED)]
     found.append(_case("decode 12×128²", batch * 12 * 128**2 * (item + 4), decoding.decode_heatmaps, maps, [()] * ROTATED))
+    found.append(_crop(batch, dtype))
     return found
+
+
+def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:
+    """Upright faces of 400 px from as many full HD frames: the square's pixels are read, the face's written."""
+    height, width = (1080, 1920) if ON_GPU else (480, 640)
+    photos = [
+        [torch.randint(0, 256, (3, height, width), dtype=torch.uint8, device=DEVICE) for _ in range(batch)]
+        for _ in range(ROTATED)
+    ]
+    square = torch.tensor([[width / 2, height / 2], [side / 2, 0.0], [0.0, side / 2]], dtype=torch.float64)
+    squares = square.expand(batch, 3, 2).contiguous()
+
+    def plain(pictures: list[Tensor]) -> Tensor:
+        faces = crop.ffhq_crop_reference(pictures, squares, 2, 256)
+        return kernels.channels_last(((faces / 255 - 0.5) / 0.5).to(dtype))
+
+    moved = batch * 3 * (side**2 + 256**2 * torch.empty(0, dtype=dtype).element_size())
+    ours = [lambda of=of: crop.ffhq_crop(of, squares, 2, 256, dtype) for of in photos]
+    return Case("ffhq_crop 3×256² of 1080p", moved, ours, [lambda of=of: plain(of) for of in photos], replayed=False)
 
 
 def _case(name: str, moved: int, operation: Callable[..., object], maps: list[Tensor], rest: list[tuple[Tensor, ...]]) -> Case:
@@ -130,7 +157,7 @@ def main() -> None:
     print(f"{name}, torch {torch.__version__}, batch {options.batch}, {options.precision}; copy: {rate / 1e9:.0f} GB/s")
     print(f"{'kernel':34}{'MB':>8}{'ms':>9}{'GB/s':>8}{'of copy':>9}{'torch ms':>10}{'ratio':>7}")
     for case in cases(options.batch, getattr(torch, options.precision)):
-        ours, torchs = milliseconds(case.ours), milliseconds(case.torchs)
+        ours, torchs = (milliseconds(calls, case.replayed) for calls in (case.ours, case.torchs))
         speed = case.bytes / ours * 1e3
         moved = f"{case.name:34}{case.bytes / 1e6:8.0f}{ours:9.3f}{speed / 1e9:8.0f}{speed / rate:9.0%}"
         print(f"{moved}{torchs:10.3f}{torchs / ours:7.2f}", flush=True)
