@@ -29,7 +29,7 @@ SEEDS = {"train": 61_000_000, "val": 62_000_000, "test": 63_000_000}
 """Of the rendered faces: none of them was seen in the pretraining."""
 SCRATCH, PRETRAINED, BASELINE = "FG-Net from scratch", "FG-Net pretrained", "ResNet-18 from scratch"
 LIMITS = """\
-Mean and standard deviation over three seeds of the mean of both directions, in the plot, too. What to keep in mind: generator
+Mean and standard deviation over {seeds} seeds of the mean of both directions, in the plot, too. What to keep in mind: generator
 and encoder have seen unlabelled faces of *both* corpora, so "across" is not a test on a kind of face that nothing has seen;
 the best of five validations is chosen on {val} more labelled faces of the corpus that is trained on, in every row; all three
 systems have as many steps, and a learning rate that suits them; both FG-Nets have the guide of the configs for rendered faces,
@@ -252,7 +252,7 @@ def markdown(plan: Plan, rows: Sequence[dict[str, object]], seconds: Sequence[fl
         "",
         f"`make claims`: {len(seconds)} trainings, {sum(seconds) / 60:.0f} minutes added up ({jobs} at a time); {machine}.",
     ]
-    return "\n".join([*lines, "", LIMITS.format(val=plan.faces["val"])])
+    return "\n".join([*lines, "", LIMITS.format(val=plan.faces["val"], seeds=rows[0]["seeds"])])
 
 
 def _processor() -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from fgnet_plugin.network.ops import kernels
 from fgnet_plugin.network.ops.crop import TRUNCATION, ffhq_crop
 from fgnet_plugin.network.ops.sampling import gaussian, grid, lanczos, like, reduced, sampled, working
-from fgnet_plugin.streams import to_device
+from fgnet_plugin.network.ops.transfer import to_device
 
 Landmarks = Tensor | npt.NDArray[np.floating]
 

@@ -20,7 +20,7 @@ from fgnet_plugin.alignment import align_faces
 from fgnet_plugin.au_model import AUModel, Pending, Reading, default_precision, half_precision
 from fgnet_plugin.faces import FaceFinder
 from fgnet_plugin.network.graphs import Replayed
-from fgnet_plugin.network.ops import kernels, sampling
+from fgnet_plugin.network.ops import kernels, sampling, transfer
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +210,9 @@ def test_only_copies_from_pinned_memory_go_up(monkeypatch: pytest.MonkeyPatch) -
         def to(self, device: torch.device, **options: bool) -> None:
             calls.append(f"{self.name} to {device} {options}")
 
-    monkeypatch.setattr(streams, "pinned_like", lambda tensor: Here(f"pinned like {tensor.name}"))
+    monkeypatch.setattr(transfer, "pinned_like", lambda tensor: Here(f"pinned like {tensor.name}"))
     for name, device in (("frame", "cuda:1"), ("pinned", "cuda:1"), ("frame", "mps")):
-        streams.to_device(Here(name), torch.device(device))  # type: ignore[arg-type]
+        transfer.to_device(Here(name), torch.device(device))  # type: ignore[arg-type]
     assert calls == [
         "pinned like frame = frame",
         "pinned like frame to cuda:1 {'non_blocking': True}",

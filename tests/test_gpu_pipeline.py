@@ -13,7 +13,7 @@ from torch import Tensor
 from fgnet_plugin.alignment import align_faces
 from fgnet_plugin.au_model import AUModel, Reading, default_precision
 from fgnet_plugin.faces import FaceFinder
-from fgnet_plugin.streams import to_device
+from fgnet_plugin.network.ops.transfer import to_device
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"

@@ -185,15 +185,10 @@ class FGNet(nn.Module):
         heatmaps = torch.empty(len(faces), n, size, size, device=self.device)
         activations = torch.empty(len(faces), n, device=self.device)
         with torch.no_grad(), _evaluating(self):
-            by_kernel = kernels.wanted(heatmaps)
             for start in range(0, len(faces), batch_size):
                 part = slice(start, start + batch_size)
-                chunk = normalize(faces[part].to(self.device))
-                if by_kernel:
-                    heatmaps[part], activations[part] = self.detect(chunk)
-                else:
-                    heatmaps[part] = self(chunk)
-        return Prediction(self.aus, heatmaps, activations if by_kernel else decode(heatmaps))
+                heatmaps[part], activations[part] = self.detect(normalize(faces[part].to(self.device)))
+        return Prediction(self.aus, heatmaps, activations)
 
     @torch.no_grad()
     def fuse(self) -> FGNet:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fgnet_plugin.network.ops import kernels, nvrtc
 from fgnet_plugin.network.ops.sampling import LOBES, lanczos, sampled
-from fgnet_plugin.streams import to_device
+from fgnet_plugin.network.ops.transfer import to_device
 
 TRUNCATION = 0.49
 """FFHQ's sampler (PIL) drops the fraction of 8-bit values: half a level lost on average, nothing where the photo is flat."""

@@ -89,7 +89,7 @@ def refuse_gradients(name: str, op: Any) -> None:
 
     def backward(ctx: object, *gradients: object) -> None:
         raise RuntimeError(
-            f"{name} is for detection only and has no gradient: train with gradients enabled, or FGNET_KERNELS=0"
+            f"{name} is for detection only and has no gradient: call fgnet_plugin.network.ops.{name}_reference for one"
         )
 
     op.register_autograd(backward)

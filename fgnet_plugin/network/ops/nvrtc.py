@@ -39,10 +39,10 @@ class Compiled:
 
 
 def folder() -> Path:
-    """Where the sources are: in the installed package, or beside it in a checkout."""
-    package = Path(__file__).parents[2]
-    installed = package / "_data" / "cuda"
-    return installed if installed.is_dir() else package.parent / "cuda"
+    """Where the sources are."""
+    from fgnet_plugin.weights import data_folder
+
+    return data_folder("cuda")
 
 
 def source(name: str) -> str:

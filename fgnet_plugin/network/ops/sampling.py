@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fgnet_plugin.streams import to_device
+from fgnet_plugin.network.ops.transfer import to_device
 
 LOBES = 3  # of Lanczos's filter: pixels of the result that it reaches to each side
 _BAND = 32  # rows that one matrix product reduces
