@@ -62,9 +62,10 @@ gpu-train: ## the three stages on a GPU, with many times the faces; where it is 
 clean:
 	rm -rf .venv .venv-train dist outputs
 
-.venv-train/ready: pyproject.toml .ci/constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
-	test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+# torch is linked from .venv, not installed a second time: 6 GB and minutes less.
+.venv-train/ready: pyproject.toml .ci/constraints.txt | .venv/with-dev
+	test -x .venv-train/bin/python || { $(BIN)/python -m venv .venv-train && \
+		$(BIN)/python .ci/share_packages.py .venv-train torch || { rm -rf .venv-train; exit 1; }; }
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt \
 		-e '.[train]' pytest pytest-benchmark
 	@touch $@
