@@ -1,5 +1,6 @@
 """Hard-links a distribution and all that it requires from this Python's environment into another one of the same Python, so
-that torch and its CUDA libraries (6 GB) lie on the disk once: `.venv/bin/python .ci/share_packages.py .venv-train torch`."""
+that torch and its CUDA libraries (6 GB) lie on the disk once: `.venv/bin/python .ci/share_packages.py .venv-train torch`.
+"""
 
 import importlib.metadata
 import os
@@ -24,7 +25,8 @@ def required(name: str, extras: frozenset[str] = frozenset(), seen: set[tuple[st
 
 def share(name: str, site_packages: Path) -> None:
     """The distribution's files in `site_packages`, as hard links or, where there can be none, copies; no scripts: those name
-    their interpreter."""
+    their interpreter.
+    """
     distribution = importlib.metadata.distribution(name)
     for file in distribution.files or []:
         source, target = Path(str(distribution.locate_file(file))), site_packages / file
