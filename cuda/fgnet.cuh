@@ -103,6 +103,16 @@ template <int V> __device__ __forceinline__ void load_or(const float *from, floa
   }
 }
 
+// max(x + bias, 0) · scale + shift, in place.
+template <int V>
+__device__ __forceinline__ void relu_norm(float (&x)[V], const float (&bias)[V], const float (&scale)[V], const float (&shift)[V]) {
+#pragma unroll
+  for (int v = 0; v < V; ++v) {
+    const float y = x[v] + bias[v];
+    x[v] = (y < 0.0f ? 0.0f : y) * scale[v] + shift[v];  // so written, NaN stays NaN
+  }
+}
+
 // Where a bilinear resize with aligned corners from `source` to `target` pixels reads for pixel `at`, rounded as torch does.
 struct Tap { int first, second; float weight; };  // (1 - weight) * x[first] + weight * x[second]
 __device__ __forceinline__ Tap tap(int at, float step, int source) {

@@ -26,11 +26,7 @@ __device__ __forceinline__ void relu_norm_add(
     const long long at = offset + static_cast<long long>(pixel) * channels;
     float value[V];
     load(x + at, value);
-#pragma unroll
-    for (int v = 0; v < V; ++v) {
-      const float y = value[v] + bias[v];
-      value[v] = (y < 0.0f ? 0.0f : y) * scale[v] + shift[v];  // so written, NaN stays NaN
-    }
+    relu_norm(value, bias, scale, shift);
     if (map != nullptr && !resized) {
       float other[V];
       load(source + static_cast<long long>(pixel) * channels, other);

@@ -10,8 +10,7 @@ from conftest import GOLDEN
 from photos import read_photo
 from torch import Tensor
 
-from fgnet_plugin import alignment
-from fgnet_plugin.alignment import align_faces, ffhq_square
+from fgnet_plugin.alignment import align_faces, border, ffhq_square, source
 
 MIDDLE = slice(40, 216)
 
@@ -60,7 +59,7 @@ def half_a_pixel_off(photos: list[Tensor], landmarks: list[Tensor], monkeypatch:
 
 
 def without_antialiasing(photos: list[Tensor], landmarks: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    monkeypatch.setattr(alignment, "_OVERSAMPLING", (1, 1))
+    monkeypatch.setattr(source, "_OVERSAMPLING", (1, 1))
     return align_faces(photos, landmarks).faces
 
 
@@ -92,9 +91,9 @@ def test_a_wrong_border_is_noticed(
     wrong: str, photos: list[Tensor], landmarks: list[Tensor], golden: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if wrong == "mirrored only":
-        monkeypatch.setattr(alignment, "_outside", lambda x, *_: torch.full_like(x, -1.0))
+        monkeypatch.setattr(border, "_outside", lambda x, *_: torch.full_like(x, -1.0))
     else:
-        monkeypatch.setattr(alignment, "_blurred_outside", lambda picture, *_: torch.zeros_like(picture))
+        monkeypatch.setattr(border, "_blurred_outside", lambda picture, *_: torch.zeros_like(picture))
     assert psnr(align_faces(photos[:1], landmarks[:1]).faces[0], golden["aligned0"]) < 40
 
 

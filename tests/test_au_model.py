@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fgnet_plugin import alignment, streams
-from fgnet_plugin.alignment import align_faces
+from fgnet_plugin import streams
+from fgnet_plugin.alignment import align, align_faces
 from fgnet_plugin.au_model import AUModel, Pending, Reading, default_precision, half_precision
 from fgnet_plugin.faces import FaceFinder
 from fgnet_plugin.network.graphs import Replayed
@@ -258,7 +258,7 @@ def test_alignment_never_waits_for_the_device(
     with kernels.using(False), NoCopies() as mode:
         with pytest.raises(AssertionError, match="copies between"):
             align_faces(there, points, size, rounded=False)  # it would be seen
-        for module in (alignment, sampling):
+        for module in (align, sampling):
             monkeypatch.setattr(module, "to_device", to_device)
         found = align_faces(there, points, size, rounded=False)
     assert (found.faces.device.type, found.faces.shape) == ("meta", expected.faces.shape)

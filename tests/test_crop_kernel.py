@@ -11,8 +11,7 @@ from conftest import GOLDEN
 from photos import moved, read_photo, turned
 from torch import Tensor
 
-from fgnet_plugin import alignment
-from fgnet_plugin.alignment import AlignedFaces, align_faces, align_for_network, ffhq_square
+from fgnet_plugin.alignment import AlignedFaces, align, align_faces, align_for_network, ffhq_square
 from fgnet_plugin.network.ops import crop, ffhq_crop, kernels, nvrtc, sampling
 
 LEVELS = 0.02  # of 255, between the kernel's positions and sums and torch's
@@ -45,7 +44,7 @@ def on_kernel(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         cuda_on_cpu.launch(name, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(nvrtc, "launch", launch)
-    monkeypatch.setattr(alignment, "ffhq_crop", crop._ffhq_crop_cuda)
+    monkeypatch.setattr(align, "ffhq_crop", crop._ffhq_crop_cuda)
     new = Tensor.new_empty
     monkeypatch.setattr(
         Tensor,

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import torch.nn.functional as F
 from conftest import SMALL
 from networks import learnt, share
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fgnet_plugin import load, save
 from fgnet_plugin.checkpoints import read_info
-from fgnet_plugin.network import FGNet, interpreter, normalize
+from fgnet_plugin.network import FGNet, FGNetConfig, interpreter, normalize
 from fgnet_plugin.network.folding import affine, fold
 from fgnet_plugin.network.last_map import LastMap
 from fgnet_plugin.network.ops import kernels, resize
@@ -27,9 +29,11 @@ TINY = dataclasses.replace(
 """Few layers, because tracing takes long; of its last map only what is read is computed."""
 
 
-@pytest.fixture(params=[SMALL, WHOLE], ids=["last_map", "whole_map"])
-def net(request: pytest.FixtureRequest) -> FGNet:
-    return learnt(request.param)
+@pytest.fixture(params=["last_map", "whole_map", "taps"])
+def net(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FGNet:
+    if request.param == "taps":  # as the channels of the published sizes have it
+        monkeypatch.setattr(interpreter, "TAPS_FROM", 1)
+    return learnt(WHOLE if request.param == "whole_map" else SMALL)
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +161,33 @@ def test_a_model_in_training_is_fused_for_evaluation(small_net: FGNet, small_fac
     assert share(fused(normalize(small_faces)), expected) < 1e-5
 
 
+def test_the_taps_meet_the_map_before_it_is_upsampled(small_net: FGNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the blocks that upsample before a 5×5 convolution, from so many channels on."""
+    maps, seen, usual = [torch.randn(1, 32, n, n) for n in (4, 8, 16, 16, 16, 16)], [], interpreter.taps_relu_norm_add
+    monkeypatch.setattr(interpreter, "taps_relu_norm_add", lambda x, *more: seen.append(x.shape) or usual(x, *more))
+    maps[-2:] = [torch.randn(1, c, 16, 16) for c in small_net.config.generator_channels[-2:]]
+    with kernels.using(True):
+        small_net.interpreter(maps)
+        assert seen == []
+        for threshold, used in ((33, []), (32, [(1, 25 * 32, 8, 8)])):
+            monkeypatch.setattr(interpreter, "TAPS_FROM", threshold)
+            small_net.interpreter(maps)
+            assert seen == used
+
+
+@pytest.mark.parametrize(("threshold", "least", "most"), [(interpreter.TAPS_FROM, 81, 82), (10**9, 214, 215)])
+def test_arithmetic_of_the_published_interpreter(
+    threshold: int, least: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In GFLOP a face, as docs/performance.md has it."""
+    monkeypatch.setattr(interpreter, "TAPS_FROM", threshold)
+    config = FGNetConfig(tuple(f"AU{au:02}" for au in range(1, 13)))
+    with torch.device("meta"), kernels.using(True), FlopCounterMode(display=False) as counted:
+        net = interpreter.Interpreter(config).eval()
+        net([torch.zeros(1, c, n, n) for n, c in zip(config.map_sizes, config.generator_channels, strict=True)])
+    assert least < counted.get_total_flops() / 1e9 < most
+
+
 def test_large_maps_go_to_the_interpreter_at_their_size(small_net: FGNet, small_faces: Tensor) -> None:
     styles = small_net.generator.mapping(small_net.encoder(normalize(small_faces[:2])))
     with kernels.using(True):
@@ -171,14 +202,15 @@ def test_under_autocast_the_interpreter_adds_maps_of_one_dtype(
     net: FGNet, small_faces: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a network is validated while it is trained."""
-    faces, usual, seen = normalize(small_faces[:2]), interpreter.relu_norm_add, []
+    faces, seen = normalize(small_faces[:2]), []
 
-    def noted(x: Tensor, *operands: Tensor, **more: Tensor) -> Tensor:
+    def noted(usual: Callable[..., Tensor], x: Tensor, *operands: Tensor) -> Tensor:
         seen.append({value.dtype for value in (x, operands[-1]) if value is not None})
         assert {value.dtype for value in operands[:3]} == {torch.float32}
-        return usual(x, *operands, **more)
+        return usual(x, *operands)
 
-    monkeypatch.setattr(interpreter, "relu_norm_add", noted)
+    for name in ("relu_norm_add", "taps_relu_norm_add"):
+        monkeypatch.setattr(interpreter, name, partial(noted, getattr(interpreter, name)))
     expected = net(faces)
     with kernels.using(True), torch.autocast("cpu", torch.bfloat16):
         assert share(net(faces), expected) < 0.03

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fgnet_plugin import alignment
-from fgnet_plugin.alignment import align_faces, align_for_network, ffhq_square
+from fgnet_plugin.alignment import align, align_faces, align_for_network, ffhq_square
 from fgnet_plugin.network.ops import crop, kernels, nvrtc
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
@@ -32,7 +31,7 @@ def _launches() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch, kernels.using(True):
         patch.setattr(nvrtc, "launch", cuda_on_cpu.launch)
-        patch.setattr(alignment, "ffhq_crop", crop._ffhq_crop_cuda)
+        patch.setattr(align, "ffhq_crop", crop._ffhq_crop_cuda)
         yield
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
-from fgnet_plugin.network.ops import decode, epilogue, kernels, merge, nvrtc
+from fgnet_plugin.network.ops import decode, epilogue, kernels, merge, nvrtc, taps
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
@@ -117,6 +117,20 @@ def test_relu_norm_add(shape: tuple[int, int], dtype: torch.dtype) -> None:
         resized = torch.nn.functional.interpolate(other.float(), size=(target, target), mode="bilinear", align_corners=True)
         assert_close(found, at + (resized if side != target else other).double())
         assert_close(merge._relu_norm_add_cuda(x, bias, scale, shift, None), at)
+
+
+@torch.no_grad()
+def test_taps_relu_norm_add(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    """Products of a map of half the side, as the interpreter has them."""
+    side, c = max(min(shape[0], 128) // 2, 1), shape[1]
+    for b in batches(5 * side, c):
+        products, bias, scale, shift = drawn(b, 25 * c, side, side, dtype=dtype), drawn(c), drawn(c), drawn(c)
+        other = drawn(b, c, 2 * side, 2 * side, dtype=dtype)
+        for more in (other, None):
+            found = taps._taps_relu_norm_add_cuda(products, bias, scale, shift, more)
+            for one in range(b):  # the definition holds 25 maps of the result's size
+                given = doubled(products[one : one + 1], bias, scale, shift, None if more is None else more[one : one + 1])
+                assert_close(found[one : one + 1], taps.taps_relu_norm_add_reference(*given))
 
 
 @torch.no_grad()

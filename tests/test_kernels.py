@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fgnet_plugin.network.ops import decode, epilogue, kernels, merge, nvrtc
+from fgnet_plugin.network.ops import decode, epilogue, kernels, merge, nvrtc, taps, upsampled_conv
 
 # (B, C, H, W): channels that come in whole 16 bytes and others; sizes that no block or strip divides; single rows and columns
 SHAPES = [
@@ -90,6 +90,32 @@ def test_relu_norm_add(shape: tuple[int, ...], dtype: torch.dtype, source: tuple
     assert_close(found, expected)
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 8, 1, 1)], ids=str)
+@pytest.mark.parametrize("more", [False, True], ids=["plain", "map"])
+def test_taps_relu_norm_add(shape: tuple[int, ...], dtype: torch.dtype, more: bool) -> None:
+    b, c, h, w = shape
+    x, bias, scale, shift = drawn((b, 25 * c, h, w), dtype), torch.randn(c), torch.randn(c), torch.randn(c)
+    other = drawn((b, c, 2 * h, 2 * w), dtype) if more else None
+    found = taps._taps_relu_norm_add_cuda(x, bias, scale, shift, other)
+    given = [None if value is None else value.double() for value in (x, bias, scale, shift, other)]  # 100 products a pixel
+    assert_close(found, taps.taps_relu_norm_add_reference(*given))
+
+
+@pytest.mark.parametrize(("h", "w"), [(1, 1), (1, 2), (2, 1), (3, 5), (8, 8), (13, 6)])
+def test_taps_are_the_convolution_of_the_upsampled_map(h: int, w: int) -> None:
+    """By the definition, and by the kernel: each of the 25 taps is another one."""
+    x, weight, bias = torch.randn(2, 3, h, w), torch.randn(8, 3, 5, 5), torch.randn(8)
+    products = torch.nn.functional.conv2d(x, taps.taps_of(weight))
+    conv = upsampled_conv.upsampled_conv2d_reference(x, weight, bias)
+    one, zero = torch.ones(8), torch.zeros(8)
+    expected = torch.relu(conv)
+    for found in (
+        taps.taps_relu_norm_add_reference(products, bias, one, zero),
+        taps._taps_relu_norm_add_cuda(products, bias, one, zero, None),
+    ):
+        assert (found - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
 @pytest.mark.parametrize(("source", "target"), [(1024, 128), (512, 128), (256, 128), (64, 32), (7, 13), (16, 16)])
 def test_resize_reads_the_pixels_that_torch_reads(source: int, target: int) -> None:
     """A ramp along each side, exact in float32: one pixel further would be a whole step off."""
@@ -121,6 +147,11 @@ def test_nan_stays_nan(dtype: torch.dtype) -> None:
     assert epilogue._noise_bias_act_cuda(x, both, torch.zeros(4, 4), one, None, None).isnan().sum() == 1
     assert epilogue._blur_noise_act_cuda(x, both, torch.zeros(3, 3), one, None).isnan().any()
     assert merge._relu_norm_add_cuda(x, one, one, one, None).isnan().sum() == 1
+    products = drawn((1, 25 * 8, 5, 5), dtype)
+    products[0, 12 * 8 + 3, 2, 2] = float("nan")  # the middle tap's: what is interpolated from that pixel
+    found = taps._taps_relu_norm_add_cuda(products, *(3 * [one[:8]]), None).isnan()
+    assert torch.equal(found, taps.taps_relu_norm_add_reference(products.float(), *(3 * [one[:8]])).isnan())
+    assert found.any()
     heatmaps, sums = decode._decode_heatmaps_cuda(x)
     assert heatmaps.isnan().sum() == 1
     assert sums.isnan().sum() == 1
@@ -152,6 +183,13 @@ def test_small_operands_of_another_size_are_refused() -> None:
         merge._relu_norm_add_cuda(x, good[2], good[2], torch.ones(4), None)
     with pytest.raises(ValueError, match=r"feature_map must be \[2, 16, h, w\] of torch.float32"):
         merge._relu_norm_add_cuda(x, good[2], good[2], good[2], x.half())
+    with pytest.raises(ValueError, match="products must have 25 times as many channels as the result, got 16"):
+        taps._taps_relu_norm_add_cuda(x, good[2], good[2], good[2], None)
+    products = drawn((1, 400, 4, 4), torch.float32)
+    with pytest.raises(ValueError, match="bias must have 16 values"):
+        taps._taps_relu_norm_add_cuda(products, good[2][:8], good[2], good[2], None)
+    with pytest.raises(ValueError, match=r"feature_map must be \[1, 16, 8, 8\] of torch.float32"):
+        taps._taps_relu_norm_add_cuda(products, good[2], good[2], good[2], drawn((1, 16, 4, 4), torch.float32))
     with pytest.raises(TypeError, match="takes float32, bfloat16, float16, got"):
         epilogue._noise_bias_act_cuda(x.double(), *good, None, None)
 

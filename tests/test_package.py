@@ -49,7 +49,9 @@ def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["action_units", "alignment", "network.fgnet", "network.landmarks", "training.targets"])
+@pytest.mark.parametrize(
+    "name", ["action_units", "alignment.align", "alignment.geometry", "network.fgnet", "network.landmarks", "training.targets"]
+)
 def test_docstring_examples(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"fgnet_plugin.{name}"))
     assert found.attempted > 0

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import feat.detector
+import numpy as np
 import torch
 from feat.utils.image_operations import extract_face_from_bbox_torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from fgnet_plugin.au_model import as_uint8
 from fgnet_plugin.faces import FaceFinder, FoundFaces
 from fgnet_plugin.process import torch_threads
+from fgnet_plugin.pyfeat.frames import Item
 
 NAME = "bundled"
 """`face_model` and `landmark_model` of the networks that come with this package."""
@@ -37,6 +39,16 @@ class GivenLandmarks(nn.Module):
         """Crops [F, 3, S, S] -> landmarks [F, 136]: x_0, y_0, … in [0, 1] of the crop, its middle where there is no face."""
         answer: Tensor = _told.answer
         return answer.to(crops.device).nan_to_num(0.5)  # py-feat's models compute on these rows, too, and blank them
+
+
+def of_pixel_centres(batch_data: Item, counts: Sequence[int]) -> np.ndarray[Any, Any]:
+    """What landmarks lack, [F, 1], after py-feat has scaled them back to the original frame as if pixels had no extent.
+
+    The bundled network's landmarks are pixel indices, and the middle of the first pixel of a shrunk frame is not that of the
+    frame's first pixel.
+    """
+    scale = torch.as_tensor(batch_data["Scale"]).double().numpy()
+    return np.repeat(0.5 / scale - 0.5, counts)[:, None].astype(np.float32)
 
 
 class BundledFaces:

@@ -12,26 +12,23 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from feat.au_detectors.StatLearning.SL_test import SVMClassifier, XGBClassifier
 from feat.detector import Detectorv1
-from feat.pretrained import load_model_weights
 from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
-from feat.utils.face_pose_mlp import pose_from_landmarks_mlp
 from torch import Tensor
 
-from fgnet_plugin.au_model import DEFAULT, AUModel, is_fgnet, names
+from fgnet_plugin.au_model import DEFAULT, AUModel, is_fgnet
 from fgnet_plugin.comparison import Comparison, compare
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.process import gradients_kept
 from fgnet_plugin.pyfeat import hub
 from fgnet_plugin.pyfeat.begun import BegunRows, begin_reading
 from fgnet_plugin.pyfeat.bundled import NAME as BUNDLED
-from fgnet_plugin.pyfeat.bundled import BundledFaces, GivenLandmarks, tell_landmarks, without_retinaface
+from fgnet_plugin.pyfeat.bundled import BundledFaces, GivenLandmarks, of_pixel_centres, tell_landmarks, without_retinaface
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
 from fgnet_plugin.pyfeat.frames import Item, OutputSize
+from fgnet_plugin.pyfeat.models import SUPPORTED, check_device, check_models
 from fgnet_plugin.pyfeat.run import Run
-
-_STATISTICAL = {"xgb": XGBClassifier, "svm": SVMClassifier}
+from fgnet_plugin.pyfeat.statistical import Several, load_statistical
 
 
 class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
@@ -64,15 +61,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         >>> fex.aus.mean()  # doctest: +SKIP
     """
 
-    SUPPORTED_MODELS: Mapping[str, dict[str, Any]] = {
-        **Detectorv1.SUPPORTED_MODELS,
-        "face_model": {"options": [*Detectorv1.SUPPORTED_MODELS["face_model"]["options"], BUNDLED], "default": "retinaface"},
-        "landmark_model": {
-            "options": [*Detectorv1.SUPPORTED_MODELS["landmark_model"]["options"], BUNDLED],
-            "default": "mobilefacenet",
-        },
-        "au_model": {"options": [*Detectorv1.SUPPORTED_MODELS["au_model"]["options"], *names()], "default": "xgb"},
-    }
+    SUPPORTED_MODELS: Mapping[str, dict[str, Any]] = SUPPORTED
 
     def __init__(
         self,
@@ -98,8 +87,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             "identity_model": identity_model,
             "gaze_model": gaze_model,
         }
-        _check(given, fgnet)
-        _check_device(device)
+        check_models(given, fgnet)
+        check_device(device)
         # What py-feat is to load.
         wanted: dict[str, str | None] = {kind: None if name is None else str(name) for kind, name in given.items()}
         ours = {"face_model": bundled, "landmark_model": landmark_model == BUNDLED, "au_model": fgnet}
@@ -116,9 +105,9 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                         super().__init__(**pyfeats, device=device)
                 else:
                     super().__init__(**pyfeats, device=device)
-                self._has_pose = face_model == "img2pose" or _pose_mlp_at_hand(self.device)
+                self._has_pose = face_model == "img2pose" or hub.pose_mlp_at_hand(self.device)
                 if given_landmarks and isinstance(wanted["au_model"], str):
-                    self.au_detector = _statistical(wanted["au_model"])
+                    self.au_detector = load_statistical(wanted["au_model"])
             self.fgnet: AUModel | None = None
             """FG-Net, or None with another AU model."""
             if fgnet:
@@ -210,7 +199,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             if not self._has_pose:
                 rows[FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
             if isinstance(self.landmark_detector, GivenLandmarks) and "Original" in batch_data:
-                rows[LANDMARKS] += _of_pixel_centres(batch_data, counts)
+                rows[LANDMARKS] += of_pixel_centres(batch_data, counts)
             own = None if self.fgnet is None else begin_reading(self.fgnet, rows, counts, batch_data)
             others = {}
             for name, model in self._others.items():
@@ -312,7 +301,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         twin._others = others
         statistical = {name: model for name, model in others.items() if not isinstance(model, AUModel)}
         if statistical:
-            twin.au_detector = _Several(self.au_detector, statistical)
+            twin.au_detector = Several(self.au_detector, statistical)
         both = twin.detect(inputs, **options)
         extra = [f"{name}:{au}" for name in others for au in AUS]
         found = {}
@@ -343,73 +332,12 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         """An AU model beside the detector's own."""
         fgnet = is_fgnet(name)
         kinds = ("face_model", "landmark_model")
-        _check({kind: self.info[kind] for kind in kinds} | {"au_model": name}, fgnet)
+        check_models({kind: self.info[kind] for kind in kinds} | {"au_model": name}, fgnet)
         if fgnet:
             return AUModel(name, **self._reading)
         with hub.weights_at_hand({"au_model": name}, self._reading["fetch"]):
-            return _statistical(name)
+            return load_statistical(name)
 
     def __repr__(self) -> str:
         models = ", ".join(f"{kind}={name}" for kind, name in self.info.items())
         return f"Detector({models})"
-
-
-class _Several:
-    """Several of py-feat's AU models in the place of one, on the same features."""
-
-    def __init__(self, first: Any, others: Mapping[str, Any]) -> None:
-        self.first, self.others = first, others
-        self.found: dict[str, Any] = {}
-
-    def detect_au(self, frame: Any, landmarks: Any) -> Any:
-        self.found = {name: model.detect_au(frame=frame, landmarks=landmarks) for name, model in self.others.items()}
-        first = next(iter(self.found.values()))
-        return np.full_like(first, np.nan) if self.first is None else self.first.detect_au(frame=frame, landmarks=landmarks)
-
-
-def _check(models: Mapping[str, str | Path | None], fgnet: bool) -> None:
-    """Raises ValueError for models that there are not, or that don't go together."""
-    for argument, name in models.items():
-        known = Detector.SUPPORTED_MODELS[argument]["options"]
-        # None in the place of a landmark model, and this other name, are not listed, but py-feat takes them.
-        if name in known or (argument, name) in (("landmark_model", None), ("identity_model", "arcface_r50")):
-            continue
-        if argument != "au_model" or not fgnet:
-            files = ", and paths of checkpoints" if argument == "au_model" else ""
-            raise ValueError(f"{argument} must be one of {', '.join(map(str, known))}{files}; got {str(name)!r}")
-    face_model, landmark_model = models["face_model"], models["landmark_model"]
-    if landmark_model == BUNDLED and face_model != BUNDLED:
-        raise ValueError(f"landmark_model={BUNDLED!r} goes with face_model={BUNDLED!r}, not with {face_model!r}")
-    if models["au_model"] is not None and landmark_model is None:
-        raise ValueError(f"au_model={str(models['au_model'])!r} needs landmarks: landmark_model must not be None")
-
-
-def _check_device(device: str | torch.device) -> None:
-    """A GPU that is not there: torch says so with the first tensor only, and in other words."""
-    kind = str(device).split(":")[0]
-    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
-        raise ValueError(f"device={str(device)!r}: torch finds no such GPU here; use device='cpu' or 'auto'")
-
-
-def _statistical(name: str) -> Any:
-    """py-feat's AU model "xgb" or "svm", loaded."""
-    weights = load_model_weights("au", name)
-    model = _STATISTICAL[name]()
-    model.load_weights(classifiers=weights.pop("au_classifiers"), **weights)
-    return model
-
-
-def _pose_mlp_at_hand(device: torch.device) -> bool:
-    """Whether py-feat has its network for head poses; it is loaded here, so that no batch asks the hub for it."""
-    face = torch.arange(136.0, device=device).view(1, 68, 2)
-    return pose_from_landmarks_mlp(face) is not None
-
-
-def _of_pixel_centres(batch_data: Item, counts: Sequence[int]) -> np.ndarray[Any, Any]:
-    """What landmarks lack, [F, 1], after py-feat has scaled them back to the original frame as if pixels had no extent.
-
-    The bundled network's landmarks are pixel indices, and the middle of the first pixel of a shrunk frame is not that of the
-    frame's first pixel.
-    """
-    scale = torch.as_tensor(batch_data["Scale"]).double().numpy()
-    return np.repeat(0.5 / scale - 0.5, counts)[:, None].astype(np.float32)

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import huggingface_hub
+import torch
 from feat.utils import io as feat_io
+from feat.utils.face_pose_mlp import pose_from_landmarks_mlp
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -117,3 +119,9 @@ def _advice(lines: list[str], fetch: bool) -> str:
         "Or leave models out, as in emotion_model=None; on the command line, --only-aus leaves out all that AUs do not need.\n"
         "Or work without any download: Detector.offline(), or fgnet detect --offline."
     )
+
+
+def pose_mlp_at_hand(device: torch.device) -> bool:
+    """Whether py-feat has its network for head poses; it is loaded here, so that no batch asks the hub for it."""
+    face = torch.arange(136.0, device=device).view(1, 68, 2)
+    return pose_from_landmarks_mlp(face) is not None

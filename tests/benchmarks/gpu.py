@@ -22,7 +22,7 @@ from published_code import PublishedNetwork
 
 from fgnet_plugin import convert_published, load
 from fgnet_plugin.action_units import corpus_aus
-from fgnet_plugin.network import FGNet, FGNetConfig
+from fgnet_plugin.network import FGNet, FGNetConfig, interpreter
 from fgnet_plugin.network.graphs import Replayed
 from fgnet_plugin.network.ops import decode_heatmaps, kernels
 
@@ -132,6 +132,9 @@ def main() -> None:
                 batch = 1 if QUICK else 32
                 x = drawn_faces(batch)
                 print_row("  without CUDA graphs", batch, partial(model.detect, x), rate)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(interpreter, "TAPS_FROM", 10**9)
+                    print_row("  taps after upsampling", batch, partial(model.detect, x), rate)
                 with kernels.using(False):
                     plain = load(checkpoint, DEVICE, "bfloat16")
                     print_row("  without fusing, kernels", batch, partial(plain.predict, x, batch, validate=False), rate)

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
-from fgnet_plugin.network.ops import crop, epilogue, kernels, merge
+from fgnet_plugin.network.ops import crop, epilogue, kernels, merge, taps
 from fgnet_plugin.network.ops import decode as decoding
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
@@ -105,8 +106,37 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, merge.relu_norm_add, x, rest))
     maps = [drawn(batch, 12, 128, 128, dtype=dtype) for _ in range(ROTATED)]
     found.append(_case("decode 12×128²", batch * 12 * 128**2 * (item + 4), decoding.decode_heatmaps, maps, [()] * ROTATED))
+    found += [_taps(batch, dtype, sizes[32], sizes[64], 64), _taps(batch, dtype, sizes[64], sizes[128], 128)]
     found.append(_crop(batch, dtype))
     return found
+
+
+def _taps(batch: int, dtype: torch.dtype, inputs: int, outputs: int, side: int) -> Case:
+    """The kernel alone, beside the whole convolution of the upsampled map with what follows, which is what it competes with:
+    the convolution that makes its products takes a quarter of that one's arithmetic.
+    """
+    item, half = torch.empty(0, dtype=dtype).element_size(), side // 2
+    weight = drawn(outputs, inputs, 5, 5, dtype=dtype)
+    x = [drawn(batch, inputs, half, half, dtype=dtype) for _ in range(ROTATED)]
+    products = [drawn(batch, 25 * outputs, half, half, dtype=dtype) for _ in range(ROTATED)]
+    rest = [(drawn(outputs), drawn(outputs), drawn(outputs), drawn(batch, outputs, side, side, dtype=dtype)) for _ in x]
+
+    def ours(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
+        with kernels.using(True):
+            return taps.taps_relu_norm_add(given, *more)
+
+    def direct(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
+        up = F.interpolate(given, scale_factor=2.0, mode="bilinear", align_corners=True)
+        with kernels.using(True):
+            return merge.relu_norm_add(F.conv2d(up, weight, padding=2), *more)
+
+    moved = batch * outputs * item * (25 * half**2 + 2 * side**2)
+    return Case(
+        f"taps_relu_norm_add {outputs}×{side}²",
+        moved,
+        [lambda given=given, more=more: ours(given, more) for given, more in zip(products, rest, strict=True)],
+        [lambda given=given, more=more: direct(given, more) for given, more in zip(x, rest, strict=True)],
+    )
 
 
 def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:

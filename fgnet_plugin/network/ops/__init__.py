@@ -16,6 +16,7 @@ from fgnet_plugin.network.ops.grouped_conv import grouped_conv2d, grouped_conv2d
 from fgnet_plugin.network.ops.merge import relu_norm_add, relu_norm_add_reference
 from fgnet_plugin.network.ops.modulated_conv import modulated_conv2d, modulated_conv2d_reference
 from fgnet_plugin.network.ops.resample import blur_upsample, resize, upsample2
+from fgnet_plugin.network.ops.taps import taps_of, taps_relu_norm_add, taps_relu_norm_add_reference
 from fgnet_plugin.network.ops.upsampled_conv import upsampled_conv2d, upsampled_conv2d_reference
 from fgnet_plugin.network.ops.upsampling_conv import upsampling_conv2d, upsampling_conv2d_reference
 
@@ -36,6 +37,9 @@ __all__ = [
     "relu_norm_add",
     "relu_norm_add_reference",
     "resize",
+    "taps_of",
+    "taps_relu_norm_add",
+    "taps_relu_norm_add_reference",
     "upsample2",
     "upsampled_conv2d",
     "upsampled_conv2d_reference",

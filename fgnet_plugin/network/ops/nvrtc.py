@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fgnet_plugin.network.ops.kernels import KernelError
 
-SOURCES = ("epilogue", "merge", "decode", "crop")
+SOURCES = ("epilogue", "merge", "taps", "decode", "crop")
 """Files of ``cuda/``, each a program."""
 HEADER = "fgnet.cuh"
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -128,6 +128,7 @@ def kernel_names(program: str) -> tuple[str, ...]:
     of = {
         "epilogue": ("noise_bias_act", "blur_noise_act"),
         "merge": ("relu_norm_add",),
+        "taps": ("taps_relu_norm_add",),
         "decode": ("decode",),
         "crop": ("ffhq_crop2", "ffhq_crop4"),
     }
@@ -192,11 +193,11 @@ def variant(kernel: str, x: Tensor, channels: int) -> tuple[str, int]:
     return f"{kernel}_{TYPES[x.dtype]}{'_wide' if aligned else ''}", wide if aligned else 1
 
 
-def threads(channels: int, each: int) -> tuple[int, int]:
-    """A block's threads: (for a pixel's channels, for so many pixels). Raises ValueError for over 512 threads a pixel."""
+def threads(channels: int, each: int, most: int = 512) -> tuple[int, int]:
+    """A block's threads: (for a pixel's channels, for so many pixels). Raises ValueError for over `most` threads a pixel."""
     across = channels // each
-    if across > 512:
-        raise ValueError(f"the kernels take up to {512 * each} channels of this dtype, got {channels}")
+    if across > most:
+        raise ValueError(f"the kernels take up to {most * each} channels of this dtype, got {channels}")
     return across, max(_THREADS // across, 1)
 
 

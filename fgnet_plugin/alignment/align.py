@@ -1,0 +1,183 @@
+"""Photos and landmarks -> aligned faces: for anyone, and for the network to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fgnet_plugin.alignment.border import padded_face
+from fgnet_plugin.alignment.checks import Landmarks, check_squares, checked_photos, checked_points
+from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
+from fgnet_plugin.alignment.source import Source, finish, sampled_face
+from fgnet_plugin.network.ops import kernels
+from fgnet_plugin.network.ops.crop import ffhq_crop
+from fgnet_plugin.network.ops.sampling import working
+from fgnet_plugin.network.ops.transfer import to_device
+
+_FFHQ_SIZE = 256  # px a side of the faces that the published networks read
+_TOGETHER = 32  # faces sampled at once; on the CPU, one on each core
+
+
+@torch.no_grad()
+def align_faces(
+    images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequence[Landmarks], size: int = 256, rounded: bool = True
+) -> AlignedFaces:
+    """Cuts the faces out of photos, upright and of one size, as FFHQ does.
+
+    Where the square leaves the photo, the photo goes on mirrored, blurred and fading to its median colour.
+    The result of a face does not depend on the others. It carries no gradient.
+
+    Args:
+        images: photos, RGB: [N, 3, H, W], or a sequence of N photos [3, H, W] of any sizes, on one device; uint8 or
+            floating point of any range.
+        landmarks: in pixels of the photos, tensors or numpy arrays: [N, 68, 2] for one face a photo, or a sequence of N,
+            each [n, 68, 2], for n faces (0 or more) of that photo.
+        size: pixels a side of the aligned faces. 128, 64, … are the 256 px face averaged over 2×2, 4×4, … pixels: what a
+            small network is trained on.
+        rounded: faces of uint8 photos are uint8, rounded as FFHQ's are. Without, they are float32 in [0, 255], the same but
+            for the rounding: then a landmark that moves a little never changes a pixel by a whole level.
+
+    Returns:
+        `AlignedFaces`: F = all faces of all photos.
+
+    Raises:
+        TypeError: photos are no tensors or of another dtype.
+        ValueError: wrong shapes or numbers; landmarks that are NaN, all equal, or whose square lies outside of the photo.
+            The message names photo and face; leave such faces out.
+
+    Example:
+        >>> photo = torch.zeros(1, 3, 200, 300, dtype=torch.uint8)
+        >>> points = 100 + 20 * torch.randn(1, 68, 2, generator=torch.Generator().manual_seed(0))
+        >>> aligned = align_faces(photo, points)
+        >>> aligned.faces.shape, aligned.photo
+        (torch.Size([1, 3, 256, 256]), tensor([0]))
+        >>> torch.allclose(aligned.points_to_photo(aligned.points_to_face(points)), points, atol=1e-3)
+        True
+    """
+    return _aligned(images, landmarks, size, rounded, None)
+
+
+@torch.no_grad()
+def align_for_network(
+    images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequence[Landmarks], size: int, dtype: torch.dtype
+) -> AlignedFaces:
+    """`align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
+
+    Where `kernels.wanted`, faces of uint8 photos come out normalised, channels-last and in the dtype asked for, most of them
+    written so by one kernel. Elsewhere they are those of ``align_faces(…, rounded=False)``. `AlignedFaces.network_input` and
+    `AlignedFaces.pictures` give what is needed of either.
+
+    Args:
+        images, landmarks, size: as there; photos in [0, 255].
+        dtype: of normalised faces: float32, bfloat16 or float16.
+
+    Raises:
+        TypeError, ValueError: as there.
+    """
+    return _aligned(images, landmarks, size, False, dtype)
+
+
+def _aligned(
+    images: Tensor | Sequence[Tensor],
+    landmarks: Landmarks | Sequence[Landmarks],
+    size: int,
+    rounded: bool,
+    network: torch.dtype | None,
+) -> AlignedFaces:
+    """`align_faces`, or `align_for_network` with faces of the dtype `network`."""
+    if size < 8:
+        raise ValueError(f"size must be at least 8 px, got {size}")
+    if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
+        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, None if network is None else torch.float32)
+        return _averaged(large, _FFHQ_SIZE // size, network)
+    photos = checked_photos(images)
+    points, photo_of = checked_points(landmarks, len(photos))
+    device, dtype = (photos[0].device, photos[0].dtype) if photos else (torch.device("cpu"), torch.uint8)
+    corners = ffhq_square(points)  # on the CPU in float64: the whole numbers below must come out the same everywhere
+    check_squares(corners, photo_of, photos)
+    rounded = rounded or dtype != torch.uint8
+    fused = dtype == torch.uint8 and bool(photos) and kernels.wanted(photos[0])
+    result = _Result.of(len(corners), size, dtype if rounded else torch.float32, device, network if fused else None)
+    seen = torch.empty_like(corners)
+    plain: dict[tuple[int, ...], list[tuple[int, Source]]] = {}
+    cropped: dict[int, list[tuple[int, Source]]] = {}
+    for i, photo in enumerate(photo_of):
+        source = Source.of(photos[photo], corners[i], size)
+        seen[i] = source.seen
+        if source.padding:
+            result.write([i], finish(padded_face(source, size), [source], rounded))
+        elif fused and source.picture.dtype == torch.uint8:  # it was not shrunk
+            cropped.setdefault(source.factor(size), []).append((i, source))
+        else:
+            plain.setdefault((*source.shape, source.samples(size, size)), []).append((i, source))
+    for factor, alike in cropped.items():
+        which, sources = zip(*alike, strict=True)
+        squares = torch.stack([source.positions(size, 0) for source in sources])
+        pictures = [source.picture for source in sources]
+        found = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
+        result.take(which, found.round_() if rounded else found)
+    together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
+    for alike in plain.values():
+        for start in range(0, len(alike), together):
+            which, sources = zip(*alike[start : start + together], strict=True)
+            result.write(which, finish(sampled_face(sources, size), sources, rounded))
+    return AlignedFaces(
+        result.faces,
+        to_device(torch.tensor(photo_of, dtype=torch.int64, device="cpu"), device),
+        to_device(_to_photo(seen, size).float(), device),
+        tuple((photo.shape[1], photo.shape[2]) for photo in photos),
+        result.normalised,
+    )
+
+
+class _Result:
+    """Faces that are written part by part: as they are, or normalised."""
+
+    def __init__(self, faces: Tensor, normalised: bool) -> None:
+        self.faces, self.normalised = faces, normalised
+
+    @staticmethod
+    def of(count: int, size: int, dtype: torch.dtype, device: torch.device, network: torch.dtype | None) -> _Result:
+        """For that many faces: of `dtype`; or, with `network`, normalised, of that dtype, channels-last."""
+        if network is None:
+            return _Result(torch.empty(count, 3, size, size, dtype=dtype, device=device), False)
+        return _Result(torch.empty(count, size, size, 3, dtype=network, device=device).permute(0, 3, 1, 2), True)
+
+    def write(self, which: Sequence[int], faces: Tensor) -> None:
+        """Copies faces in the range of their photos to the places `which`."""
+        self._copy(which, (faces / 255 - 0.5) / 0.5 if self.normalised else faces)
+
+    def take(self, which: Sequence[int], faces: Tensor) -> None:
+        """The same of faces that `ffhq_crop` made for this result; if they are all of them, without a copy."""
+        if self.normalised and len(which) == len(self.faces):  # `which` ascends
+            self.faces = faces
+        else:
+            self._copy(which, faces)
+
+    def _copy(self, which: Sequence[int], faces: Tensor) -> None:
+        places = to_device(torch.tensor(which, device="cpu"), self.faces.device)
+        self.faces.index_copy_(0, places, faces.to(self.faces.dtype))
+
+
+def _averaged(aligned: AlignedFaces, factor: int, network: torch.dtype | None) -> AlignedFaces:
+    """Smaller faces: means of factor × factor pixels; normalised ones of the dtype `network`."""
+    faces = F.avg_pool2d(aligned.faces.to(working(aligned.faces.dtype)), factor) if len(aligned) else aligned.faces
+    if not len(aligned):
+        faces = faces.new_empty(0, 3, faces.shape[2] // factor, faces.shape[3] // factor)
+    elif aligned.faces.dtype == torch.uint8:
+        faces = faces.round()
+    linear, shift = aligned.to_photo[:, :, :2], aligned.to_photo[:, :, 2:]
+    # Pixel j of the small face is pixel factor · j + (factor - 1) / 2 of the large one.
+    shift = shift + linear.sum(2, keepdim=True) * (factor - 1) / 2
+    to_photo = torch.cat([linear * factor, shift], 2)
+    dtype = network if network is not None and aligned.normalised else aligned.faces.dtype
+    return AlignedFaces(faces.to(dtype), aligned.photo, to_photo, aligned.photo_sizes, aligned.normalised)
+
+
+def _to_photo(corners: Tensor, size: int) -> Tensor:
+    """Corners of what was sampled [F, 4, 2] -> matrices [F, 2, 3] from pixels of the aligned face to pixels of the photo."""
+    x, y = (corners[:, 3] - corners[:, 0]) / size, (corners[:, 1] - corners[:, 0]) / size
+    return torch.stack([x, y, corners[:, 0] + (x + y) / 2], -1)

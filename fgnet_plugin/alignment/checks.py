@@ -1,0 +1,96 @@
+"""Photos, landmarks and squares as they come in: what can be aligned, and what is said of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fgnet_plugin.alignment.geometry import ffhq_square
+
+Landmarks = Tensor | npt.NDArray[np.floating]
+
+_LEAST_SIDE = 4.0  # px; a square of less is no face
+
+
+def checked_photos(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Photos one by one; TypeError or ValueError says which is none that `align_faces` takes, and what to do."""
+    if isinstance(images, Tensor) and images.ndim != 4:
+        hint = "; a single photo goes in as photo[None]" if images.ndim == 3 else ""
+        raise ValueError(f"images must have shape [N, 3, H, W], or be a sequence of photos, got {list(images.shape)}{hint}")
+    photos = list(images)
+    for i, photo in enumerate(photos):
+        if not isinstance(photo, Tensor):
+            raise TypeError(
+                f"photo {i} must be a torch tensor [3, H, W], got {type(photo).__name__}; "
+                "an array [H, W, 3] goes in as torch.from_numpy(array).permute(2, 0, 1)"
+            )
+        if photo.dtype != torch.uint8 and not photo.is_floating_point():
+            raise TypeError(f"photo {i} must be uint8 or floating point, got {photo.dtype}")
+        if photo.ndim != 3 or photo.shape[0] != 3 or not photo.numel():
+            hint = "; channels come first: photo.permute(2, 0, 1)" if photo.ndim == 3 and photo.shape[2] == 3 else ""
+            raise ValueError(f"photo {i} must have shape [3, H, W], got {list(photo.shape)}{hint}")
+        if photo.dtype != photos[0].dtype or photo.device != photos[0].device:
+            raise TypeError(
+                f"photos must share dtype and device; photo {i} is {photo.dtype} on {photo.device}, "
+                f"photo 0 {photos[0].dtype} on {photos[0].device}"
+            )
+    return photos
+
+
+def checked_points(landmarks: Landmarks | Sequence[Landmarks], photos: int) -> tuple[Tensor, list[int]]:
+    """All faces' landmarks [F, 68, 2] in float64 on the CPU, and the photo of each."""
+    one_each = isinstance(landmarks, (Tensor, np.ndarray))
+    if isinstance(landmarks, (Tensor, np.ndarray)) and (landmarks.ndim != 3 or landmarks.shape[1:] != (68, 2)):
+        raise ValueError(f"landmarks of one face a photo must have shape [N, 68, 2], got {list(landmarks.shape)}")
+    of_photos = [torch.as_tensor(points) for points in landmarks]
+    if len(of_photos) != photos:
+        raise ValueError(f"{photos} photos need the landmarks of {photos} photos, got {len(of_photos)}")
+    if one_each:
+        of_photos = [points[None] for points in of_photos]
+    for i, points in enumerate(of_photos):
+        if points.ndim != 3 or points.shape[1:] != (68, 2):
+            hint = "; a single face goes in as points[None]" if points.shape == (68, 2) else ""
+            raise ValueError(f"landmarks of photo {i} must have shape [n, 68, 2], got {list(points.shape)}{hint}")
+    photo_of = [i for i, points in enumerate(of_photos) for _ in points]
+    together = [points.detach().to("cpu", torch.float64) for points in of_photos]
+    return torch.cat([*together, torch.empty(0, 68, 2, dtype=torch.float64)]), photo_of
+
+
+def show_faces(landmarks: Tensor, height: int, width: int) -> Tensor:
+    """Which landmarks can be aligned: finite, not all but equal, their square not outside of a photo of that size.
+
+    Args:
+        landmarks: [n, 68, 2] in pixels of the photo.
+        height, width: of the photo.
+
+    Returns:
+        [n] bool on the CPU. `align_faces` raises ValueError for the others.
+    """
+    squares = ffhq_square(landmarks.detach().to("cpu", torch.float64))
+    return torch.tensor([_fault(square, height, width) is None for square in squares], dtype=torch.bool)
+
+
+def _fault(square: Tensor, height: int, width: int) -> str | None:
+    """Why a face with this square [4, 2] can't be cut out, or None."""
+    side = float((square[3] - square[0]).norm())
+    if not square.isfinite().all() or side < _LEAST_SIDE:
+        return "show no face: they are NaN or all but equal; leave that face out"
+    (left, top), (right, bottom) = square.amin(0).tolist(), square.amax(0).tolist()
+    if right < 0 or bottom < 0 or left > width - 1 or top > height - 1:
+        return (
+            f"lie outside of it ({width}×{height} px; the face's square has its middle at "
+            f"{square[:, 0].mean():.0f}, {square[:, 1].mean():.0f}); landmarks must be in pixels of the photo"
+        )
+    return None
+
+
+def check_squares(corners: Tensor, photo_of: list[int], photos: list[Tensor]) -> None:
+    """Raises ValueError for the first face that can't be cut out; its message names photo and face."""
+    for i, (square, photo) in enumerate(zip(corners, photo_of, strict=True)):
+        fault = _fault(square, *photos[photo].shape[1:])
+        if fault is not None:
+            raise ValueError(f"landmarks of face {photo_of[:i].count(photo)} in photo {photo} {fault}")
