@@ -90,7 +90,7 @@ def test_relu_norm_add(shape: tuple[int, ...], dtype: torch.dtype, source: tuple
     assert_close(found, expected)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (2, 8, 1, 1)], ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 8, 1, 1), (1, 500, 3, 2)], ids=str)
 @pytest.mark.parametrize("more", [False, True], ids=["plain", "map"])
 def test_taps_relu_norm_add(shape: tuple[int, ...], dtype: torch.dtype, more: bool) -> None:
     b, c, h, w = shape

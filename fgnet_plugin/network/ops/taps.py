@@ -11,7 +11,8 @@ from fgnet_plugin.network.ops.merge import relu_norm_add_reference
 
 TAPS = 5
 """Side of the convolution's kernel."""
-_ROWS, _COLUMNS, _EACH, _THREADS = {2: 4, 4: 2}, 2, 4, 384  # of a thread, by bytes of an element; as taps.cu has them
+# As taps.cu has them: a thread's rows (by bytes of an element), columns, and channels; a block's threads
+_ROWS, _COLUMNS, _EACH, _THREADS = {2: 4, 4: 2}, 2, 4, 384
 
 
 def taps_of(weight: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ def _taps_relu_norm_add_cuda(
         feature_map = kernels.aligned(kernels.channels_last(feature_map))
     out = _empty(products)
     name, each = nvrtc.variant("taps_relu_norm_add", products, c)
-    block = nvrtc.threads(c, min(each, _EACH), _THREADS)
+    block = nvrtc.threads(c, _EACH, _THREADS) if each > 1 else nvrtc.threads(c, each)
     tiles = nvrtc.blocks(2 * h, _ROWS[products.element_size()]) * nvrtc.blocks(2 * w, _COLUMNS)
     nvrtc.launch(name, products, (nvrtc.blocks(tiles, block[1]), b), block, products, *small, feature_map, out, h, w, c)
     return out
