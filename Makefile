@@ -62,10 +62,11 @@ gpu-train: ## the three stages on a GPU, with many times the faces; where it is 
 clean:
 	rm -rf .venv .venv-train dist outputs
 
-# torch is linked from .venv, not installed a second time: 6 GB and minutes less.
-.venv-train/ready: pyproject.toml .ci/constraints.txt | .venv/with-dev
-	test -x .venv-train/bin/python || { $(BIN)/python -m venv .venv-train && \
-		$(BIN)/python .ci/share_packages.py .venv-train torch || { rm -rf .venv-train; exit 1; }; }
+# Always made anew: torch is linked from .venv, not installed a second time, which saves 6 GB and minutes.
+.venv-train/ready: pyproject.toml .ci/constraints.txt .ci/share_packages.py | .venv/with-dev
+	rm -rf .venv-train
+	$(BIN)/python -m venv --without-pip .venv-train
+	$(BIN)/python .ci/share_packages.py .venv-train torch pip
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt \
 		-e '.[train]' pytest pytest-benchmark
 	@touch $@

@@ -1,5 +1,8 @@
-"""Hard-links a distribution and all that it requires from this Python's environment into another one of the same Python, so
-that torch and its CUDA libraries (6 GB) lie on the disk once: `.venv/bin/python .ci/share_packages.py .venv-train torch`.
+"""Hard-links distributions and all that they require from this Python's environment into a new one of the same Python, which
+has no packages yet. So torch and its CUDA libraries (6 GB) lie on the disk once:
+
+    .venv/bin/python -m venv --without-pip .venv-train
+    .venv/bin/python .ci/share_packages.py .venv-train torch pip
 """
 
 import importlib.metadata
@@ -24,13 +27,14 @@ def required(name: str, extras: frozenset[str] = frozenset(), seen: set[tuple[st
 
 
 def share(name: str, site_packages: Path) -> None:
-    """The distribution's files in `site_packages`, as hard links or, where there can be none, copies; no scripts: those name
-    their interpreter.
+    """The distribution's files in `site_packages`, as hard links or, where there can be none, copies.
+
+    Without its scripts: those name their interpreter.
     """
     distribution = importlib.metadata.distribution(name)
     for file in distribution.files or []:
         source, target = Path(str(distribution.locate_file(file))), site_packages / file
-        if ".." in file.parts or target.exists() or not source.exists():
+        if ".." in file.parts or target.exists() or not source.exists():  # some RECORDs name a file twice, or one that is gone
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -40,7 +44,9 @@ def share(name: str, site_packages: Path) -> None:
 
 
 if __name__ == "__main__":
-    environment, wanted = Path(sys.argv[1]), sys.argv[2]
-    (site_packages,) = environment.glob("lib/python3*/site-packages")
-    for name in sorted(required(wanted)):
+    environment, *wanted = sys.argv[1:]
+    (site_packages,) = Path(environment).glob("lib/python3*/site-packages")
+    if any(site_packages.iterdir()):
+        sys.exit(f"{site_packages} holds packages; files of two versions would mix")
+    for name in sorted(set().union(*map(required, wanted))):
         share(name, site_packages)

@@ -3,6 +3,7 @@
 // bias, ReLU, BatchNorm as scale and shift, and the sum with the generator's next map. Maps are channels-last.
 
 constexpr int TAPS = 5, COLUMNS = 2;  // of the kernel; of a thread's tile of the result, even like its ROWS
+static_assert(TAPS == 5, "TAPS / 2 small pixels before a tile are those that its taps reach");
 
 // Upsampled pixel 2k lies between the small map's pixels k - 1 and k, pixel 2k + 1 between k and k + 1. Number q of those that
 // a tile and its taps reach lies between this one and the next of the small pixels that they reach.
@@ -23,7 +24,9 @@ __device__ __forceinline__ void taps_relu_norm_add(
   // counted in integers: a position in float32 would be off by up to 4e-6.
   const float per_row = 1.0f / static_cast<float>(out_height - 1), per_column = 1.0f / static_cast<float>(out_width - 1);
 
-  float near[REACH], far[REACH];  // a column's shares of the small pixel `lower` and of the one after it
+  // A column's shares of the small pixel `lower` and of the one after it. Outside they are 0, of the map's edge: an infinite
+  // product there makes NaN, where the definition has infinity.
+  float near[REACH], far[REACH];
   int column[SMALL];
 #pragma unroll
   for (int q = 0; q < REACH; ++q) {

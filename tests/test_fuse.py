@@ -23,9 +23,7 @@ from fgnet_plugin.network.ops import kernels, resize
 
 WHOLE = dataclasses.replace(SMALL, generator_size=64, generator_channels=(32, 32, 32, 32, 24))
 """Its last map is computed as a whole and resized: 64 px, heatmaps of 16."""
-TINY = dataclasses.replace(
-    WHOLE, mapping_layers=1, encoder_units=(1, 1, 1, 1), generator_channels=(16, 16, 16, 16, 16), heatmap_size=8
-)
+TINY = dataclasses.replace(WHOLE, mapping_layers=1, encoder_units=(1, 1, 1, 1), generator_channels=(16, 16, 16, 16, 16))
 """Few layers, because tracing takes long; of its last map only what is read is computed."""
 
 
@@ -161,18 +159,25 @@ def test_a_model_in_training_is_fused_for_evaluation(small_net: FGNet, small_fac
     assert share(fused(normalize(small_faces)), expected) < 1e-5
 
 
-def test_the_taps_meet_the_map_before_it_is_upsampled(small_net: FGNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the blocks that upsample before a 5×5 convolution, from so many channels on."""
-    maps, seen, usual = [torch.randn(1, 32, n, n) for n in (4, 8, 16, 16, 16, 16)], [], interpreter.taps_relu_norm_add
-    monkeypatch.setattr(interpreter, "taps_relu_norm_add", lambda x, *more: seen.append(x.shape) or usual(x, *more))
-    maps[-2:] = [torch.randn(1, c, 16, 16) for c in small_net.config.generator_channels[-2:]]
-    with kernels.using(True):
-        small_net.interpreter(maps)
-        assert seen == []
-        for threshold, used in ((33, []), (32, [(1, 25 * 32, 8, 8)])):
-            monkeypatch.setattr(interpreter, "TAPS_FROM", threshold)
-            small_net.interpreter(maps)
-            assert seen == used
+@pytest.mark.parametrize("with_map", [True, False])
+def test_the_taps_meet_the_map_before_it_is_upsampled(with_map: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks that upsample before a 5×5 convolution, from so many channels on; for so many faces at once."""
+    torch.manual_seed(0)
+    block = interpreter.Block(32, 24, 5, True, 0.1).eval()
+    x, other, seen, usual = torch.randn(7, 32, 6, 8), torch.randn(7, 24, 12, 16), [], interpreter.taps_relu_norm_add
+    expected = block(x, other if with_map else None)
+    monkeypatch.setattr(interpreter, "taps_relu_norm_add", lambda x, *more: seen.append(list(x.shape)) or usual(x, *more))
+    each = 25 * 24 * 6 * 8
+    for threshold, most, batches in ((33, 2**29, []), (32, 2**29, [7]), (1, 3 * each, [3, 3, 1]), (1, 1, [1] * 7)):
+        monkeypatch.setattr(interpreter, "TAPS_FROM", threshold)
+        monkeypatch.setattr(interpreter, "_MOST_PRODUCTS", most)
+        with kernels.using(True):
+            found = block(x, other if with_map else None)
+        assert seen == [[n, 25 * 24, 6, 8] for n in batches]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        seen.clear()
+    for sized in (interpreter.Block(512, 24, 3, True, 0.1), interpreter.Block(512, 24, 5, False, 0.1)):
+        assert not sized._by_taps()
 
 
 @pytest.mark.parametrize(("threshold", "least", "most"), [(interpreter.TAPS_FROM, 81, 82), (10**9, 214, 215)])
@@ -252,14 +257,15 @@ def test_the_constant_input_is_left_alone(net: FGNet, small_faces: Tensor) -> No
     assert torch.equal(net.generator.constant, before)
 
 
-def test_tracing(small_faces: Tensor) -> None:
+def test_tracing(small_faces: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch.compile takes the fused network as one graph, and torch.export exports it."""
+    monkeypatch.setattr(interpreter, "TAPS_FROM", 1)
     faces, fused = normalize(small_faces[:3]), learnt(TINY).fuse()
     with kernels.using(True):
         expected = fused.detect(faces)
         compiled = torch.compile(fused.detect, backend="eager", fullgraph=True, dynamic=False)(faces)
         exported = torch.export.export(fused, (faces,))
-        assert {"fgnet.noise_bias_act.default", "fgnet.relu_norm_add.default"} <= {
+        assert {f"fgnet.{name}.default" for name in ("noise_bias_act", "relu_norm_add", "taps_relu_norm_add")} <= {
             str(node.target) for node in exported.graph.nodes
         }
         for heatmaps in (compiled[0], exported.module()(faces), fused(faces)):

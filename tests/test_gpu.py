@@ -12,6 +12,7 @@ from torch import Tensor
 from fgnet_plugin import load
 from fgnet_plugin.network import FGNet, normalize
 
+WEIGHTS = Path(__file__).parents[1] / "weights"
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 
 pytestmark = [
@@ -66,6 +67,31 @@ def test_half_precision_keeps_the_decisions(precision: str, net: FGNet, full_che
     change = (found.activations - expected.activations).abs().max()
     print(f"\n{precision}: {agreement:.2%} of {int(clear.sum())} pairs, largest change {change:.1e}")
     assert agreement >= 0.99
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_decisions_where_the_trunk_is_in_tf32(
+    precision: str, full_net: FGNet, full_checkpoint: Path, crops: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's default, and so what users get. Trained weights keep their decisions; formula weights lose a few
+    (docs/numerics.md), how many is printed.
+    """
+    if DEVICE.type == "cpu" and precision == "float16":
+        pytest.skip("float16 on a CPU is tested in test_golden.py")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    trained = load(WEIGHTS / "fgnet-rendered.safetensors")
+    small = torch.nn.functional.interpolate(crops.float(), size=64, mode="area").to(torch.uint8)
+    for name, expected_of, found_of, faces in (
+        ("fgnet-rendered", trained, load(WEIGHTS / "fgnet-rendered.safetensors", DEVICE, precision), small),
+        ("formula weights", full_net, load(full_checkpoint, DEVICE, precision), crops),
+    ):
+        expected, found = expected_of.predict(faces), found_of.predict(faces)
+        clear = expected.activations.abs() > 0.02
+        agreement = (found.present.cpu() == expected.present)[clear].float().mean().item()
+        print(f"\n{name}, {precision}, TF32: {agreement:.2%} of {int(clear.sum())} pairs")
+        if name == "fgnet-rendered":
+            assert clear.sum() >= 60
+            assert agreement >= 0.99
 
 
 def test_forward_does_not_wait_for_the_device(net: FGNet, crops: Tensor) -> None:

@@ -12,7 +12,7 @@ from conftest import SMALL
 from networks import learnt, share
 from torch import Tensor
 
-from fgnet_plugin.network import FGNet, normalize
+from fgnet_plugin.network import FGNet, interpreter, normalize
 from fgnet_plugin.network.graphs import Replayed
 from fgnet_plugin.network.ops import kernels
 
@@ -25,8 +25,15 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(params=[True, False], ids=["taps", "direct"], autouse=True)
+def _taps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the channels of the published sizes have it, or those of small ones; the products of four faces at once."""
+    monkeypatch.setattr(interpreter, "TAPS_FROM", 1 if request.param else 10**9)
+    monkeypatch.setattr(interpreter, "_MOST_PRODUCTS", 4 * 25 * 32 * 8 * 8)
+
+
 @pytest.fixture(params=["float32", "bfloat16", "float16"])
-def net(request: pytest.FixtureRequest) -> FGNet:
+def net(request: pytest.FixtureRequest, _taps: None) -> FGNet:
     if request.param == "float16" and not ON_GPU:
         pytest.skip("float16 on a CPU is tested in test_fuse.py")
     return learnt(SMALL).to(DEVICE).prepare(request.param).fuse()

@@ -111,6 +111,7 @@ def test_taps_are_the_convolution_of_the_upsampled_map(h: int, w: int) -> None:
     expected = torch.relu(conv)
     for found in (
         taps.taps_relu_norm_add_reference(products, bias, one, zero),
+        taps.taps_relu_norm_add(products, bias, one, zero),  # gradients are on: plain torch
         taps._taps_relu_norm_add_cuda(products, bias, one, zero, None),
     ):
         assert (found - expected).abs().max() < 1e-6 * expected.abs().max()

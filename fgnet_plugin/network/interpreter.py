@@ -15,13 +15,16 @@ from fgnet_plugin.network.folding import affine
 from fgnet_plugin.network.ops import kernels, relu_norm_add, taps_of, taps_relu_norm_add, upsampled_conv2d
 from fgnet_plugin.network.ops.taps import TAPS
 
-TAPS_FROM = 128
+TAPS_FROM = 256
 """Channels from which, on a GPU, a convolution's taps meet the map before it is upsampled.
 
-Counted, not measured: from I to O channels it saves 150·I·O operations for each pixel of the small map, and moves 100·O
-bytes more (the 16-bit products, written and read) less 16·I + 16·O (the upsampled map and the convolution's result). On an
-H100, which does 300 operations in the time of a byte, that gains from about 136 channels on, on an RTX 4090 (165) from 75 on.
+Counted, not measured: with C channels in and out it saves 150·C² operations for each pixel of the small map, and moves 68·C
+bytes more (100·C of 16-bit products, written and read, less 32·C of the upsampled map and the convolution's result). At 300
+operations in the time of a byte, an H100's peak rates, that gains from 136 channels on; the kernel that sums the products stays
+below the peak, so this is about twice as many. The published sizes have 512.
 """
+_MOST_PRODUCTS = 2**29
+"""Elements of the products that are made at once: it bounds the memory, and cuDNN's indices may have 32 bits."""
 
 
 class Block(nn.Module):
@@ -43,7 +46,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, feature_map: Tensor | None = None) -> Tensor:
         """[B, inputs, h, w] -> [B, outputs, h, w], or 2h × 2w where it upsamples; plus the feature map, of that size.
 
-        Where `kernels.wanted`, the feature map may be larger: it is resized then.
+        Where `kernels.wanted`, the feature map may be larger, but not where it upsamples: it is resized then.
         """
         if not self.training and kernels.wanted(x):
             return self._detect(x, feature_map)
@@ -58,16 +61,22 @@ class Block(nn.Module):
         return x + feature_map if torch.is_grad_enabled() else x.add_(feature_map)
 
     def _detect(self, x: Tensor, feature_map: Tensor | None) -> Tensor:
-        by_taps = self._by_taps()
-        if by_taps:
-            x = F.conv2d(x, taps_of(self.conv.weight) if self.taps is None else self.taps)
-        else:
-            if self.upsample:
-                x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
-            x = F.conv2d(x, self.conv.weight, padding=self.conv.padding)
-        if feature_map is not None:
-            feature_map = feature_map.to(x.dtype)  # under autocast they can differ
-        return (taps_relu_norm_add if by_taps else relu_norm_add)(x, *self._constants(), feature_map)
+        if self._by_taps():
+            return self._detect_by_taps(x, feature_map)
+        if self.upsample:
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+        x = F.conv2d(x, self.conv.weight, padding=self.conv.padding)
+        return relu_norm_add(x, *self._constants(), _like(feature_map, x))
+
+    def _detect_by_taps(self, x: Tensor, feature_map: Tensor | None) -> Tensor:
+        taps = taps_of(self.conv.weight) if self.taps is None else self.taps
+        count, _, height, width = x.shape
+        most = max(_MOST_PRODUCTS // (len(taps) * height * width), 1)
+        if isinstance(count, int) and count > most:  # where it is traced for any batch, it isn't
+            maps = [None] * -(-count // most) if feature_map is None else torch.split(feature_map, most)
+            return torch.cat([self._detect_by_taps(*part) for part in zip(torch.split(x, most), maps, strict=True)])
+        x = F.conv2d(x, taps)
+        return taps_relu_norm_add(x, *self._constants(), _like(feature_map, x))
 
     def _by_taps(self) -> bool:
         return self.upsample and self.conv.kernel_size == (TAPS, TAPS) and self.conv.in_channels >= TAPS_FROM
@@ -85,6 +94,11 @@ class Block(nn.Module):
         self.conv_bias, self.scale, self.shift = self._constants()
         if self._by_taps():
             self.taps = taps_of(self.conv.weight.detach())
+
+
+def _like(feature_map: Tensor | None, x: Tensor) -> Tensor | None:
+    """In x's dtype: under autocast they can differ."""
+    return None if feature_map is None else feature_map.to(x.dtype)
 
 
 class Interpreter(nn.Module):

@@ -3,7 +3,8 @@
     python3 tests/benchmarks/gpu_kernels.py [--batch 32]
 
 Bytes are the fewest that the operation must move: each input read once, each output written once; of a map that is resized,
-the pixels that the resize reads. Beside it, plain torch's time for the same result. FGNET_DEVICE=cpu rehearses it with plain
+the pixels that the resize reads. Beside it, plain torch's time for the same result; beside "whole layer, by taps" that of the
+same layer with its convolution after the upsampling. FGNET_DEVICE=cpu rehearses it with plain
 torch on both sides.
 """
 
@@ -106,37 +107,41 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, merge.relu_norm_add, x, rest))
     maps = [drawn(batch, 12, 128, 128, dtype=dtype) for _ in range(ROTATED)]
     found.append(_case("decode 12×128²", batch * 12 * 128**2 * (item + 4), decoding.decode_heatmaps, maps, [()] * ROTATED))
-    found += [_taps(batch, dtype, sizes[32], sizes[64], 64), _taps(batch, dtype, sizes[64], sizes[128], 128)]
+    found += _taps(batch, dtype, sizes[32], sizes[64], 64) + _taps(batch, dtype, sizes[64], sizes[128], 128)
     found.append(_crop(batch, dtype))
     return found
 
 
-def _taps(batch: int, dtype: torch.dtype, inputs: int, outputs: int, side: int) -> Case:
-    """The kernel alone, beside the whole convolution of the upsampled map with what follows, which is what it competes with:
-    the convolution that makes its products takes a quarter of that one's arithmetic.
+def _taps(batch: int, dtype: torch.dtype, inputs: int, outputs: int, side: int) -> list[Case]:
+    """The kernel beside its definition, of few faces, because that holds 25 maps of the result's size; and the whole layer, its
+    taps before the upsampling beside after it, as the interpreter has it below `TAPS_FROM`.
     """
-    item, half = torch.empty(0, dtype=dtype).element_size(), side // 2
+    item, half, few = torch.empty(0, dtype=dtype).element_size(), side // 2, min(batch, 4)
     weight = drawn(outputs, inputs, 5, 5, dtype=dtype)
+    by_taps = taps.taps_of(weight)
     x = [drawn(batch, inputs, half, half, dtype=dtype) for _ in range(ROTATED)]
-    products = [drawn(batch, 25 * outputs, half, half, dtype=dtype) for _ in range(ROTATED)]
     rest = [(drawn(outputs), drawn(outputs), drawn(outputs), drawn(batch, outputs, side, side, dtype=dtype)) for _ in x]
+    products = [drawn(few, 25 * outputs, half, half, dtype=dtype) for _ in x]
+    of_few = [(*small, kernels.channels_last(other[:few])) for *small, other in rest]
+    moved = outputs * item * (25 * half**2 + 2 * side**2)
 
-    def ours(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
+    def before(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
         with kernels.using(True):
-            return taps.taps_relu_norm_add(given, *more)
+            return taps.taps_relu_norm_add(F.conv2d(given, by_taps), *more)
 
-    def direct(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
+    def after(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
         up = F.interpolate(given, scale_factor=2.0, mode="bilinear", align_corners=True)
         with kernels.using(True):
             return merge.relu_norm_add(F.conv2d(up, weight, padding=2), *more)
 
-    moved = batch * outputs * item * (25 * half**2 + 2 * side**2)
-    return Case(
-        f"taps_relu_norm_add {outputs}×{side}²",
-        moved,
-        [lambda given=given, more=more: ours(given, more) for given, more in zip(products, rest, strict=True)],
-        [lambda given=given, more=more: direct(given, more) for given, more in zip(x, rest, strict=True)],
+    layer = Case(
+        f"  whole layer, {inputs} in, by taps",
+        batch * (moved + outputs * item * 25 * half**2 + inputs * item * half**2),
+        [lambda given=given, more=more: before(given, more) for given, more in zip(x, rest, strict=True)],
+        [lambda given=given, more=more: after(given, more) for given, more in zip(x, rest, strict=True)],
     )
+    name = f"taps_relu_norm_add {outputs}×{side}²"
+    return [_case(name, few * moved, taps.taps_relu_norm_add, products, of_few), layer]
 
 
 def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:

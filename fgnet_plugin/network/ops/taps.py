@@ -21,8 +21,7 @@ def taps_of(weight: Tensor) -> Tensor:
     Its outputs are ordered by row and column of the kernel, then by channel.
     """
     out, inputs = weight.shape[:2]
-    taps = weight.permute(2, 3, 0, 1).reshape(TAPS * TAPS * out, inputs, 1, 1)
-    return taps.contiguous(memory_format=torch.channels_last)
+    return weight.permute(2, 3, 0, 1).reshape(TAPS * TAPS * out, inputs, 1, 1).contiguous()
 
 
 def taps_relu_norm_add_reference(
