@@ -88,8 +88,14 @@ def _noise_bias_act_cuda(
     x = kernels.channels_last(x)
     b, c, h, w = x.shape
     out = torch.empty_like(x)
-    small = [None if value is None else kernels.operand(value) for value in (demodulation, noise, bias, post, mask)]
-    _check(x, small[0], small[2], small[3], small[1], small[4])
+    small = kernels.operands(
+        x.device,
+        demodulation=(demodulation, b * c),
+        noise=(noise, h * w),
+        bias=(bias, c),
+        post=(post, b * c),
+        mask=(mask, h * w),
+    )
     name, each = nvrtc.variant("noise_bias_act", x, c)
     block = nvrtc.threads(c, each)
     nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, out, h * w, c)
@@ -112,8 +118,9 @@ def _blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: T
     x = kernels.channels_last(x)
     b, c, h, w = x.shape[0], x.shape[1], x.shape[2] - 1, x.shape[3] - 1
     out = x.new_empty(b, h, w, c).permute(0, 3, 1, 2)
-    small = [None if value is None else kernels.operand(value) for value in (demodulation, noise, bias, post)]
-    _check(out, small[0], small[2], small[3], small[1], None)
+    small = kernels.operands(
+        x.device, demodulation=(demodulation, b * c), noise=(noise, h * w), bias=(bias, c), post=(post, b * c)
+    )
     name, each = nvrtc.variant("blur_noise_act", x, c)
     block = nvrtc.threads(c, min(each, _BLUR_CHANNELS))
     grid = (nvrtc.blocks(w, block[1] * _COLUMNS), nvrtc.blocks(h, _ROWS), b)
@@ -129,19 +136,3 @@ def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor
 
 kernels.refuse_gradients("noise_bias_act", _noise_bias_act)
 kernels.refuse_gradients("blur_noise_act", _blur_noise_act)
-
-
-def _check(
-    x: Tensor, demodulation: Tensor | None, bias: Tensor | None, post: Tensor | None, noise: Tensor | None, mask: Tensor | None
-) -> None:
-    """The kernels read by shape alone: anything else would be read beyond its end."""
-    b, c, h, w = x.shape
-    for name, value, count in (
-        ("demodulation", demodulation, b * c),
-        ("bias", bias, c),
-        ("post", post, b * c),
-        ("noise", noise, h * w),
-        ("mask", mask, h * w),
-    ):
-        if value is not None and (value.numel() != count or value.device != x.device):
-            raise ValueError(f"{name} must have {count} values on {x.device}, got {list(value.shape)} on {value.device}")

@@ -105,6 +105,16 @@ def operand(x: Tensor) -> Tensor:
     return aligned(x.to(torch.float32).contiguous())
 
 
+def operands(device: torch.device, **given: tuple[Tensor | None, int]) -> list[Tensor | None]:
+    """Several of them, each given with the number of values that it must have: the kernels read by shape alone, and anything
+    else would be read beyond its end. Raises ValueError for another number of values, or for one on another device.
+    """
+    for name, (value, count) in given.items():
+        if value is not None and (value.numel() != count or value.device != device):
+            raise ValueError(f"{name} must have {count} values on {device}, got {list(value.shape)} on {value.device}")
+    return [None if value is None else operand(value) for value, _ in given.values()]
+
+
 def aligned(x: Tensor) -> Tensor:
     """The tensor, or a copy of it where it does not begin at a multiple of the 16 bytes that the kernels read at once."""
     return x.clone() if x.data_ptr() % 16 else x

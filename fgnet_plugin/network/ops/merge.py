@@ -45,10 +45,7 @@ def _relu_norm_add(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, featur
 def _relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     x = kernels.channels_last(x)
     b, c, h, w = x.shape
-    small = [kernels.operand(value) for value in (bias, scale, shift)]
-    for name, value in zip(("bias", "scale", "shift"), small, strict=True):
-        if value.numel() != c or value.device != x.device:
-            raise ValueError(f"{name} must have {c} values on {x.device}, got {list(value.shape)} on {value.device}")
+    small = kernels.operands(x.device, bias=(bias, c), scale=(scale, c), shift=(shift, c))
     other, size = None, (h, w)
     if feature_map is not None:
         if feature_map.shape[:2] != x.shape[:2] or feature_map.dtype != x.dtype or feature_map.device != x.device:

@@ -74,10 +74,7 @@ def _taps_relu_norm_add_cuda(
 ) -> Tensor:
     products = kernels.channels_last(products)
     b, c, h, w = _size(products)
-    small = [kernels.operand(value) for value in (bias, scale, shift)]
-    for name, value in zip(("bias", "scale", "shift"), small, strict=True):
-        if value.numel() != c or value.device != products.device:
-            raise ValueError(f"{name} must have {c} values on {products.device}, got {list(value.shape)} on {value.device}")
+    small = kernels.operands(products.device, bias=(bias, c), scale=(scale, c), shift=(shift, c))
     if feature_map is not None:
         like = feature_map.dtype == products.dtype and feature_map.device == products.device
         if feature_map.shape != (b, c, 2 * h, 2 * w) or not like:
