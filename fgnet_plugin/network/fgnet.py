@@ -128,16 +128,12 @@ class FGNet(nn.Module):
 
         Returns:
             Heatmaps [B, A, H, H] float32, unclamped; and [B, A] float32 in [-1, 1], their activations.
-            (Heatmaps of a float64 model are float64.)
+            (Both are float64 for a float64 model.)
 
         Raises:
             TypeError, ValueError: as `forward`.
         """
-        heatmaps = self._heatmaps(faces)
-        if kernels.wanted(heatmaps):
-            return decode_heatmaps(heatmaps)
-        heatmaps = heatmaps.to(self.encoder.latent_average.dtype).contiguous()
-        return heatmaps, decode(heatmaps)
+        return decode_heatmaps(self._heatmaps(faces))
 
     def _heatmaps(self, faces: Tensor) -> Tensor:
         """`forward`, in the dtype that the interpreter's weights have."""
