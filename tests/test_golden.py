@@ -25,6 +25,15 @@ def golden() -> dict[str, np.ndarray]:
     return dict(np.load(GOLDEN / "reference_seed1.npz"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _several_threads() -> Iterator[None]:
+    """With a single one torch sums in another order, which the trunk amplifies (docs/numerics.md)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(before, 2))
+    yield
+    torch.set_num_threads(before)
+
+
 def deviation(ours: Tensor, theirs: np.ndarray) -> float:
     """Largest difference as a share of the reference's range."""
     reference = torch.from_numpy(theirs)
