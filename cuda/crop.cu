@@ -1,4 +1,4 @@
-// The antialiased crop of faces from uint8 photos (fgnet_plugin/network/ops/crop.py): a grid of bilinear samples, FACTOR for
+// The antialiased crop of faces from uint8 photos (fgnet_plugin/ops/ffhq_crop.py): a grid of bilinear samples, FACTOR for
 // each pixel of the result along each side, reduced by Lanczos's filter of three lobes. Positions are whole numbers, pixels
 // times 2^30: exact at any place of any photo, and the same on every machine. A block makes a tile of one face.
 

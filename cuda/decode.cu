@@ -1,5 +1,5 @@
 // Heatmaps as the interpreter leaves them -> float32 planes and, for each block of pixels, the sums of the clamped values
-// (fgnet_plugin/network/ops/decode.py). Through shared memory, so that both sides are read and written in whole lines.
+// (fgnet_plugin/ops/decode_heatmaps.py). Through shared memory, so that both sides are read and written in whole lines.
 
 #define PIXELS 256
 #define MOST_MAPS 44  // of float32, with a column of padding, in 48 KB

@@ -1,4 +1,4 @@
-// What follows each of the generator's convolutions (fgnet_plugin/network/ops/epilogue.py): demodulation, noise, bias,
+// What follows each of the generator's convolutions (fgnet_plugin/ops/noise_bias_act.py): demodulation, noise, bias,
 // leaky ReLU and gain, times the next convolution's style; after an upsampling convolution behind the [1, 3, 3, 1] blur.
 // Maps are channels-last. A thread keeps its channels, so that what belongs to them is read once.
 

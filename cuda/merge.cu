@@ -1,4 +1,4 @@
-// What follows the interpreter's convolutions (fgnet_plugin/network/ops/merge.py): bias, ReLU, BatchNorm as scale and shift,
+// What follows the interpreter's convolutions (fgnet_plugin/ops/relu_norm_add.py): bias, ReLU, BatchNorm as scale and shift,
 // and the sum with the generator's next map, of which a resize reads only the pixels that it needs. Maps are channels-last.
 
 // x, out [B, height, width, C]; map [B, from_height, from_width, C] or null; bias, scale, shift [C].

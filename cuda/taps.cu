@@ -1,5 +1,5 @@
 // The rest of a 5×5 convolution of a map that is upsampled twofold, once each of its taps has met the small map
-// (fgnet_plugin/network/ops/taps.py): the products are upsampled bilinearly with aligned corners, shifted and summed; then
+// (fgnet_plugin/ops/upsample_conv_taps.py): the products are upsampled bilinearly with aligned corners, shifted and summed; then
 // bias, ReLU, BatchNorm as scale and shift, and the sum with the generator's next map. Maps are channels-last.
 
 constexpr int TAPS = 5, COLUMNS = 2;  // of the kernel; of a thread's tile of the result, even like its ROWS

@@ -118,7 +118,7 @@ def record(path: Path, settings: Sequence[str], **more: float) -> None:
 
 def draw(plan: Plan, out: Path) -> None:
     """Draws both corpora, where they are not there yet."""
-    from fgnet_plugin.training.config import RENDERER
+    from fgnet_plugin.training.config.detector import RENDERER
     from fgnet_plugin.training.rendered import write_corpus
 
     for name, kind in CORPORA.items():
@@ -133,9 +133,9 @@ def draw(plan: Plan, out: Path) -> None:
 def train(job: Job, out: Path, pretrained: str) -> tuple[Job, float]:
     """One training; returns how many seconds it took."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from fgnet_plugin.checkpoints import sha256
-    from fgnet_plugin.training.config import read_detector
-    from fgnet_plugin.training.run import train_detector
+    from fgnet_plugin.training.config.detector import read_detector
+    from fgnet_plugin.training.train import train_detector
+    from fgnet_plugin.utils.files import sha256
 
     start, file, settings = time.monotonic(), job.folder(out) / "done.json", job.settings(out, pretrained)
     about = [*settings, f"sha256 {sha256(Path(pretrained))}"] if job.system == PRETRAINED else settings
@@ -147,9 +147,9 @@ def train(job: Job, out: Path, pretrained: str) -> tuple[Job, float]:
 
 def check_sizes(pretrained: str) -> None:
     """Raises ValueError where the pretrained parts have other sizes than what is trained from scratch."""
-    from fgnet_plugin.training.config import read_detector
-    from fgnet_plugin.training.pretrained import read_pretrained
-    from fgnet_plugin.training.strict_yaml import differences, plain
+    from fgnet_plugin.checkpoints.pretrained import read_pretrained
+    from fgnet_plugin.training.config.detector import read_detector
+    from fgnet_plugin.training.config.yaml_dataclass import differences, plain
 
     sizes = read_detector("claims").model.config(), read_pretrained(pretrained).config()
     found = differences(*map(plain, sizes))
@@ -159,8 +159,9 @@ def check_sizes(pretrained: str) -> None:
 
 def scores(out: Path, jobs: Sequence[Job]) -> list[dict[str, str]]:
     """Rows of ``scores.csv``, all runs tested on both corpora."""
-    from fgnet_plugin.training.evaluate.study import Settings, evaluate
-    from fgnet_plugin.training.evaluate.testing import Requested
+    from fgnet_plugin.training.evaluate.evaluation import evaluate
+    from fgnet_plugin.training.evaluate.study import Settings
+    from fgnet_plugin.training.evaluate.test_sets import Requested
 
     tests = Requested(on=tuple((name, str(out / "corpora" / name / "test" / "faces.csv")) for name in CORPORA))
     names = tuple((f"{out / 'runs' / system.replace(' ', '-')}*", system) for system in sorted({job.system for job in jobs}))
@@ -265,7 +266,7 @@ def _processor() -> str:
 
 def main() -> None:
     """Runs it."""
-    from fgnet_plugin.weights import resolve
+    from fgnet_plugin.checkpoints.registry import resolve
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("outputs/claims"), help="corpora, trainings, evaluation")

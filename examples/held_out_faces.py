@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader
 
 import fgnet_plugin
-from fgnet_plugin.training.evaluation import AUMetrics
-from fgnet_plugin.training.loading import single_threaded
+from fgnet_plugin.training.metrics.au_metrics import AUMetrics
 from fgnet_plugin.training.rendered import AUS, DOMAINS, RenderedCorpus
+from fgnet_plugin.utils.threads import single_threaded
 
 
 def main() -> None:

@@ -24,7 +24,8 @@ from sklearn.metrics import roc_auc_score
 
 import fgnet_plugin
 from fgnet_plugin.alignment import align_faces
-from fgnet_plugin.faces import FaceFinder, FoundFaces, read_photo
+from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
+from fgnet_plugin.media.images import read_photo
 from fgnet_plugin.network import FGNet
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"

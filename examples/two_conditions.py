@@ -21,7 +21,7 @@ from scipy.stats import false_discovery_control, ttest_ind
 
 from fgnet_plugin import Detector
 from fgnet_plugin.action_units import NAMES, au_number
-from fgnet_plugin.detect_cli import find_inputs
+from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.errors import InputError
 
 mpl.use("Agg")

@@ -3,42 +3,24 @@
 Heavy parts (torch, py-feat) load when they are first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
-_HOMES = {
-    "CheckpointError": "errors",
-    "Detector": "pyfeat.detector",
-    "DownloadError": "errors",
-    "FGNet": "network",
-    "FGNetConfig": "network",
-    "InputError": "errors",
-    "Prediction": "network",
-    "annotate": "pyfeat.annotation",
-    "compare": "comparison",
-    "convert_published": "checkpoints",
-    "heatmaps": "pyfeat.heatmaps",
-    "load": "checkpoints",
-    "plot_heatmaps": "pyfeat.heatmaps",
-    "register": "pyfeat.registration",
-    "save": "checkpoints",
-    "unregister": "pyfeat.registration",
-    "verify": "checkpoints",
-}
+from fgnet_plugin.utils.lazy import lazy_names
+from fgnet_plugin.version import __version__
 
 if TYPE_CHECKING:
-    from fgnet_plugin.checkpoints import convert_published, load, save, verify
-    from fgnet_plugin.comparison import compare
+    from fgnet_plugin.checkpoints.convert import convert_published
+    from fgnet_plugin.checkpoints.fgnet import load, save, verify
+    from fgnet_plugin.comparison.agreement import compare
     from fgnet_plugin.errors import CheckpointError, DownloadError, InputError
     from fgnet_plugin.network import FGNet, FGNetConfig, Prediction
-    from fgnet_plugin.pyfeat.annotation import annotate
+    from fgnet_plugin.pyfeat.annotate import annotate
     from fgnet_plugin.pyfeat.detector import Detector
     from fgnet_plugin.pyfeat.heatmaps import heatmaps, plot_heatmaps
     from fgnet_plugin.pyfeat.registration import register, unregister
 
 __all__ = [
+    "__version__",
     "CheckpointError",
     "Detector",
     "DownloadError",
@@ -58,12 +40,25 @@ __all__ = [
     "verify",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CheckpointError": "fgnet_plugin.errors",
+        "Detector": "fgnet_plugin.pyfeat.detector",
+        "DownloadError": "fgnet_plugin.errors",
+        "FGNet": "fgnet_plugin.network",
+        "FGNetConfig": "fgnet_plugin.network",
+        "InputError": "fgnet_plugin.errors",
+        "Prediction": "fgnet_plugin.network",
+        "annotate": "fgnet_plugin.pyfeat.annotate",
+        "compare": "fgnet_plugin.comparison.agreement",
+        "convert_published": "fgnet_plugin.checkpoints.convert",
+        "heatmaps": "fgnet_plugin.pyfeat.heatmaps",
+        "load": "fgnet_plugin.checkpoints.fgnet",
+        "plot_heatmaps": "fgnet_plugin.pyfeat.heatmaps",
+        "register": "fgnet_plugin.pyfeat.registration",
+        "save": "fgnet_plugin.checkpoints.fgnet",
+        "unregister": "fgnet_plugin.pyfeat.registration",
+        "verify": "fgnet_plugin.checkpoints.fgnet",
+    },
+)

@@ -1,5 +1,5 @@
 """``python -m fgnet_plugin``: the command ``fgnet``."""
 
-from fgnet_plugin.cli import main
+from fgnet_plugin.cli.app import main
 
 main()

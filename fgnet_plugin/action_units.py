@@ -134,3 +134,13 @@ def au_centres(name: str) -> tuple[Centre, Centre]:
         known = ", ".join(au_name(number) for number in CENTRES)
         raise ValueError(f"{name} has no place on the face to draw a heatmap at; known are {known}")
     return CENTRES[number]
+
+
+def by_number(aus: set[str]) -> list[str]:
+    """Names of AUs in the order of their numbers."""
+    return sorted(aus, key=lambda au: int(au[2:]))
+
+
+def facs_name(au: str) -> str:
+    """The FACS name of ``"AU12"``; empty for one that `NAMES` lacks, such as OpenFace's AU45 (blink)."""
+    return NAMES.get(int(au[2:]), "")

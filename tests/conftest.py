@@ -11,13 +11,15 @@ import pytest
 import torch
 from skimage import data
 
-from fgnet_plugin import convert_published, load, published
+from fgnet_plugin import convert_published, load
+from fgnet_plugin.checkpoints import published
 from fgnet_plugin.network import FGNet, FGNetConfig
 
 SUMMARY = pytest.StashKey[list[str]]()
 """Lines that benchmarks want printed after everything else."""
 
 GOLDEN = Path(__file__).parent / "golden"
+HELPERS = Path(__file__).parent / "helpers"
 sys.path.insert(0, str(GOLDEN))
 
 SMALL = FGNetConfig(

@@ -35,13 +35,13 @@ def test_weights_and_kernels_reach_the_wheel(installed: Path) -> None:
 
 
 def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
-    code = "import fgnet_plugin.weights as w; print(w.__file__); print(*w.manifest())"
+    code = "import fgnet_plugin.checkpoints.registry as w; print(w.__file__); print(*w.manifest())"
     environment = os.environ | {"PYTHONPATH": str(installed)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [
-        str(installed / "fgnet_plugin" / "weights.py"),
+        str(installed / "fgnet_plugin" / "checkpoints" / "registry.py"),
         "fgnet-bp4d",
         "fgnet-disfa",
         "fgnet-rendered",
@@ -50,7 +50,8 @@ def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["action_units", "alignment.align", "alignment.geometry", "network.fgnet", "network.landmarks", "training.targets"]
+    "name",
+    ["action_units", "alignment.align", "alignment.geometry", "network.fgnet", "faces.crops", "training.data.heatmap_targets"],
 )
 def test_docstring_examples(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"fgnet_plugin.{name}"))
@@ -74,7 +75,7 @@ def test_without_py_feat_everything_but_the_detector_works() -> None:
     code = """
 import sys
 sys.modules["feat"] = sys.modules["pandas"] = None  # as if they were not installed
-import fgnet_plugin, fgnet_plugin.au_model, fgnet_plugin.faces, fgnet_plugin.video, fgnet_plugin.cli
+import fgnet_plugin, fgnet_plugin.inference.au_model, fgnet_plugin.faces, fgnet_plugin.media.video, fgnet_plugin.cli
 fgnet_plugin.load("fgnet-rendered")
 for name in ("Detector", "register", "annotate", "heatmaps"):
     try:

@@ -8,8 +8,8 @@ Pixel coordinates are indices, of photos and faces alike: (0, 0) is the centre o
 """
 
 from fgnet_plugin.alignment.align import align_faces, align_for_network
-from fgnet_plugin.alignment.checks import Landmarks, show_faces
 from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
+from fgnet_plugin.alignment.validation import Landmarks, show_faces
 
 __all__ = [
     "AlignedFaces",

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fgnet_plugin.alignment.border import padded_face
-from fgnet_plugin.alignment.checks import Landmarks, check_squares, checked_photos, checked_points
 from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
-from fgnet_plugin.alignment.source import Source, finish, sampled_face
-from fgnet_plugin.network.ops import kernels
-from fgnet_plugin.network.ops.crop import ffhq_crop
-from fgnet_plugin.network.ops.sampling import working
-from fgnet_plugin.network.ops.transfer import to_device
+from fgnet_plugin.alignment.padding import padded_face
+from fgnet_plugin.alignment.region import Source, finish, sampled_face
+from fgnet_plugin.alignment.validation import Landmarks, check_squares, checked_photos, checked_points
+from fgnet_plugin.ops import dispatch
+from fgnet_plugin.ops.antialias import working
+from fgnet_plugin.ops.ffhq_crop import ffhq_crop
+from fgnet_plugin.ops.transfer import to_device
 
 _FFHQ_SIZE = 256  # px a side of the faces that the published networks read
 _TOGETHER = 32  # faces sampled at once; on the CPU, one on each core
@@ -99,7 +99,7 @@ def _aligned(
     corners = ffhq_square(points)  # on the CPU in float64: the whole numbers below must come out the same everywhere
     check_squares(corners, photo_of, photos)
     rounded = rounded or dtype != torch.uint8
-    fused = dtype == torch.uint8 and bool(photos) and kernels.wanted(photos[0])
+    fused = dtype == torch.uint8 and bool(photos) and dispatch.wanted(photos[0])
     result = _Result.of(len(corners), size, dtype if rounded else torch.float32, device, network if fused else None)
     seen = torch.empty_like(corners)
     plain: dict[tuple[int, ...], list[tuple[int, Source]]] = {}

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.folding import fold
-from fgnet_plugin.network.ops import grouped_conv2d
+from fgnet_plugin.network.fold_batchnorm import fold
+from fgnet_plugin.ops.grouped_conv import grouped_conv2d
 
 COARSE_ROWS, MIDDLE_ROWS = 3, 4
 """Rows of the latent code that the coarsest and the middle level of the feature pyramid write; the finest writes the rest."""

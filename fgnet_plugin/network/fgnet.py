@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.encoder import Encoder, StyleHeads
-from fgnet_plugin.network.generator import Generator, StyledConv
+from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.network.interpreter import Interpreter
-from fgnet_plugin.network.ops import decode_heatmaps, kernels
+from fgnet_plugin.network.stylegan2_layers import StyledConv
+from fgnet_plugin.ops import dispatch
+from fgnet_plugin.ops.decode_heatmaps import decode_heatmaps
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS: dict[str, torch.dtype] = {
@@ -121,7 +123,7 @@ class FGNet(nn.Module):
         """Heatmaps and activations of aligned faces, for use under ``torch.no_grad()`` and in evaluation mode.
 
         Nothing in it waits for the device, so that it can be compiled, exported, and captured in a CUDA graph
-        (`fgnet_plugin.network.graphs`).
+        (`fgnet_plugin.network.cuda_graphs`).
 
         Args:
             faces: [B, 3, S, S] float in [-1, 1] on the model's device, as in `forward`.
@@ -145,7 +147,7 @@ class FGNet(nn.Module):
         codes = self.encoder(faces, rows=self.config.n_layers)  # [B, n_layers, style_dim]
         styles = self.generator.mapping(codes)  # [B, n_layers, style_dim]
         # By the generator; else the interpreter's kernel does it.
-        resized = self.interpreter.training or not kernels.wanted(styles)
+        resized = self.interpreter.training or not dispatch.wanted(styles)
         maps = self.generator(styles, max_size=self.config.heatmap_size, resized=resized)  # n_maps × [B, C_i, ≤ H, ≤ H]
         return self.interpreter(maps)  # [B, A, H, H]
 

@@ -2,151 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.last_map import LastMap, resized_pair
-from fgnet_plugin.network.ops import blur_noise_act, kernels, modulated_conv2d, noise_bias_act, resize, upsample2
-from fgnet_plugin.network.ops.modulated_conv import DEMODULATION_EPS, demodulation, normalized_style, scale_channels
-
-MAPPING_RATE = 0.01
-"""Learning-rate multiplier of the mapping network: its stored weights and biases are used × this."""
-
-
-class EqualizedLinear(nn.Module):
-    """A linear layer whose weight is stored at unit variance and scaled by rate/√inputs when used."""
-
-    def __init__(self, inputs: int, outputs: int, rate: float = 1.0, bias: float = 0.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
-        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
-        self.scale, self.rate = rate / math.sqrt(inputs), rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., inputs] -> [..., outputs]."""
-        if self.scale == self.rate == 1:
-            return F.linear(x, self.weight, self.bias)
-        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
-
-    def fuse(self, factor: float = 1.0) -> None:
-        """See `FGNet.fuse`; from now on the layer's result is `factor` times what it was."""
-        self.weight.data *= self.scale * factor
-        self.bias.data *= self.rate * factor
-        self.scale = self.rate = 1.0
-
-
-class Mapping(nn.Module):
-    """The mapping network: z -> w, applied by FG-Net to each row of the encoder's code."""
-
-    def __init__(self, dim: int, layers: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(EqualizedLinear(dim, dim, MAPPING_RATE) for _ in range(layers))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """[..., dim] -> [..., dim]; z is first brought to unit mean square."""
-        with torch.autocast(z.device.type, enabled=False):  # costs nothing, and styles are used everywhere
-            x = z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-8)
-            for layer in self.layers:
-                x = F.leaky_relu(layer(x), 0.2) * math.sqrt(2.0)
-            return x
-
-
-class StyledConv(nn.Module):
-    """One layer: modulated 3×3 convolution (upsampling ones double the size, then blur), noise, bias, leaky ReLU."""
-
-    noise: Tensor  # [1, 1, size, size], fixed
-    scaled_noise: Tensor | None  # of a fused model: the noise times its strength
-    energy: Tensor | None  # of a fused model, [O, I]: what demodulation needs of the weight
-
-    def __init__(self, inputs: int, outputs: int, size: int, style_dim: int, upsample: bool) -> None:
-        super().__init__()
-        self.upsample, self.scale = upsample, 1 / math.sqrt(inputs * 9)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
-        self.modulation = EqualizedLinear(style_dim, inputs, bias=1.0)
-        self.noise_strength = nn.Parameter(torch.zeros(1))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("noise", torch.randn(1, 1, size, size))
-        self.register_buffer("scaled_noise", None, persistent=False)
-        self.register_buffer("energy", None, persistent=False)
-
-    def forward(self, x: Tensor, row: Tensor, overwrite: bool = False, fresh_noise: bool = False) -> Tensor:
-        """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`.
-
-        The noise is the fixed one, or, with `fresh_noise`, another for each sample, as when the generator is trained.
-        """
-        with torch.autocast(x.device.type, enabled=False):
-            style, factors = self.factors(row)
-        x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
-        if fresh_noise:
-            noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() * self.noise_strength
-        else:
-            noise = self.fixed_noise()
-        return noise_bias_act(x, factors, noise, self.bias, overwrite=not torch.is_grad_enabled())
-
-    def detect(self, x: Tensor, factors: Tensor, post: Tensor | None = None) -> Tensor:
-        """`forward` through the fused operations, where `kernels.wanted`.
-
-        Args:
-            x: [B, I, h, w], already times this layer's style.
-            factors: [B, O], its demodulation.
-            post: [B, O], the style of the layer that alone reads the result, which is times that then.
-
-        Returns:
-            [B, O, size, size].
-        """
-        if self.upsample:
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            return blur_noise_act(x, factors, self.fixed_noise(), self.bias, post)
-        return noise_bias_act(F.conv2d(x, self.weight, padding=1), factors, self.fixed_noise(), self.bias, True, post)
-
-    def factors(self, row: Tensor) -> tuple[Tensor, Tensor]:
-        """Style row [B, style_dim] -> factors of the input's channels [B, I] and of the output's [B, O].
-
-        The first are the style, the weight's scale 1/√fan_in included, the second are demodulation.
-        """
-        style = normalized_style(self.modulation(row), self.weight.dtype)
-        style = style if self.scale == 1 else style * self.scale
-        if self.energy is None:
-            return style, demodulation(style, self.weight)
-        return style, (style.square() @ self.energy.t() + DEMODULATION_EPS).rsqrt()
-
-    def fixed_noise(self) -> Tensor:
-        """[1, 1, size, size], its strength included."""
-        return self.noise * self.noise_strength if self.scaled_noise is None else self.scaled_noise
-
-    def fuse(self) -> None:
-        """See `FGNet.fuse`."""
-        if self.weight.dtype == torch.float16:  # the style is normalised before it is scaled
-            self.modulation.fuse()
-        else:
-            self.modulation.fuse(self.scale)
-            self.scale = 1.0
-        dtype = torch.promote_types(self.weight.dtype, torch.float32)
-        self.energy = self.weight.detach().to(dtype).square().sum((2, 3))
-        self.scaled_noise = (self.noise * self.noise_strength).detach()
-
-
-class ToRGB(nn.Module):
-    """Feature map -> RGB: a modulated 1×1 convolution without demodulation."""
-
-    def __init__(self, inputs: int, style_dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
-        self.modulation = EqualizedLinear(style_dim, inputs, bias=1.0)
-        self.bias = nn.Parameter(torch.zeros(3))
-        self.scale = 1 / math.sqrt(inputs)
-
-    def forward(self, x: Tensor, row: Tensor) -> Tensor:
-        """[B, I, h, w] and a style row [B, style_dim] -> [B, 3, h, w]."""
-        with torch.autocast(x.device.type, enabled=False):
-            style = (self.modulation(row) * self.scale).to(x.dtype)
-        return F.conv2d(x * style[:, :, None, None], self.weight.to(x.dtype), self.bias.to(x.dtype))
+from fgnet_plugin.network.sparse_last_layer import LastMap, resized_pair
+from fgnet_plugin.network.stylegan2_layers import EqualizedLinear, Mapping, StyledConv, ToRGB
+from fgnet_plugin.ops import dispatch
+from fgnet_plugin.ops.modulated_conv import scale_channels
+from fgnet_plugin.ops.resample import resize, upsample2
 
 
 class Generator(nn.Module):
@@ -182,7 +49,7 @@ class Generator(nn.Module):
         Returns:
             Maps [B, channels[i], 4·2^i, 4·2^i], larger ones at `max_size`.
         """
-        fused = kernels.wanted(styles) and not fresh_noise
+        fused = dispatch.wanted(styles) and not fresh_noise
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         first, *rest = cast(Iterable[StyledConv], self.layers)
         x = self.constant.to(first.weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.folding import affine
-from fgnet_plugin.network.ops import kernels, relu_norm_add, taps_of, taps_relu_norm_add, upsampled_conv2d
-from fgnet_plugin.network.ops.taps import TAPS
+from fgnet_plugin.network.fold_batchnorm import affine
+from fgnet_plugin.ops import dispatch
+from fgnet_plugin.ops.conv_of_upsampled import upsampled_conv2d
+from fgnet_plugin.ops.relu_norm_add import relu_norm_add
+from fgnet_plugin.ops.upsample_conv_taps import TAPS, taps_of, taps_relu_norm_add
 
 TAPS_FROM = 256
 """Channels from which, on a GPU, a convolution's taps meet the map before it is upsampled.
@@ -48,7 +50,7 @@ class Block(nn.Module):
 
         Where `kernels.wanted`, the feature map may be larger, but not where it upsamples: it is resized then.
         """
-        if not self.training and kernels.wanted(x):
+        if not self.training and dispatch.wanted(x):
             return self._detect(x, feature_map)
         if self.upsample:
             assert self.conv.bias is not None

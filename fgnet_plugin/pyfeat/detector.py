@@ -16,19 +16,19 @@ from feat.detector import Detectorv1
 from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
 from torch import Tensor
 
-from fgnet_plugin.au_model import DEFAULT, AUModel, is_fgnet
-from fgnet_plugin.comparison import Comparison, compare
+from fgnet_plugin.comparison.agreement import Comparison, compare
+from fgnet_plugin.inference.au_model import DEFAULT, AUModel, is_fgnet
 from fgnet_plugin.network.fgnet import Precision
-from fgnet_plugin.process import gradients_kept
 from fgnet_plugin.pyfeat import hub
-from fgnet_plugin.pyfeat.begun import BegunRows, begin_reading
-from fgnet_plugin.pyfeat.bundled import NAME as BUNDLED
-from fgnet_plugin.pyfeat.bundled import BundledFaces, GivenLandmarks, of_pixel_centres, tell_landmarks, without_retinaface
+from fgnet_plugin.pyfeat.bundled_faces import NAME as BUNDLED
+from fgnet_plugin.pyfeat.bundled_faces import BundledFaces, GivenLandmarks, of_pixel_centres, tell_landmarks, without_retinaface
+from fgnet_plugin.pyfeat.datasets import Item, OutputSize
+from fgnet_plugin.pyfeat.detect_run import Run
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
-from fgnet_plugin.pyfeat.frames import Item, OutputSize
-from fgnet_plugin.pyfeat.models import SUPPORTED, check_device, check_models
-from fgnet_plugin.pyfeat.run import Run
-from fgnet_plugin.pyfeat.statistical import Several, load_statistical
+from fgnet_plugin.pyfeat.pending_rows import BegunRows, begin_reading
+from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_device, check_models
+from fgnet_plugin.pyfeat.xgb_svm import Several, load_statistical
+from fgnet_plugin.utils.threads import gradients_kept
 
 
 class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types

@@ -23,8 +23,8 @@ from feat.utils import (
 )
 
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.media.video import Video, torchcodec_works
 from fgnet_plugin.pyfeat.hub import weights_at_hand
-from fgnet_plugin.video import Video, torchcodec_works
 
 AUS: list[str] = AU_LANDMARK_MAP["Feat"]
 """py-feat's 20 AU columns, ``AU01`` … ``AU43``."""

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.action_units import NAMES, au_number
-from fgnet_plugin.au_model import AUModel, is_fgnet
 from fgnet_plugin.errors import InputError
-from fgnet_plugin.pictures import SUFFIXES
-from fgnet_plugin.process import gradients_kept
-from fgnet_plugin.pyfeat.tables import Where, iterate_frames, read_table
+from fgnet_plugin.inference.au_model import AUModel, is_fgnet
+from fgnet_plugin.media.images import SUFFIXES
+from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames, read_table
+from fgnet_plugin.utils.threads import gradients_kept
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,9 +12,9 @@ import torch
 
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.media.video import Video
 from fgnet_plugin.pyfeat.fex import AUS, FACEBOX
-from fgnet_plugin.pyfeat.tables import Where, iterate_frames
-from fgnet_plugin.video import Video
+from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

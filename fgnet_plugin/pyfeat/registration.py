@@ -10,7 +10,7 @@ from typing import Any
 import feat
 from feat.detector import Detectorv1
 
-from fgnet_plugin.au_model import is_fgnet, names
+from fgnet_plugin.inference.au_model import is_fgnet, names
 from fgnet_plugin.pyfeat.detector import Detector
 from fgnet_plugin.pyfeat.fex import Fex
 

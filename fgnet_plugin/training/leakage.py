@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fgnet_plugin.checkpoints import read_info
+from fgnet_plugin.checkpoints.fgnet import read_info
+from fgnet_plugin.checkpoints.pretrained import is_pretrained, read_pretrained
+from fgnet_plugin.checkpoints.registry import manifest, resolve
 from fgnet_plugin.errors import CheckpointError
-from fgnet_plugin.training.config import Csv, DetectorConfig
-from fgnet_plugin.training.distributed import shared_error
-from fgnet_plugin.training.folds import PUBLISHED, published_folds
-from fgnet_plugin.training.pretrained import is_pretrained, read_pretrained
-from fgnet_plugin.weights import manifest, resolve
+from fgnet_plugin.training.collectives import shared_error
+from fgnet_plugin.training.config.detector import Csv, DetectorConfig
+from fgnet_plugin.training.published_folds import PUBLISHED, published_folds
 
 
 def check_start_from(config: DetectorConfig) -> None:

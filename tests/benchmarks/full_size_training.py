@@ -16,13 +16,13 @@ import lightning.pytorch as pl
 import torch
 from skimage import data
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "helpers"))
 from peak_memory import peak
 
-from fgnet_plugin.training.config import read_detector
-from fgnet_plugin.training.detector_stage import DetectorStage
-from fgnet_plugin.training.loading import StepSampler
-from fgnet_plugin.training.run import detector
+from fgnet_plugin.training.config.detector import read_detector
+from fgnet_plugin.training.data.loading import StepSampler
+from fgnet_plugin.training.models.start import detector
+from fgnet_plugin.training.stages.detector import DetectorStage
 
 
 class Pictures:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "helpers"))
 
 import pytest
 import torch
@@ -23,8 +23,9 @@ from published_code import PublishedNetwork
 from fgnet_plugin import convert_published, load
 from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.network import FGNet, FGNetConfig, interpreter
-from fgnet_plugin.network.graphs import Replayed
-from fgnet_plugin.network.ops import decode_heatmaps, kernels
+from fgnet_plugin.network.cuda_graphs import Replayed
+from fgnet_plugin.ops import dispatch
+from fgnet_plugin.ops.decode_heatmaps import decode_heatmaps
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 GFLOP = 511  # one face, as the published code computes it
@@ -63,7 +64,7 @@ def parts(net: FGNet, faces: torch.Tensor) -> dict[str, Callable[[], object]]:
     with torch.no_grad():
         codes = net.encoder(faces, net.config.n_layers)
         styles = net.generator.mapping(codes)
-        whole = not kernels.wanted(styles)
+        whole = not dispatch.wanted(styles)
         maps = net.generator(styles, net.config.heatmap_size, resized=whole)
         heatmaps = net.interpreter([m.clone() for m in maps])
     return {
@@ -137,7 +138,7 @@ def main() -> None:
                     patch.setattr(interpreter, "TAPS_FROM", 10**9)
                     print_row("  taps after upsampling", batch, partial(model.detect, x), rate)
                     print(f"    activations differ by at most {(model.detect(x)[1] - before).abs().max():.1e}")
-                with kernels.using(False):
+                with dispatch.using(False):
                     plain = load(checkpoint, DEVICE, "bfloat16")
                     print_row("  without fusing, kernels", batch, partial(plain.predict, x, batch, validate=False), rate)
                 del plain

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
-from fgnet_plugin.network.ops import crop, epilogue, kernels, merge, taps
-from fgnet_plugin.network.ops import decode as decoding
+from fgnet_plugin.ops import decode_heatmaps as decoding
+from fgnet_plugin.ops import dispatch, ffhq_crop, noise_bias_act, relu_norm_add, upsample_conv_taps
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
@@ -82,7 +82,7 @@ class Case:
 
 def drawn(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     x = torch.randn(*size, device=DEVICE).to(dtype)
-    return kernels.channels_last(x) if x.ndim == 4 else x
+    return dispatch.channels_last(x) if x.ndim == 4 else x
 
 
 def cases(batch: int, dtype: torch.dtype) -> list[Case]:
@@ -94,17 +94,17 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         c = sizes[side]
         small = [(drawn(batch, c), drawn(1, 1, side, side), drawn(c), drawn(batch, c)) for _ in range(ROTATED)]
         maps = [drawn(batch, c, side + 1, side + 1, dtype=dtype) for _ in range(ROTATED)]
-        inner = [kernels.channels_last(x[:, :, :side, :side]) for x in maps]
+        inner = [dispatch.channels_last(x[:, :, :side, :side]) for x in maps]
         whole, wider = batch * c * side * side * item, batch * c * (side + 1) ** 2 * item
-        found.append(_case(f"blur_noise_act {c}×{side}²", whole + wider, epilogue.blur_noise_act, maps, small))
+        found.append(_case(f"blur_noise_act {c}×{side}²", whole + wider, noise_bias_act.blur_noise_act, maps, small))
         plain = [operands[:3] for operands in small]
-        found.append(_case(f"noise_bias_act {c}×{side}²", 2 * whole, epilogue.noise_bias_act, inner, plain))
+        found.append(_case(f"noise_bias_act {c}×{side}²", 2 * whole, noise_bias_act.noise_bias_act, inner, plain))
         target = min(side, config.heatmap_size)
         x = [drawn(batch, c, target, target, dtype=dtype) for _ in range(ROTATED)]
         rest = [(drawn(c), drawn(c), drawn(c), other) for other in inner]
         read = min(2 * target, side) ** 2 if side != target else target**2
         moved = batch * c * item * (2 * target**2 + read)
-        found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, merge.relu_norm_add, x, rest))
+        found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, relu_norm_add.relu_norm_add, x, rest))
     maps = [drawn(batch, 12, 128, 128, dtype=dtype) for _ in range(ROTATED)]
     found.append(_case("decode 12×128²", batch * 12 * 128**2 * (item + 4), decoding.decode_heatmaps, maps, [()] * ROTATED))
     found += _taps(batch, dtype, sizes[32], sizes[64], 64) + _taps(batch, dtype, sizes[64], sizes[128], 128)
@@ -118,21 +118,21 @@ def _taps(batch: int, dtype: torch.dtype, inputs: int, outputs: int, side: int) 
     """
     item, half, few = torch.empty(0, dtype=dtype).element_size(), side // 2, min(batch, 4)
     weight = drawn(outputs, inputs, 5, 5, dtype=dtype)
-    by_taps = taps.taps_of(weight)
+    by_taps = upsample_conv_taps.taps_of(weight)
     x = [drawn(batch, inputs, half, half, dtype=dtype) for _ in range(ROTATED)]
     rest = [(drawn(outputs), drawn(outputs), drawn(outputs), drawn(batch, outputs, side, side, dtype=dtype)) for _ in x]
     products = [drawn(few, 25 * outputs, half, half, dtype=dtype) for _ in x]
-    of_few = [(*small, kernels.channels_last(other[:few])) for *small, other in rest]
+    of_few = [(*small, dispatch.channels_last(other[:few])) for *small, other in rest]
     moved = outputs * item * (25 * half**2 + 2 * side**2)
 
     def before(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
-        with kernels.using(True):
-            return taps.taps_relu_norm_add(F.conv2d(given, by_taps), *more)
+        with dispatch.using(True):
+            return upsample_conv_taps.taps_relu_norm_add(F.conv2d(given, by_taps), *more)
 
     def after(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
         up = F.interpolate(given, scale_factor=2.0, mode="bilinear", align_corners=True)
-        with kernels.using(True):
-            return merge.relu_norm_add(F.conv2d(up, weight, padding=2), *more)
+        with dispatch.using(True):
+            return relu_norm_add.relu_norm_add(F.conv2d(up, weight, padding=2), *more)
 
     layer = Case(
         f"  whole layer, {inputs} in, by taps",
@@ -141,7 +141,7 @@ def _taps(batch: int, dtype: torch.dtype, inputs: int, outputs: int, side: int) 
         [lambda given=given, more=more: after(given, more) for given, more in zip(x, rest, strict=True)],
     )
     name = f"taps_relu_norm_add {outputs}×{side}²"
-    return [_case(name, few * moved, taps.taps_relu_norm_add, products, of_few), layer]
+    return [_case(name, few * moved, upsample_conv_taps.taps_relu_norm_add, products, of_few), layer]
 
 
 def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:
@@ -155,21 +155,21 @@ def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:
     squares = square.expand(batch, 3, 2).contiguous()
 
     def plain(pictures: list[Tensor]) -> Tensor:
-        faces = crop.ffhq_crop_reference(pictures, squares, 2, 256)
-        return kernels.channels_last(((faces / 255 - 0.5) / 0.5).to(dtype))
+        faces = ffhq_crop.ffhq_crop_reference(pictures, squares, 2, 256)
+        return dispatch.channels_last(((faces / 255 - 0.5) / 0.5).to(dtype))
 
     moved = batch * 3 * (side**2 + 256**2 * torch.empty(0, dtype=dtype).element_size())
-    ours = [lambda of=of: crop.ffhq_crop(of, squares, 2, 256, dtype) for of in photos]
+    ours = [lambda of=of: ffhq_crop.ffhq_crop(of, squares, 2, 256, dtype) for of in photos]
     return Case("ffhq_crop 3×256² of 1080p", moved, ours, [lambda of=of: plain(of) for of in photos], replayed=False)
 
 
 def _case(name: str, moved: int, operation: Callable[..., object], maps: list[Tensor], rest: list[tuple[Tensor, ...]]) -> Case:
     def with_kernels(x: Tensor, more: tuple[Tensor, ...]) -> object:
-        with kernels.using(True):
+        with dispatch.using(True):
             return operation(x, *more)
 
     def without(x: Tensor, more: tuple[Tensor, ...]) -> object:
-        with kernels.using(False):
+        with dispatch.using(False):
             return operation(x, *more)
 
     both = list(zip(maps, rest, strict=True))

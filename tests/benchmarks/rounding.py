@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "helpers"))
 
 import torch
 from conftest import crops, golden_faces, write_published
@@ -20,7 +20,7 @@ from fgnet_plugin import convert_published, load
 from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.network import FGNet, FGNetConfig, normalize
 from fgnet_plugin.network.encoder import Encoder
-from fgnet_plugin.network.ops import kernels
+from fgnet_plugin.ops import dispatch
 from fgnet_plugin.training.rendered import RenderedCorpus
 
 
@@ -79,7 +79,7 @@ def main() -> None:
             activations, codes = net.predict(more).activations, net.encoder(normalize(more))
             decisions("channels last", load(checkpoint, channels_last=True), more, activations, codes)
             net = load(checkpoint, precision="bfloat16", fuse=True)
-            with kernels.using(True):
+            with dispatch.using(True):
                 decisions("bfloat16, fused as on a GPU", net, more, activations, codes)
             net = load(checkpoint, precision="bfloat16")
             decisions("bfloat16", net, more, activations, codes)

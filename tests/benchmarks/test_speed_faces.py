@@ -9,9 +9,10 @@ from photos import read_frames
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from fgnet_plugin.cascade import find_candidates
-from fgnet_plugin.faces import WEIGHTS, FaceFinder
-from fgnet_plugin.weights import data_folder
+from fgnet_plugin.faces.cascade import find_candidates
+from fgnet_plugin.faces.finder import FaceFinder
+from fgnet_plugin.faces.landmark_net import WEIGHTS
+from fgnet_plugin.utils.paths import data_folder
 
 ROUNDS, WARM_UP = 5, 1
 

@@ -7,8 +7,8 @@ from conftest import SUMMARY
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.utils.data import DataLoader
 
-from fgnet_plugin.training.loading import single_threaded
 from fgnet_plugin.training.rendered import RenderedCorpus
+from fgnet_plugin.utils.threads import single_threaded
 
 FACES = 512
 

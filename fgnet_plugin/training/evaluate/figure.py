@@ -16,9 +16,9 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from fgnet_plugin.checkpoints import atomic_write
-from fgnet_plugin.comparison_rows import facs_name
-from fgnet_plugin.training.evaluate.statistics import MEASURES, Estimate, Group, Key, shared_aus
+from fgnet_plugin.action_units import facs_name
+from fgnet_plugin.training.evaluate.scores import MEASURES, Estimate, Group, Key, shared_aus
+from fgnet_plugin.utils.files import atomic_write
 
 # Okabe & Ito's colours, which colour-blind readers tell apart, and shapes for print without colour.
 COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from fgnet_plugin import __version__
 from fgnet_plugin.action_units import NOT_CODABLE
-from fgnet_plugin.comparison_rows import Floats
-from fgnet_plugin.journal import Journal
 from fgnet_plugin.training.evaluate.runs import Run
-from fgnet_plugin.training.evaluate.testing import Test
-from fgnet_plugin.training.loading import single_threaded
-from fgnet_plugin.training.systems import System
+from fgnet_plugin.training.evaluate.test_sets import Test
+from fgnet_plugin.training.models.systems import System
+from fgnet_plugin.utils.arrays import Floats
+from fgnet_plugin.utils.journal import Journal
+from fgnet_plugin.utils.threads import single_threaded
+from fgnet_plugin.version import __version__
 
 
 @dataclass(frozen=True, eq=False)

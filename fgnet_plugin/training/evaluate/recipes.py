@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_plugin.errors import CheckpointError
-from fgnet_plugin.training.config import Csv, Guide, Model, Optimiser, Rendered
-from fgnet_plugin.training.folds import published_folds
+from fgnet_plugin.training.config.detector import Csv, Guide, Model, Optimiser, Rendered
+from fgnet_plugin.training.config.yaml_dataclass import plain
 from fgnet_plugin.training.leakage import start_corpora
-from fgnet_plugin.training.strict_yaml import plain
+from fgnet_plugin.training.published_folds import published_folds
 
 NOT_RECORDED = "not recorded"
 _PATHS = "train", "folds", "image_root", "start_from", "stylegan2", "psp"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fgnet_plugin.comparison_accuracy import Case
-from fgnet_plugin.comparison_rows import Floats, Integers
+from fgnet_plugin.comparison.bootstrap import Case
+from fgnet_plugin.utils.arrays import Floats, Integers
 
 _BLOCK = 2**19  # numbers worked on at a time
 

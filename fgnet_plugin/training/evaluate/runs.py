@@ -10,12 +10,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from fgnet_plugin.training.callbacks import LOG
-from fgnet_plugin.training.config import Csv
+from fgnet_plugin.training.config.detector import Csv, selection
+from fgnet_plugin.training.config.yaml_dataclass import differences
+from fgnet_plugin.training.engine.callbacks import LOG
 from fgnet_plugin.training.evaluate.recipes import comparable, csv_settings, started_on, trained_on
-from fgnet_plugin.training.folds import selection
-from fgnet_plugin.training.strict_yaml import differences
-from fgnet_plugin.training.systems import SystemInfo, read_system_info
+from fgnet_plugin.training.models.systems import SystemInfo, read_system_info
 
 _NO_CHOICE = "choice of the best epoch not recorded"
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fgnet_plugin.checkpoints import atomic_write
-from fgnet_plugin.comparison_rows import facs_name
-from fgnet_plugin.training.evaluate.statistics import MEASURES, Difference, Group, Key, Tested, shared_aus
+from fgnet_plugin.action_units import facs_name
+from fgnet_plugin.training.evaluate.scores import MEASURES, Difference, Group, Key, Tested, shared_aus
+from fgnet_plugin.utils.files import atomic_write
 
 MEAN, SHARED = "mean", "mean of shared AUs"
 

@@ -1,10 +1,10 @@
 """BP4D and DISFA as distributed -> aligned faces, landmarks and labels in the layout of FG-Net's published label files."""
 
 from fgnet_plugin.training.prepare.bp4d import read_bp4d
-from fgnet_plugin.training.prepare.common import Prepared, prepare
 from fgnet_plugin.training.prepare.disfa import read_disfa
-from fgnet_plugin.training.prepare.landmarks import FinderLandmarks, LandmarkSource, StoredLandmarks
-from fgnet_plugin.training.prepare.raw import Corpus, Frame
+from fgnet_plugin.training.prepare.frames import Corpus, Frame
+from fgnet_plugin.training.prepare.landmark_sources import FinderLandmarks, LandmarkSource, StoredLandmarks
+from fgnet_plugin.training.prepare.pipeline import Prepared, prepare
 
 __all__ = [
     "Corpus",

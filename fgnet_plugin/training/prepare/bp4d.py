@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgnet_plugin.pictures import SUFFIXES
-from fgnet_plugin.training.bad_rows import bad_rows
-from fgnet_plugin.training.prepare.raw import Corpus, Frame, chosen_aus, one_place, text_lines, walk, whole_number
+from fgnet_plugin.media.images import SUFFIXES
+from fgnet_plugin.training.data.bad_rows import bad_rows
+from fgnet_plugin.training.prepare.frames import Corpus, Frame, chosen_aus, one_place, text_lines, walk, whole_number
 
 _CODES = re.compile(r"([FM]\d{3})_(T\d+)\.csv", re.IGNORECASE)
 _PHOTOS = re.compile(r"([FM]\d{3})/(T\d+)", re.IGNORECASE)

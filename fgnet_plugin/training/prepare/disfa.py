@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fgnet_plugin.training.bad_rows import bad_rows
-from fgnet_plugin.training.prepare.raw import Corpus, Frame, chosen_aus, one_place, text_lines, walk, whole_number
+from fgnet_plugin.training.data.bad_rows import bad_rows
+from fgnet_plugin.training.prepare.frames import Corpus, Frame, chosen_aus, one_place, text_lines, walk, whole_number
 
 _LABELS = re.compile(r"(SN\d{3})_au(\d+)\.txt", re.IGNORECASE)
 _VIDEO = re.compile(r"(Left|Right)Video(SN\d{3})(?:_comp)?\.(?:avi|mp4|mkv|mov)", re.IGNORECASE)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fgnet_plugin.checkpoints import atomic_write
+from fgnet_plugin.utils.files import atomic_write
 
 
 class Progress:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fgnet_plugin.action_units import au_name
-from fgnet_plugin.network.landmarks import crop_square
+from fgnet_plugin.faces.crops import crop_square
 from fgnet_plugin.training.rendered import camera, expressions, scene
 from fgnet_plugin.training.rendered.domains import DOMAINS, Domain, domain
 from fgnet_plugin.training.rendered.mesh import Floats

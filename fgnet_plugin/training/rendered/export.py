@@ -12,8 +12,8 @@ import numpy as np
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from fgnet_plugin.training.loading import single_threaded
 from fgnet_plugin.training.rendered.corpus import RenderedCorpus
+from fgnet_plugin.utils.threads import single_threaded
 
 
 def write_corpus(

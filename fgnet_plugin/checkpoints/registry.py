@@ -1,0 +1,93 @@
+"""Named weights: where they are on this machine, and how they get there."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgnet_plugin.errors import CheckpointError
+from fgnet_plugin.utils.paths import cache_folder, data_folder
+
+DRIVE_ADDRESS = "https://drive.google.com/uc?id={id}"
+
+
+@dataclass(frozen=True)
+class NamedWeights:
+    """One entry of ``weights/manifest.json``."""
+
+    name: str
+    kind: str
+    """"published" (converted from the authors' files), "bundled" (part of this package), or "pretrained" (part of this package,
+    too, but generator and encoder only, for a training to start from)."""
+    about: str
+    licence: str
+    corpus: str = ""
+    file: str = ""
+    """Its name in ``weights/``, where it comes with the package."""
+    files: dict[str, dict[str, str]] | None = None
+    """Published: the authors' files, ``{"model.pth": {"drive": Google Drive's id}, …}``."""
+
+    @property
+    def path(self) -> Path:
+        """Where the checkpoint is, or will be."""
+        return data_folder("weights") / self.file if self.file else cache_folder() / f"{self.name}.safetensors"
+
+    @property
+    def downloads(self) -> dict[Path, str]:
+        """Published: where each of the authors' files goes on this machine -> its address."""
+        mirror, kept = os.environ.get("FGNET_MIRROR"), cache_folder() / "downloads"
+        found = {}
+        for name, file in (self.files or {}).items():
+            # pSp's encoder.pt is one file for all published models.
+            relative = name if name == "encoder.pt" else f"{self.name}/{name}"
+            found[kept / relative] = f"{mirror.rstrip('/')}/{relative}" if mirror else DRIVE_ADDRESS.format(id=file["drive"])
+        return found
+
+    def how_to_get(self) -> str:
+        """Instructions for a machine where the download does not work."""
+        if self.file:
+            return f"{self.name} comes with the package, but this version lacks {self.path}"
+        lines = [f"to get {self.name} by hand:"]
+        for step, (path, file) in enumerate(zip(self.downloads, (self.files or {}).values(), strict=True), start=1):
+            lines.append(
+                f"  {step}. open https://drive.google.com/file/d/{file['drive']}/view in a browser and save the file as"
+            )
+            lines.append(f"     {path}")
+        files = " ".join(f'"{path}"' for path in self.downloads)
+        lines.append(f"  {len(self.downloads) + 1}. run: fgnet weights convert {files} --corpus {self.corpus}")
+        return "\n".join(lines)
+
+
+def manifest() -> dict[str, NamedWeights]:
+    """All named weights: name -> entry."""
+    entries: dict[str, Any] = json.loads((data_folder("weights") / "manifest.json").read_text(encoding="utf-8"))
+    return {name: NamedWeights(name=name, **entry) for name, entry in entries.items()}
+
+
+def named(name: str) -> NamedWeights:
+    """The entry of a name. Raises CheckpointError for a name that the manifest lacks."""
+    entries = manifest()
+    if name not in entries:
+        raise CheckpointError(f"no weights are called {name!r}; there are {', '.join(entries)}")
+    return entries[name]
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file of a name or path; it exists.
+
+    Raises CheckpointError, saying how to get the file, where it does not exist.
+    """
+    path = Path(name_or_path)
+    entries = manifest()
+    if str(name_or_path) in entries:
+        entry = entries[str(name_or_path)]
+        if not entry.path.is_file():
+            way = f"run: fgnet weights download {entry.name}\nor, " if entry.kind == "published" else ""
+            raise CheckpointError(f"{entry.name} is not on this machine; {way}{entry.how_to_get()}")
+        return entry.path
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, and no weights of that name (there are {', '.join(entries)})")
+    return path

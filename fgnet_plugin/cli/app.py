@@ -1,0 +1,49 @@
+"""The command ``fgnet``. Errors go to standard error in plain words; the exit status is 1 for them and 2 for wrong usage."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fgnet_plugin.cli.compare import compare
+from fgnet_plugin.cli.detect import demo, detect
+from fgnet_plugin.cli.train import train_app
+from fgnet_plugin.cli.weights import weights_app
+from fgnet_plugin.errors import CheckpointError, DownloadError
+from fgnet_plugin.version import __version__
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(detect)
+app.command()(compare)
+app.command()(demo)
+app.add_typer(weights_app, name="weights")
+app.add_typer(train_app, name="train")
+
+
+def main() -> None:
+    """Runs the command line."""
+    try:
+        app()
+    except (CheckpointError, DownloadError, ModuleNotFoundError, OSError, TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except RuntimeError as error:  # torch's own class would have to be imported for every `fgnet --help`
+        if "out of memory" not in str(error):
+            raise
+        print(f"error: {str(error).splitlines()[0]}\nA smaller --batch-size needs less.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fgnet-plugin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fgnet(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """FG-Net facial action unit detection for py-feat."""

@@ -1,0 +1,53 @@
+"""``fgnet compare``: agreement and accuracy of AU models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fgnet_plugin.cli.detect import _read_parquet
+from fgnet_plugin.cli.output import _own_warnings
+
+
+def compare(
+    tables: Annotated[list[Path], typer.Argument(help="Two or more tables: of fgnet detect, py-feat or OpenFace.")],
+    names: Annotated[str | None, typer.Option(help="What to call them: 'fgnet,xgb'; by default their file names.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV file of AUs coded by people: AU columns of 0 and 1, and input and frame.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Score from which an AU counts as present.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="CSV file for the agreement; with --labels, …-accuracy.csv, too.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for the figure: .png, .pdf, .svg.")] = None,
+) -> None:
+    """Agreement of AU models on the same faces; accuracy, given labels."""
+    if len(tables) < 2:
+        raise typer.BadParameter("give at least two tables to compare")
+    called = names.split(",") if names else [path.stem for path in tables]
+    if len(called) != len(tables) or len(set(called)) < len(called):
+        raise typer.BadParameter(f"--names must be {len(tables)} different names with commas between them")
+    with _own_warnings():
+        import pandas as pd
+
+        from fgnet_plugin.comparison.agreement import compare as compared
+        from fgnet_plugin.media.images import check_file
+        from fgnet_plugin.pyfeat.fex_frames import read_table
+
+        read = {
+            name: _read_parquet(path) if path.suffix == ".parquet" else read_table(path)
+            for name, path in zip(called, tables, strict=True)
+        }
+        if labels is not None:
+            check_file(labels, "table")
+        found = compared(read, pd.read_csv(labels) if labels else None, threshold=threshold)
+        results = {"": found.agreement} | ({"-accuracy": found.accuracy} if found.accuracy is not None else {})
+        for suffix, table in results.items():
+            typer.echo(table.drop(columns="name").to_string(index=False, float_format="{:.2f}".format) + "\n")
+            if out is not None:
+                path = out.with_name(out.stem + suffix + out.suffix)
+                table.to_csv(path, index=False)
+                typer.echo(f"table: {path}")
+        if plot is not None:
+            found.plot().savefig(plot, dpi=120)
+            typer.echo(f"picture: {plot}")

@@ -1,0 +1,124 @@
+"""``fgnet detect``, ``fgnet compare`` and ``fgnet demo``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fgnet_plugin.cli.inputs import find_inputs
+from fgnet_plugin.cli.output import _own_warnings, _say_interrupted, print_summary, write_plots
+from fgnet_plugin.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from fgnet_plugin.pyfeat.fex import Fex
+
+_INTERRUPTED = 130  # what shells give for Ctrl-C
+
+Out = Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+
+
+def detect(
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, videos, folders of them, or patterns like 'clips/*.mp4'.")],
+    au_model: Annotated[
+        str | None,
+        typer.Option(
+            help="fgnet (the default), fgnet-bp4d, fgnet-disfa, fgnet-rendered (the default with --offline), a checkpoint "
+            "file, or py-feat's xgb or svm."
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Download nothing: the face finder and weights of this package.")
+    ] = False,
+    only_aus: Annotated[
+        bool, typer.Option("--only-aus", help="Leave out py-feat's models for emotions, identities and gaze: faster.")
+    ] = False,
+    device: Device = "cpu",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of FG-Net: float32, bfloat16 or float16; by default the best for the device, float32 on a CPU."),
+    ] = None,
+    compile_: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Give FG-Net to torch.compile: minutes at first; for long runs.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 8,
+    skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
+    out: Out = Path("fex.csv"),
+    plots: Annotated[Path | None, typer.Option(help="Folder for pictures: faces with their AUs, AUs over time.")] = None,
+    heatmaps: Annotated[
+        bool, typer.Option("--heatmaps", help="Also pictures of the evidence for each AU; needs --plots.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same command.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
+) -> None:
+    """AUs of the faces in pictures and videos: a table, a row a face."""
+    from fgnet_plugin.utils.journal import is_unfinished
+
+    if heatmaps and plots is None:
+        raise typer.BadParameter("--heatmaps needs --plots FOLDER to put them in")
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
+    unfinished = is_unfinished(out)
+    if not (resume or overwrite) and (out.exists() or unfinished):
+        more = "an interrupted run; --resume goes on with it" if unfinished else "a table already"
+        raise InputError(f"{out} holds {more}; --overwrite replaces it, or choose another file with --out")
+    paths = find_inputs(inputs)
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+    with _own_warnings() as skipped:
+        from fgnet_plugin.pyfeat.detector import Detector
+
+        models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
+        models |= {"precision": precision, "compile": compile_}
+        if only_aus:
+            models |= {"emotion_model": None, "identity_model": None, "gaze_model": None}
+        models["au_batch_size"] = max(batch_size, 8)  # the faces of all these frames share a pass
+        detector = Detector.offline(**models) if offline else Detector(**models)
+        if heatmaps and detector.fgnet is None:
+            raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {au_model}")
+        complete = resume and out.exists() and not unfinished
+        start = time.perf_counter()
+        options: dict[str, Any] = {"batch_size": batch_size, "skip_frames": skip_frames, "mixed_sizes": "single"}
+        try:
+            fex = detector.detect(paths, save=out, resume=resume, errors="skip", **options)
+        except KeyboardInterrupt:
+            _say_interrupted(out)
+            raise typer.Exit(_INTERRUPTED) from None
+        except OutputError as error:
+            more = ", then go on with the same command and --resume" if is_unfinished(out) else ""
+            typer.echo(f"error: {error}{more}", err=True)
+            raise typer.Exit(1) from None
+        print_summary(fex, None if complete else time.perf_counter() - start)
+        typer.echo(f"\ntable: {out} ({len(fex)} rows{', complete already' if complete else ''})")
+        if plots is not None:
+            for path in write_plots(fex, plots, heatmaps, detector.fgnet):
+                typer.echo(f"picture: {path}")
+    if skipped:
+        typer.echo(f"error: not read, or not to the end (see the warnings): {', '.join(dict.fromkeys(skipped))}", err=True)
+        raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")] = Path("outputs/demo"),
+) -> None:
+    """A photo and a video to AUs, without a download: tables, pictures."""
+    with _own_warnings():
+        from fgnet_plugin.cli.demo import run
+
+        run(out)
+
+
+def _read_parquet(path: Path) -> Fex:
+    import pandas as pd
+
+    from fgnet_plugin.media.images import check_file
+    from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
+
+    check_file(path, "table")
+    try:
+        return Fex(pd.read_parquet(path), **COLUMNS, detector="Feat")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no parquet file that can be read ({error})") from error

@@ -1,0 +1,102 @@
+"""The command ``fgnet train prepare``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fgnet_plugin.training.prepare import Corpus
+
+prepare_app = typer.Typer(no_args_is_help=True, help="A corpus as distributed -> aligned faces, landmarks, labels, a report.")
+
+
+class Camera(StrEnum):
+    """Of DISFA's two."""
+
+    left = "left"
+    right = "right"
+
+
+class Suffix(StrEnum):
+    """Of the faces' files."""
+
+    jpg = "jpg"
+    png = "png"
+
+
+Raw = Annotated[Path, typer.Argument(help="Folder of the corpus as distributed, unpacked.")]
+Out = Annotated[Path, typer.Argument(help="Folder to write to. After an interruption, the same command goes on.")]
+Landmarks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of 68 landmarks in pixels of the photos: F001/T1/2440.npy, SN001/17.npy, or OpenFace's CSV files, one a "
+        "sequence. Default: our face finder."
+    ),
+]
+SmallestFace = Annotated[
+    float | None, typer.Option(min=8, help="Of our face finder, px. Default: an eighth of the photo's shorter side.")
+]
+Aus = Annotated[str, typer.Option(help='Other AUs than the published ones: "AU01 AU05".')]
+Size = Annotated[int, typer.Option(min=8, help="Side of the faces, px.")]
+Kind = Annotated[Suffix, typer.Option("--format", help="jpg (quality 95) or png (lossless).")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0: none beside this one.")]
+
+
+@prepare_app.command()
+def bp4d(
+    raw: Raw,
+    out: Out,
+    landmarks: Landmarks = None,
+    smallest_face: SmallestFace = None,
+    aus: Aus = "",
+    size: Size = 256,
+    kind: Kind = Suffix.jpg,
+    workers: Workers = 2,
+) -> None:
+    """BP4D: photos F001/T1/2440.jpg and occurrence codes F001_T1.csv, anywhere in the folder."""
+    _ready()
+    from fgnet_plugin.training.prepare import read_bp4d
+
+    _write(read_bp4d(raw, _names(aus), out), out, landmarks, smallest_face, size, kind, workers)
+
+
+@prepare_app.command()
+def disfa(
+    raw: Raw,
+    out: Out,
+    camera: Annotated[Camera, typer.Option(help="Whose videos.")] = Camera.left,
+    landmarks: Landmarks = None,
+    smallest_face: SmallestFace = None,
+    aus: Aus = "",
+    size: Size = 256,
+    kind: Kind = Suffix.jpg,
+    workers: Workers = 2,
+) -> None:
+    """DISFA: videos LeftVideoSN001_comp.avi and intensities SN001_au1.txt, anywhere in the folder."""
+    _ready()
+    from fgnet_plugin.training.prepare import read_disfa
+
+    _write(read_disfa(raw, _names(aus), out, camera.value), out, landmarks, smallest_face, size, kind, workers)
+
+
+def _ready() -> None:
+    from fgnet_plugin.cli.requirements import _prepare
+
+    _prepare(("av", "pandas", "tqdm"))
+
+
+def _names(aus: str) -> list[str] | None:
+    return aus.replace(",", " ").split() or None
+
+
+def _write(
+    corpus: Corpus, out: Path, landmarks: Path | None, smallest_face: float | None, size: int, kind: Suffix, workers: int
+) -> None:
+    from fgnet_plugin.training.prepare import FinderLandmarks, StoredLandmarks, prepare
+
+    source = FinderLandmarks(smallest_face) if landmarks is None else StoredLandmarks(landmarks)
+    typer.echo(prepare(corpus, out, source, size, kind.value, workers).summary())

@@ -1,0 +1,21 @@
+"""Packages that a command needs beyond the installation, and how to get them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+_TO_RENDER = ("numba", "cv2", "PIL", "tqdm")
+
+
+_TO_TRAIN = ("lightning", "torchmetrics", "yaml", "pandas", *_TO_RENDER)
+
+
+def _prepare(needed: tuple[str, ...] = _TO_TRAIN) -> None:
+    """Before torch is loaded: ends the program with one line where the extra is not installed, and lets threads sleep."""
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f'training needs {", ".join(missing)}; run: pip install "fgnet-plugin[train]"')
+    # OpenMP's threads otherwise wait for each other in busy loops, which the processes that prepare batches, and whatever
+    # else runs on the machine, turn into waits for the scheduler: steps then take several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

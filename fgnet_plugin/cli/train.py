@@ -1,0 +1,107 @@
+"""The command ``fgnet train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fgnet_plugin.cli.evaluate import evaluate
+from fgnet_plugin.cli.prepare import prepare_app
+from fgnet_plugin.cli.requirements import _TO_RENDER, _prepare
+
+train_app = typer.Typer(no_args_is_help=True, help="Training, from a settings file. Needs the extra `train`.")
+train_app.add_typer(prepare_app, name="prepare")
+
+Config = Annotated[str, typer.Option("--config", help="A settings file, or a name from `fgnet train configs`.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: optimiser.lr=1e-3. Repeatable.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from last.ckpt in the training's folder, if it is there.")]
+
+
+train_app.command()(evaluate)
+
+
+def _tell(path: Path) -> None:
+    """Prints what a training has written; of several processes, only the first does."""
+    from fgnet_plugin.training.collectives import say
+
+    say(str(path))
+
+
+@train_app.command()
+def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train FG-Net; the best weights so far are always in fgnet.safetensors in the training's folder."""
+    _prepare()
+    from fgnet_plugin.training.config.detector import read_detector
+    from fgnet_plugin.training.train import train_detector
+
+    _tell(train_detector(read_detector(config, set_ or ()), resume))
+
+
+@train_app.command()
+def generator(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train StyleGAN2 on aligned faces without labels; samples.png in the training's folder shows what it paints."""
+    _prepare()
+    from fgnet_plugin.training.config.pretraining import read_generator
+    from fgnet_plugin.training.train import train_generator
+
+    _tell(train_generator(read_generator(config, set_ or ()), resume))
+
+
+@train_app.command()
+def encoder(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train an encoder that inverts a generator; reconstructions.png in the training's folder shows how well."""
+    _prepare()
+    from fgnet_plugin.training.config.pretraining import read_encoder
+    from fgnet_plugin.training.train import train_encoder
+
+    _tell(train_encoder(read_encoder(config, set_ or ()), resume))
+
+
+@train_app.command()
+def landmarks(config: Config, resume: Resume = False, set_: Set = None) -> None:
+    """Train the landmark network, on rendered faces."""
+    _prepare()
+    from fgnet_plugin.training.config.detector import read_landmarks
+    from fgnet_plugin.training.train import train_landmarks
+
+    _tell(train_landmarks(read_landmarks(config, set_ or ()), resume))
+
+
+@train_app.command()
+def configs() -> None:
+    """The settings files that come with the package."""
+    from fgnet_plugin.training.config.bundled import BUNDLED, bundled
+
+    for name in bundled():
+        first = (BUNDLED / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+        typer.echo(f"{name:16}{first.removeprefix('#').strip()}")
+
+
+@train_app.command()
+def render(
+    out: Annotated[Path, typer.Argument(help="The folder to write to.")],
+    domain: Annotated[list[str] | None, typer.Option("--domain", help="A kind of corpus; repeatable. Default: all.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of faces.")] = 1000,
+    size: Annotated[int, typer.Option(min=16, help="Side of the pictures, px.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other faces.")] = 0,
+    framing: Annotated[str, typer.Option(help="aligned as FFHQ is, or photo.")] = "aligned",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw.")] = 2,
+    sheets: Annotated[bool, typer.Option("--sheets", help="Only two pictures: every AU beside neutral, and 64 faces.")] = False,
+) -> None:
+    """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""
+    _prepare(_TO_RENDER)
+    from fgnet_plugin.training.rendered import DOMAINS, write_corpus
+    from fgnet_plugin.training.rendered.sheets import au_sheet, face_sheet
+
+    domains = tuple(domain or DOMAINS)
+    if sheets:
+        out.mkdir(parents=True, exist_ok=True)
+        au_sheet(out / "rendered_aus.jpg")
+        face_sheet(out / "rendered_faces.jpg", domains)
+        typer.echo(f"{out / 'rendered_aus.jpg'}\n{out / 'rendered_faces.jpg'}")
+    else:
+        typer.echo(write_corpus(out, domains, count, size, seed, framing, workers))  # type: ignore[arg-type]

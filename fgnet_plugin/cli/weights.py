@@ -1,0 +1,91 @@
+"""``fgnet weights``: list, download, convert, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fgnet_plugin.errors import CheckpointError
+
+weights_app = typer.Typer(no_args_is_help=True, help="Named weights: list, fetch, convert, check.")
+
+
+Name = Annotated[str, typer.Argument(help="A name from `fgnet weights list`.")]
+
+
+NameOrPath = Annotated[str, typer.Argument(help="A name from `fgnet weights list`, or a checkpoint file.")]
+
+
+Half = Annotated[bool, typer.Option("--half", help="Store float16: 650 MB instead of 1.3 GB.")]
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """The named weights, and which of them are on this machine."""
+    from fgnet_plugin.checkpoints.registry import manifest
+
+    for entry in manifest().values():
+        here = f"{entry.path.stat().st_size / 1e6:,.0f} MB" if entry.path.is_file() else "not here"
+        typer.echo(f"{entry.name:20}{here:>8}  {entry.about}. {entry.licence}.")
+
+
+@weights_app.command()
+def download(
+    name: Name,
+    half: Half = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the authors' model.pth after conversion.")] = False,
+) -> None:
+    """Fetch published weights from the authors' Google Drive (2.5 GB) and convert them."""
+    from fgnet_plugin.checkpoints.download import download as fetch
+
+    typer.echo(fetch(name, half=half, keep=keep))
+
+
+@weights_app.command()
+def convert(
+    model_pth: Annotated[Path, typer.Argument(help="The authors' model.pth.")],
+    encoder_pt: Annotated[Path, typer.Argument(help="pSp's encoder.pt.")],
+    corpus: Annotated[str, typer.Option(help="What model.pth was trained on: BP4D or DISFA.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; default: where that name's weights are looked for.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Test fold of the corpus, where known.")] = None,
+    half: Half = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Turn the authors' two files into one checkpoint."""
+    from fgnet_plugin.action_units import corpus_aus
+    from fgnet_plugin.checkpoints.convert import convert_published
+    from fgnet_plugin.checkpoints.registry import named
+
+    corpus_aus(corpus)  # an unknown corpus is found out before anything is looked up under its name
+    out = named(f"fgnet-{corpus.lower()}").path if out is None else out
+    if out.exists() and not overwrite:
+        raise CheckpointError(f"{out} exists; give --overwrite to replace it, or --out for another file")
+    typer.echo(convert_published(model_pth, encoder_pt, corpus, out, fold=fold, half=half))
+
+
+@weights_app.command()
+def verify(name_or_path: NameOrPath) -> None:
+    """Read a whole checkpoint and compare it with the checksum recorded in it."""
+    from fgnet_plugin.checkpoints.fgnet import verify as check
+    from fgnet_plugin.checkpoints.pretrained import is_pretrained, load_pretrained
+    from fgnet_plugin.checkpoints.registry import resolve
+
+    path = resolve(name_or_path)
+    if is_pretrained(path):
+        load_pretrained(path)
+        typer.echo(f"{path}: intact. Generator and encoder, for a training to start from")
+        return
+    info = check(path)
+    typer.echo(f"{path}: intact. {info.corpus}, AUs {' '.join(info.config.aus)}")
+    for name, digest in info.sources.items():
+        typer.echo(f"  converted from {name}, SHA-256 {digest}")
+
+
+@weights_app.command()
+def path(name: Name) -> None:
+    """Print where a name's checkpoint is on this machine; exit status 1 if it is not there."""
+    from fgnet_plugin.checkpoints.registry import resolve
+
+    typer.echo(resolve(name))

@@ -1,0 +1,138 @@
+"""Square face crops and their coordinates, for the landmark network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CROP_SIZE = 64
+"""Pixels a side of the crops that `LandmarkNet` reads."""
+
+
+CROP_MARGIN = 1.4
+"""The crop's side, as a multiple of the longer side of the straightened landmarks' bounding box."""
+
+
+def _mirrored() -> tuple[int, ...]:
+    order = list(range(68))
+    sides = [
+        *((i, 16 - i) for i in range(8)),  # jaw
+        *((17 + i, 26 - i) for i in range(5)),  # brows
+        (31, 35), (32, 34),  # nostrils
+        (36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46),  # eyes
+        (48, 54), (49, 53), (50, 52), (55, 59), (56, 58),  # outer lips
+        (60, 64), (61, 63), (65, 67),  # inner lips
+    ]  # fmt: skip
+    for one, other in sides:
+        order[one], order[other] = other, one
+    return tuple(order)
+
+
+MIRRORED = _mirrored()
+"""Landmark i of a mirrored face is landmark ``MIRRORED[i]`` of the face, its x reflected."""
+
+
+class Square(NamedTuple):
+    """Turned squares in a photo, one for each face; all in pixels of the photo."""
+
+    centre: Tensor
+    """[..., 2]: x and y."""
+    side: Tensor
+    """[...]: > 0."""
+    angle: Tensor
+    """[...]: radians from the photo's x axis to the square's; positive where the face leans clockwise as one sees it."""
+
+
+def crop_square(landmarks: Tensor) -> Square:
+    """The crop that shows a face upright and whole, with a margin.
+
+    The eyes' centres (means of points 36–41 and 42–47) lie on a horizontal line of it, the middle of the bounding box
+    that the landmarks have in the upright face is its centre, and its side is `CROP_MARGIN` × the box's longer side.
+
+    Args:
+        landmarks: [..., 68, 2] floating point, pixels.
+
+    Returns:
+        A `Square` of the leading shape.
+
+    Raises:
+        ValueError: another shape.
+
+    Example:
+        >>> face = torch.tensor([50.0, 60.0]).repeat(68, 1)
+        >>> face[36:42] -= 10
+        >>> face[42:48] += torch.tensor([10.0, -10.0])
+        >>> face[8, 1] = 90
+        >>> centre, side, angle = crop_square(face)
+        >>> centre.tolist(), round(side.item(), 3), angle.item()
+        ([50.0, 70.0], 56.0, 0.0)
+    """
+    if landmarks.shape[-2:] != (68, 2):
+        raise ValueError(f"landmarks must have shape [..., 68, 2], got {list(landmarks.shape)}")
+    eyes = landmarks[..., 42:48, :].mean(-2) - landmarks[..., 36:42, :].mean(-2)
+    angle = torch.atan2(eyes[..., 1], eyes[..., 0])
+    upright = _turned(landmarks, -angle[..., None])
+    low, high = upright.amin(-2), upright.amax(-2)
+    centre = _turned((low + high) / 2, angle)
+    return Square(centre, CROP_MARGIN * (high - low).amax(-1), angle)
+
+
+def to_crop(points: Tensor, square: Square) -> Tensor:
+    """Photo pixels [..., P, 2] -> crop units [..., P, 2]; the square has the leading shape."""
+    centre, side, angle = square
+    return _turned(points - centre[..., None, :], -angle[..., None]) * (2 / side)[..., None, None]
+
+
+def from_crop(points: Tensor, square: Square) -> Tensor:
+    """Crop units [..., P, 2] -> photo pixels [..., P, 2]: the inverse of `to_crop`."""
+    centre, side, angle = square
+    return _turned(points, angle[..., None]) * (side / 2)[..., None, None] + centre[..., None, :]
+
+
+def cut_crops(photo: Tensor, square: Square, size: int = CROP_SIZE) -> Tensor:
+    """Crops of one photo as `LandmarkNet` reads them; beyond the photo's border its outermost pixels go on.
+
+    A square that is at least twice as large as the crop is averaged over whole pixels first, so nothing aliases.
+
+    Args:
+        photo: [3, H, W] RGB, uint8 in [0, 255] or floating point in [-1, 1].
+        square: of F faces.
+        size: pixels a side.
+
+    Returns:
+        [F, 3, size, size] in [-1, 1]: float32, or the photo's own floating-point type.
+    """
+    as_float = torch.float32 if photo.dtype == torch.uint8 else photo.dtype
+    working = torch.promote_types(as_float, torch.float32)  # half precision can't tell the pixels of a large photo apart
+    if not len(square.side):
+        return torch.empty(0, 3, size, size, dtype=as_float, device=photo.device)
+    at = (torch.arange(size, dtype=working, device=photo.device) * 2 + 1) / size - 1
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2)
+    points = from_crop(grid.expand(len(square.side), -1, -1), Square(*(value.to(grid) for value in square)))  # [F, size², 2]
+    height, width = photo.shape[1:]
+    low, high = points.amin(1).floor().tolist(), points.amax(1).ceil().tolist()
+    crops = []
+    for face, (left, top), (right, bottom), side in zip(points, low, high, square.side.tolist(), strict=True):
+        shrink = max(1, min(int(side / size), width, height))
+        # What is read of the photo, with a margin of averaged pixels, and at least one pixel of it.
+        x0, y0 = min(max(int(left) - shrink, 0), width - shrink), min(max(int(top) - shrink, 0), height - shrink)
+        x1 = max(min(int(right) + shrink, width - 1), x0 + shrink - 1)
+        y1 = max(min(int(bottom) + shrink, height - 1), y0 + shrink - 1)
+        part = photo[None, :, y0 : y1 + 1, x0 : x1 + 1].to(working)
+        if shrink > 1:
+            part = F.avg_pool2d(part, shrink, ceil_mode=True)
+        shape = part.new_tensor([part.shape[3], part.shape[2]]) * shrink
+        local = (face - face.new_tensor([x0, y0]) + 0.5) * 2 / shape - 1  # grid_sample's units
+        crops.append(F.grid_sample(part, local.view(1, size, size, 2), padding_mode="border", align_corners=False))
+    found = torch.cat(crops)
+    return found / 127.5 - 1 if photo.dtype == torch.uint8 else found.to(as_float)
+
+
+def _turned(points: Tensor, angle: Tensor) -> Tensor:
+    """Points [..., 2] turned by an angle [...] from x towards y."""
+    cos, sin = angle.cos(), angle.sin()
+    x, y = points.unbind(-1)
+    return torch.stack([cos * x - sin * y, sin * x + cos * y], -1)

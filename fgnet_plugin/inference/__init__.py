@@ -1,0 +1,1 @@
+"""Run FG-Net on the faces of whole frames, on any device."""

@@ -1,0 +1,61 @@
+"""The network's last step: heatmaps as float32, and the mean of each clamped map (published code: ``heatmap2au``)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fgnet_plugin.ops import dispatch, nvrtc
+
+MOST_MAPS = 44
+"""More maps than that don't fit the kernel's tile, as decode.cu has it."""
+_PIXELS = 256  # of a block, as decode.cu has it
+
+
+def decode_heatmaps_reference(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Heatmaps [B, A, H, W] of any dtype -> the same in float32 (or float64), contiguous; and [B, A], the clamped maps' means.
+
+    Clamped to [-1, 1].
+    """
+    heatmaps = x.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
+    return heatmaps, heatmaps.clamp(-1.0, 1.0).mean((2, 3))
+
+
+def decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
+    """`decode_heatmaps_reference`, by one kernel where `kernels.wanted`."""
+    if dispatch.wanted(x) and x.shape[1] <= MOST_MAPS:
+        heatmaps, sums = torch.ops.fgnet.decode_heatmaps(x)
+        return heatmaps, sums.sum(1) / (x.shape[2] * x.shape[3])
+    return decode_heatmaps_reference(x)
+
+
+@torch.library.custom_op("fgnet::decode_heatmaps", mutates_args=(), device_types="cpu")
+def _decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Heatmaps in float32, and sums [B, blocks, A] of the clamped values of each 256 pixels."""
+    heatmaps = x.to(torch.promote_types(x.dtype, torch.float32), copy=True, memory_format=torch.contiguous_format)
+    clamped = heatmaps.clamp(-1.0, 1.0).flatten(2)
+    padded = torch.nn.functional.pad(clamped, (0, -clamped.shape[2] % _PIXELS))
+    return heatmaps, padded.view(*padded.shape[:2], -1, _PIXELS).sum(3).transpose(1, 2).contiguous()
+
+
+@_decode_heatmaps.register_kernel("cuda")
+def _decode_heatmaps_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
+    x = dispatch.channels_last(x)
+    b, a, h, w = x.shape
+    count = nvrtc.blocks(h * w, _PIXELS)
+    heatmaps = x.new_empty(b, a, h, w, dtype=torch.float32)
+    sums = x.new_empty(b, count, a, dtype=torch.float32)
+    if x.dtype not in nvrtc.TYPES:
+        raise TypeError(f"decode_heatmaps takes {', '.join(nvrtc.TYPES.values())}, got {x.dtype}")
+    nvrtc.launch(f"decode_{nvrtc.TYPES[x.dtype]}", x, (count, b), (_PIXELS,), x, heatmaps, sums, h * w, a)
+    return heatmaps, sums
+
+
+@_decode_heatmaps.register_fake
+def _(x: Tensor) -> tuple[Tensor, Tensor]:
+    b, a, h, w = x.shape
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return x.new_empty(b, a, h, w, dtype=dtype), x.new_empty(b, -(-h * w // _PIXELS), a, dtype=dtype)
+
+
+dispatch.refuse_gradients(_decode_heatmaps, decode_heatmaps_reference)

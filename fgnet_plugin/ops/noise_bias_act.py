@@ -1,0 +1,138 @@
+"""What follows each of the generator's convolutions: demodulation, noise, bias, leaky ReLU, gain; and, fused, the blur."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fgnet_plugin.ops import dispatch, nvrtc
+from fgnet_plugin.ops.resample import blur_upsample
+
+SLOPE, GAIN = 0.2, math.sqrt(2.0)
+_ITEMS = 4  # pixels of a thread, as epilogue.cu has it
+_ROWS, _COLUMNS, _BLUR_CHANNELS = 15, 2, 4  # of a thread that blurs, as epilogue.cu has it
+
+
+def noise_bias_act_reference(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
+    """``leaky_relu(x · demodulation + noise + bias, 0.2) · √2 · mask · post``.
+
+    Args:
+        x: [..., B, C, H, W]; demodulation: [B, C]; bias: [C].
+        noise: [..., 1, 1, H, W], its strength included.
+        post: [B, C], the next convolution's style; 1 where left out.
+        mask: [H, W]; 1 where left out.
+    """
+    x = x * demodulation[:, :, None, None] + noise + bias[:, None, None]
+    x = F.leaky_relu(x, SLOPE) * GAIN
+    x = x if mask is None else x * mask
+    return x if post is None else x * post[:, :, None, None]
+
+
+def blur_noise_act_reference(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None
+) -> Tensor:
+    """`blur_upsample`, then `noise_bias_act_reference`: [B, C, 2h+1, 2w+1] -> [B, C, 2h, 2w]."""
+    return noise_bias_act_reference(blur_upsample(x), demodulation, noise, bias, post)
+
+
+def noise_bias_act(
+    x: Tensor,
+    demodulation: Tensor,
+    noise: Tensor,
+    bias: Tensor,
+    overwrite: bool = False,
+    post: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """`noise_bias_act_reference` in x's dtype; in place where `overwrite` (detection only)."""
+    same_noise = x.ndim == 4 and noise.numel() == x.shape[2] * x.shape[3]  # for all samples, as the kernel has it
+    if same_noise and dispatch.wanted(x):
+        return torch.ops.fgnet.noise_bias_act(x, demodulation, noise, bias, post, mask)
+    # Leaky ReLU commutes with positive factors, so the gain goes into the three small operands.
+    scale = (demodulation * GAIN).to(x.dtype)[:, :, None, None]
+    noise = (noise * GAIN).to(x.dtype)
+    bias = (bias * GAIN).to(x.dtype)[:, None, None]
+    if overwrite:
+        x = F.leaky_relu_(x.mul_(scale).add_(noise).add_(bias), SLOPE)
+    else:
+        x = F.leaky_relu(x * scale + noise + bias, SLOPE)
+    x = x if mask is None else x * mask.to(x.dtype)
+    return x if post is None else x * post.to(x.dtype)[:, :, None, None]
+
+
+def blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None) -> Tensor:
+    """`blur_noise_act_reference` in x's dtype."""
+    if dispatch.wanted(x):
+        return torch.ops.fgnet.blur_noise_act(x, demodulation, noise, bias, post)
+    return noise_bias_act(blur_upsample(x), demodulation, noise, bias, not torch.is_grad_enabled(), post)
+
+
+@torch.library.custom_op("fgnet::noise_bias_act", mutates_args=(), device_types="cpu")
+def _noise_bias_act(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
+    found = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
+    return dispatch.channels_last(found.to(x.dtype))
+
+
+@_noise_bias_act.register_kernel("cuda")
+def _noise_bias_act_cuda(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    x = dispatch.channels_last(x)
+    b, c, h, w = x.shape
+    out = torch.empty_like(x)
+    small = dispatch.operands(
+        x.device,
+        demodulation=(demodulation, b * c),
+        noise=(noise, h * w),
+        bias=(bias, c),
+        post=(post, b * c),
+        mask=(mask, h * w),
+    )
+    name, each = nvrtc.variant("noise_bias_act", x, c)
+    block = nvrtc.threads(c, each)
+    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, out, h * w, c)
+    return out
+
+
+@_noise_bias_act.register_fake
+def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+@torch.library.custom_op("fgnet::blur_noise_act", mutates_args=(), device_types="cpu")
+def _blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return dispatch.channels_last(blur_noise_act_reference(x.to(wide), demodulation, noise, bias, post).to(x.dtype))
+
+
+@_blur_noise_act.register_kernel("cuda")
+def _blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+    x = dispatch.channels_last(x)
+    b, c, h, w = x.shape[0], x.shape[1], x.shape[2] - 1, x.shape[3] - 1
+    out = x.new_empty(b, h, w, c).permute(0, 3, 1, 2)
+    small = dispatch.operands(
+        x.device, demodulation=(demodulation, b * c), noise=(noise, h * w), bias=(bias, c), post=(post, b * c)
+    )
+    name, each = nvrtc.variant("blur_noise_act", x, c)
+    block = nvrtc.threads(c, min(each, _BLUR_CHANNELS))
+    grid = (nvrtc.blocks(w, block[1] * _COLUMNS), nvrtc.blocks(h, _ROWS), b)
+    nvrtc.launch(name, x, grid, block, x, *small, out, h, w, c)
+    return out
+
+
+@_blur_noise_act.register_fake
+def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+    b, c, h, w = x.shape
+    return x.new_empty(b, h - 1, w - 1, c).permute(0, 3, 1, 2)
+
+
+dispatch.refuse_gradients(_noise_bias_act, noise_bias_act_reference)
+dispatch.refuse_gradients(_blur_noise_act, blur_noise_act_reference)

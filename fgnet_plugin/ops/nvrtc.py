@@ -1,0 +1,208 @@
+"""Compiles the kernels of ``cuda/`` at run time and launches them, through NVIDIA's cuda-core: no toolkit, no C++ compiler.
+
+NVRTC, which torch's CUDA packages bring, compiles for the very GPU; the result is kept on disk (``$FGNET_HOME``, or this
+platform's cache folder) and compiled anew where a source, the compiler or the GPU is another one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import io
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SOURCES = ("epilogue", "merge", "taps", "decode", "crop")
+"""Files of ``cuda/``, each a program."""
+HEADER = "fgnet.cuh"
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+"""What the sources are known to compile for: compute capability 7.5 (Turing) to 12.0 (Blackwell)."""
+_LEAST = (7, 5)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program for one architecture."""
+
+    cubin: bytes
+    log: str
+    """What ptxas says of registers and spills; empty where the program came from the cache."""
+
+
+def folder() -> Path:
+    """Where the sources are."""
+    from fgnet_plugin.utils.paths import data_folder
+
+    return data_folder("cuda")
+
+
+def source(name: str) -> str:
+    """A program's text, its header included: NVRTC then opens no file. Raises KernelError where it is missing."""
+    try:
+        header, text = ((folder() / file).read_text(encoding="utf-8") for file in (HEADER, f"{name}.cu"))
+    except OSError as error:
+        raise KernelError(f"{error.filename} is missing; install this package again") from error
+    return header.replace("#pragma once\n", "") + text
+
+
+def compile_program(name: str, architecture: str, cache: Path | None = None, report: bool = False) -> Compiled:
+    """Compiles a program of `SOURCES`. Needs no GPU.
+
+    Args:
+        name: of the program.
+        architecture: one of `ARCHITECTURES`, or another from sm_75 on.
+        cache: folder where compiled programs are kept.
+        report: have ptxas say what it used; leaves the cache alone.
+
+    Raises:
+        KernelError: cuda-core or NVRTC are missing, or the compiler refuses; the message holds what it says.
+    """
+    try:
+        from cuda.core import Program, ProgramOptions
+        from cuda.core.utils import FileStreamProgramCache
+    except ImportError as error:
+        major = (torch.version.cuda or "13").split(".")[0]
+        command = f"python -m pip install 'cuda-core[cu{major}]>=1.2'"
+        raise KernelError(f"NVIDIA's cuda-core is needed ({error}): {command}") from error
+    options = ProgramOptions(name=name, arch=architecture, std="c++17", ptxas_options=["-v"] if report else None)
+    log = io.StringIO()
+    try:
+        program = Program(source(name), "c++", options=options)
+        kept = None if cache is None or report else FileStreamProgramCache(cache, max_size_bytes=64 * 2**20)
+        code = program.compile("cubin", logs=log, cache=kept)
+    except KernelError:
+        raise
+    except Exception as error:  # cuda-core's, cuda-bindings' or the system's
+        raise KernelError(f"{name}.cu does not compile for {architecture}: {error} {log.getvalue()}".strip()) from error
+    return Compiled(bytes(code.code), log.getvalue())
+
+
+def cache_of_programs() -> Path | None:
+    """Where compiled programs are kept; None where that folder can't be made or written: each process compiles then."""
+    from fgnet_plugin.utils.paths import cache_folder
+
+    try:
+        found = cache_folder() / "kernels"
+        found.mkdir(parents=True, exist_ok=True)
+    except (ImportError, OSError):  # platformdirs may be missing where only torch is installed
+        return None
+    return found if os.access(found, os.W_OK) else None
+
+
+@functools.cache
+def make_all(device: int) -> dict[str, Any]:
+    """The kernels of all programs on one CUDA device: name -> cuda-core's kernel. Raises KernelError."""
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _LEAST:
+        raise KernelError(f"the GPU has compute capability {capability[0]}.{capability[1]}, the kernels need 7.5")
+    architecture = f"sm_{capability[0]}{capability[1]}"
+    cache, found = cache_of_programs(), dict[str, Any]()
+    with torch.cuda.device(device):
+        torch.cuda.current_stream().synchronize()  # torch's context is there, and stays the current one
+        for name in SOURCES:
+            cubin = compile_program(name, architecture, cache).cubin
+            try:
+                from cuda.core import Device, ObjectCode
+
+                Device(device).set_current()
+                code = ObjectCode.from_cubin(cubin, name=name)
+                found |= {kernel: code.get_kernel(kernel) for kernel in kernel_names(name)}
+            except Exception as error:
+                raise KernelError(f"{name}.cu was compiled for {architecture} but can't be loaded: {error}") from error
+    return found
+
+
+def kernel_names(program: str) -> tuple[str, ...]:
+    """Entry points of a program."""
+    types = ("float32", "bfloat16", "float16")
+    wide = tuple(f"{name}_wide" for name in types)
+    of = {
+        "epilogue": ("noise_bias_act", "blur_noise_act"),
+        "merge": ("relu_norm_add",),
+        "taps": ("taps_relu_norm_add",),
+        "decode": ("decode",),
+        "crop": ("ffhq_crop2", "ffhq_crop4"),
+    }
+    variants = types if program in ("decode", "crop") else (*types, *wide)
+    return tuple(f"{kernel}_{name}" for kernel in of[program] for name in variants)
+
+
+_thread = threading.local()
+
+
+def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *arguments: Tensor | int | float | None) -> None:
+    """Starts a kernel on torch's current stream of the tensor's device; returns at once.
+
+    Args:
+        name: of the kernel.
+        like: a tensor on the device.
+        grid, block: blocks, and threads of each, up to three numbers.
+        arguments: a tensor or None goes in as a pointer, an int as C's int, a float as C's float.
+
+    Raises:
+        KernelError: the launch fails.
+    """
+    from cuda.core import Device, LaunchConfig, Stream
+    from cuda.core import launch as start
+
+    if 0 in grid:
+        return
+    kernel = make_all(like.device.index)[name]
+    given = [_argument(value) for value in arguments]
+    try:
+        with torch.cuda.device(like.device):
+            if not getattr(_thread, "ready", False):  # a thread that has not used CUDA yet has no context of its own
+                Device(like.device.index).set_current()
+                _thread.ready = True
+            stream = Stream.from_handle(torch.cuda.current_stream(like.device).cuda_stream)
+            start(stream, LaunchConfig(grid=tuple(grid), block=tuple(block)), kernel, *given)
+    except Exception as error:
+        raise KernelError(f"the CUDA kernel {name} could not be started (grid {grid}, block {block}): {error}") from error
+
+
+def _argument(value: Tensor | int | float | None) -> ctypes._SimpleCData[Any]:
+    """As cuda-core takes it; it knows no ``c_void_p``."""
+    if value is None or isinstance(value, Tensor):
+        return ctypes.c_uint64(0 if value is None else value.data_ptr())
+    return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_int(value)
+
+
+TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+_WIDE_BYTES = 16
+_THREADS = 256
+
+
+def variant(kernel: str, x: Tensor, channels: int) -> tuple[str, int]:
+    """The kernel for x's dtype and that many channels: its name, and how many channels a thread takes.
+
+    Raises TypeError for another dtype than float32, bfloat16, float16.
+    """
+    if x.dtype not in TYPES:
+        raise TypeError(f"{kernel} takes {', '.join(TYPES.values())}, got {x.dtype}")
+    wide = _WIDE_BYTES // x.element_size()
+    aligned = channels % wide == 0 and x.data_ptr() % _WIDE_BYTES == 0
+    return f"{kernel}_{TYPES[x.dtype]}{'_wide' if aligned else ''}", wide if aligned else 1
+
+
+def threads(channels: int, each: int, most: int = 512) -> tuple[int, int]:
+    """A block's threads: (for a pixel's channels, for so many pixels). Raises ValueError for over `most` threads a pixel."""
+    across = channels // each
+    if across > most:
+        raise ValueError(f"the kernels take up to {most * each} channels of this dtype, got {channels}")
+    return across, max(_THREADS // across, 1)
+
+
+def blocks(items: int, each: int) -> int:
+    """How many blocks cover `items`."""
+    return -(-items // each)
+
+
+class KernelError(RuntimeError):
+    """A CUDA kernel that can't be compiled or loaded."""

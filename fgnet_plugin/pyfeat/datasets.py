@@ -1,0 +1,249 @@
+"""Pictures, tensors and videos as py-feat's batches, with each frame at its own resolution beside the resized one.
+
+A batch is the dictionary that `Detectorv1.forward` takes ("Image", "Scale", "Padding", "FileName"), and in addition:
+"Frame" (numbers), "Original" (the frames before resizing; left out where nothing was resized) and "Errors".
+A frame that can't be read does not break its batch: it is left out, and among the batch's "Errors" is a dictionary with its
+"Error" and its file's "Path".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from feat.data import VideoDataset
+from feat.transforms import Rescale
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from fgnet_plugin.errors import InputError, SkippedInput
+from fgnet_plugin.media.images import SUFFIXES, check_file, check_files, picture_size, read_picture
+from fgnet_plugin.media.video import Video
+
+_OVERSHOOT = 64.0  # what a bicubic resize may add to pixel values, and more
+KINDS = ("image", "video", "tensor")
+OutputSize = int | tuple[int, int] | None
+Item = dict[str, Any]
+
+
+class Pictures(Dataset[Item]):
+    """Picture files; a frame's number is the file's place in the list."""
+
+    kind = "image"
+
+    def __init__(self, paths: Sequence[str], output_size: OutputSize = None, first: int = 0) -> None:
+        self.paths, self.output_size, self.first = list(paths), output_size, first
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Item:
+        try:
+            return _item(read_picture(self.paths[i], upright=False), self.paths[i], self.first + i, self.output_size, True)
+        except (InputError, OSError) as error:
+            return {"Error": error, "Path": self.paths[i]}
+
+    def mixed(self) -> bool:
+        """Whether the pictures have different sizes; one that can't be read has none."""
+        return len({picture_size(path) for path in self.paths} - {None}) > 1
+
+    def time(self, frame: int) -> str | None:
+        """None: pictures have no time."""
+        return None
+
+
+class Tensors(Dataset[Item]):
+    """A tensor [N, 3, H, W] of pixel values in [0, 255]; as in py-feat, it is taken as it is, whatever the output size."""
+
+    kind = "tensor"
+
+    def __init__(self, tensor: Tensor) -> None:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"data_type='tensor' takes a torch tensor, got {type(tensor).__name__}")
+        if tensor.ndim != 4 or tensor.shape[1] != 3 or not tensor.numel():
+            hint = "; a single image goes in as tensor[None]" if tensor.ndim == 3 else ""
+            hint = "; grey images go in as tensor.expand(-1, 3, -1, -1)" if tensor.ndim == 4 and tensor.shape[1] == 1 else hint
+            raise InputError(f"a tensor of images must have shape [N, 3, H, W], got {list(tensor.shape)}{hint}")
+        low, high = (float(value) for value in tensor.aminmax())
+        if tensor.is_floating_point() and 0 < high <= 1:
+            raise InputError("this tensor lies in [0, 1], and py-feat takes pixel values in [0, 255]: pass 255 * tensor")
+        if not (low > -_OVERSHOOT and high < 255 + _OVERSHOOT):
+            raise InputError(f"py-feat takes pixel values in [0, 255], and this tensor has values from {low:.3g} to {high:.3g}")
+        self.tensor = tensor
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, i: int) -> Item:
+        return _item(self.tensor[i], "tensor", i, None, False)
+
+    def time(self, frame: int) -> str | None:
+        """None: a tensor's images have no time."""
+        return None
+
+
+class VideoFrames(Dataset[Item]):
+    """Every `skip_frames`-th frame of a video, by its number."""
+
+    kind = "video"
+
+    def __init__(self, path: str, skip_frames: int | None = None, output_size: OutputSize = None) -> None:
+        self.video, self.output_size = Video(path), output_size
+        self.frames = range(0, len(self.video), skip_frames or 1)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, i: int) -> Item:
+        try:
+            return _item(self.video[self.frames[i]], self.video.path, self.frames[i], self.output_size, False)
+        except (InputError, OSError) as error:
+            return {"Error": error, "Path": self.video.path, "Last": True}  # those that follow would fail one by one
+
+    def time(self, frame: int) -> str | None:
+        """Minutes and seconds at a frame, as py-feat writes them: ``"01:05"``."""
+        return str(VideoDataset.convert_sec_to_min_sec(frame / self.video.fps))
+
+
+Source = Pictures | Tensors | VideoFrames
+
+
+def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding: bool) -> Item:
+    item: Item = {"Image": image, "Frame": frame, "FileName": name, "Scale": 1.0}
+    item["Padding"] = {"Left": 0, "Top": 0, "Right": 0, "Bottom": 0}
+    if output_size is None:
+        return item
+    return item | Rescale(output_size, preserve_aspect_ratio=True, padding=padding)(image) | {"Original": image}
+
+
+def collate(items: list[Item]) -> Item:
+    """Items of a dataset -> a batch; of frames that could not be read, only their errors. "Last" ends it.
+
+    Frames of different sizes make no batch, but an InputError under "Mixed": torch would raise it with a worker's traceback.
+    """
+    last = next((i for i, item in enumerate(items) if "Last" in item), len(items))
+    items = items[: last + 1]
+    failed = {"Errors": [item for item in items if "Error" in item]}
+    items = [item for item in items if "Error" not in item]
+    if not items:
+        return failed
+    sizes = {tuple(item["Image"].shape): item["FileName"] for item in items}
+    if len(sizes) > 1:
+        (a, one), (b, other) = list(sizes.items())[:2]
+        message = (
+            f"{one} has {a[2]}×{a[1]} pixels and {other} {b[2]}×{b[1]}: in one batch, all must have the same size. "
+            'Use mixed_sizes="single" or batch_size=1 to read them one at a time, or output_size=… to pad them to one size'
+        )
+        return failed | {"Mixed": InputError(message)}
+    originals = [item.pop("Original") for item in items] if "Original" in items[0] else None
+    batch: Item = default_collate(items) | failed
+    return batch if originals is None else batch | {"Original": originals}
+
+
+@dataclass(frozen=True)
+class FrameAtHand:
+    """A frame at the best resolution there is, and how to get from the original frame's pixels to its own."""
+
+    image: Tensor
+    scale: float
+    left: float
+    top: float
+
+    def to_pixels(self, points: Tensor) -> Tensor:
+        """Points [..., 2] in pixels of the original frame -> in pixels of `image`."""
+        return points * self.scale + points.new_tensor([self.left, self.top])
+
+
+def frames_at_hand(batch: Item) -> list[FrameAtHand]:
+    """The frames of a batch as they were before resizing or, of a batch that lacks them, as they are."""
+    if "Original" in batch:
+        return [FrameAtHand(image, 1.0, 0.0, 0.0) for image in batch["Original"]]
+    scale, left, top = (
+        torch.as_tensor(v).tolist() for v in (batch["Scale"], batch["Padding"]["Left"], batch["Padding"]["Top"])
+    )
+    return [FrameAtHand(*frame) for frame in zip(batch["Image"], scale, left, top, strict=True)]
+
+
+def kind_of(path: str) -> str:
+    """What a file is, "image" or "video": by its name's ending, and for an unknown one by what it holds.
+
+    Raises FileNotFoundError or InputError for one that is not there or empty, where its name does not say.
+    """
+    if Path(path).suffix.lower() in SUFFIXES:
+        return "image"
+    check_file(path, "file")
+    return "image" if picture_size(path) else "video"
+
+
+def sources(
+    inputs: object,
+    data_type: str | None,
+    output_size: OutputSize = None,
+    skip_frames: int | None = None,
+    skipped: list[SkippedInput] | None = None,
+) -> list[Source]:
+    """What `detect` was given, in order: one source for consecutive pictures, one for each video, one for a tensor.
+
+    Args:
+        inputs: a path; several paths; or a tensor [N, 3, H, W].
+        data_type: one of `KINDS`, or None to look.
+        output_size, skip_frames: see `Detector.detect`.
+        skipped: where videos that can't be opened are put, instead of an error; pictures are not opened yet.
+
+    Raises:
+        FileNotFoundError, InputError, TypeError, ValueError: what can't be read, all files that are missing or empty together.
+    """
+    wanted = data_type.lower() if isinstance(data_type, str) else data_type
+    if wanted not in (*KINDS, None):
+        raise ValueError(f"data_type must be one of {', '.join(KINDS)}, got {data_type!r}")
+    if isinstance(inputs, Tensor) or wanted == "tensor":
+        if wanted not in (None, "tensor"):
+            raise TypeError(f"data_type={data_type!r} takes paths, got a tensor")
+        return [Tensors(inputs)]  # type: ignore[arg-type]  # it says so itself
+    paths = _paths(inputs)
+    if skipped is None:
+        check_files(paths)
+    found: list[Source] = []
+    pictures = 0
+    for path in paths:
+        try:
+            video = VideoFrames(path, skip_frames, output_size) if (wanted or kind_of(path)) == "video" else None
+        except (InputError, OSError) as error:
+            if skipped is None:
+                raise
+            skipped.append(SkippedInput(str(error), path))
+            continue
+        if video is not None:
+            found.append(video)
+            continue
+        if not found or not isinstance(found[-1], Pictures):
+            found.append(Pictures([], output_size, first=pictures))
+        last = found[-1]
+        assert isinstance(last, Pictures)
+        last.paths.append(path)
+        pictures += 1
+    return found
+
+
+def _paths(inputs: object) -> list[str]:
+    several = isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping))
+    paths = list(inputs) if several else [inputs]  # type: ignore[call-overload]
+    for path in paths:
+        if not isinstance(path, (str, Path)):
+            kind = type(path).__name__
+            hints = {
+                "Tensor": "; make one tensor of them with torch.stack",
+                "ndarray": "; torch.from_numpy makes a tensor of it",
+            }
+            raise TypeError(
+                "inputs must be the path of a picture or video, several paths, or a torch tensor [N, 3, H, W] of pixel values, "
+                f"got {'a list with ' if isinstance(inputs, (list, tuple)) else ''}{kind}{hints.get(kind, '')}"
+            )
+        if not str(path):
+            raise InputError("inputs holds an empty path")
+    if not paths:
+        raise InputError("there is nothing to detect: inputs is empty")
+    return [str(path) for path in paths]

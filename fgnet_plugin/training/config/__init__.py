@@ -1,0 +1,1 @@
+"""Settings of the training's stages, read from YAML."""

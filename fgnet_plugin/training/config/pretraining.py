@@ -1,0 +1,140 @@
+"""The settings of the two stages before the detector's: a generator of faces, and an encoder that inverts it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fgnet_plugin.training.config import yaml_dataclass
+from fgnet_plugin.training.config.bundled import config_path
+from fgnet_plugin.training.config.detector import Optimiser, Rendered, Sizes, Trainer
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Where unlabelled faces come from: exactly one of the two."""
+
+    rendered: Rendered | None = None
+    """Rendered ones; their labels are not looked at."""
+    folder: str = ""
+    """A folder of aligned faces, searched with its subfolders: JPEG or PNG, square."""
+    val_fraction: float = 0.05
+    """Share of the folder's pictures that is set aside."""
+    flip: bool = True
+    """Mirror half of the faces."""
+
+    def __post_init__(self) -> None:
+        if (self.rendered is None) == (not self.folder):
+            raise ValueError("give one of rendered and folder")
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"val_fraction must be between 0 and 1, got {self.val_fraction}")
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """The game of generator and discriminator. The defaults are StyleGAN2's (Karras et al. 2020, section 3 and appendix B)."""
+
+    r1: float = 10.0
+    """γ: γ/2 times the squared gradient at real images is added to the discriminator's loss."""
+    r1_every: int = 16
+    """Steps between such additions, which are then so many times as heavy (lazy regularisation)."""
+    path_length: float = 2.0
+    """Weight of the path lengths' spread in the generator's loss."""
+    path_length_every: int = 8
+    path_length_shrink: int = 2
+    """The path lengths are those of a batch so many times smaller."""
+    mixing: float = 0.9
+    """Share of images whose later layers are styled by another latent code than their earlier ones."""
+
+    def __post_init__(self) -> None:
+        if min(self.r1, self.path_length) < 0 or not 0 <= self.mixing <= 1:
+            raise ValueError("r1 and path_length must not be negative, mixing must be in [0, 1]")
+        if min(self.r1_every, self.path_length_every, self.path_length_shrink) < 1:
+            raise ValueError("r1_every, path_length_every and path_length_shrink must be at least 1")
+
+
+@dataclass(frozen=True)
+class GeneratorOptimiser(Optimiser):
+    """Adam without momentum, for generator and discriminator alike."""
+
+    lr: float = 2e-3
+    weight_decay: float = 0.0
+    batch_size: int = 32
+    clip: float = 0.0
+    epochs: int = 100
+    batches_per_epoch: int | None = None
+    ema: float | None = 0.998
+    """Decay of the generator's running average, which is what is exported: half of it is younger than 350 steps."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip or self.weight_decay:
+            raise ValueError("clip and weight_decay are not for the adversarial game: leave them 0")
+
+
+@dataclass(frozen=True)
+class EncoderOptimiser(Optimiser):
+    """AdamW over the encoder."""
+
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    batch_size: int = 8
+    clip: float = 0.0
+    epochs: int = 15
+    batches_per_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an inverted face is compared by. All three need no weights from elsewhere."""
+
+    pixels: float = 1.0
+    """Weight of the mean squared error of pixels in [-1, 1]."""
+    structure: float = 0.0
+    """Weight of 1 - SSIM, over scales halved until 16 px."""
+    features: float = 1.0
+    """Weight of the mean absolute error of the discriminator's maps, by their spread; needs a generator stage's file."""
+
+    def __post_init__(self) -> None:
+        if min(self.pixels, self.structure, self.features) < 0 or not self.pixels + self.structure + self.features:
+            raise ValueError("pixels, structure and features must not be negative, and one of them positive")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """A training of StyleGAN2 from scratch."""
+
+    data: Faces
+    trainer: Trainer
+    model: Sizes = field(default_factory=Sizes)
+    optimiser: GeneratorOptimiser = GeneratorOptimiser()
+    adversarial: Adversarial = Adversarial()
+    licence: str = ""
+    """Of the faces: recorded in what is exported."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A training of pSp: an encoder that inverts a frozen generator."""
+
+    data: Faces
+    trainer: Trainer
+    start_from: str
+    """The generator: a file of the stage `generator`, or StyleGAN2 in rosinality's layout."""
+    latent: Literal["z", "w"] = "z"
+    """What the encoder's rows are. z: the generator's mapping network turns them into styles, which is how FG-Net runs it, so
+    that the detector starts with faces that are reconstructed. w: they are styles, as pSp's own training has it."""
+    optimiser: EncoderOptimiser = EncoderOptimiser()
+    loss: Reconstruction = Reconstruction()
+    licence: str = ""
+
+
+def read_generator(name_or_path: str, overrides: Sequence[str] = ()) -> GeneratorConfig:
+    """The settings of a generator's training. Raises ValueError, listing all that does not fit."""
+    return yaml_dataclass.read(GeneratorConfig, config_path(name_or_path), overrides)
+
+
+def read_encoder(name_or_path: str, overrides: Sequence[str] = ()) -> EncoderConfig:
+    """The settings of an encoder's training. Raises ValueError, listing all that does not fit."""
+    return yaml_dataclass.read(EncoderConfig, config_path(name_or_path), overrides)

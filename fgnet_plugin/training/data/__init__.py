@@ -1,0 +1,1 @@
+"""Training data: corpora, folds, heatmap targets, loading."""

@@ -1,0 +1,79 @@
+"""Training and validation data of a config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fgnet_plugin.action_units import au_number
+from fgnet_plugin.training.config.detector import Csv, DetectorConfig, LandmarksConfig, Rendered
+from fgnet_plugin.training.config.pretraining import EncoderConfig, Faces, GeneratorConfig
+from fgnet_plugin.training.data.loading import Corpus, StepSampler
+
+
+def faces(config: GeneratorConfig | EncoderConfig, data: Faces, size: int) -> tuple[Corpus, Corpus, StepSampler]:
+    """Training faces, validation faces, and the order of the training's."""
+    settings = config.optimiser
+    corpus: Corpus
+    if data.rendered is not None:
+        corpus, val_corpus = rendered_corpora(data.rendered, size, "aligned", settings.epochs)
+        samples, fresh = data.rendered.faces_per_epoch, data.rendered.fresh
+    else:
+        from fgnet_plugin.training.data.image_folder import pictures_corpora
+
+        corpus, val_corpus = pictures_corpora(data.folder, size, data.val_fraction, config.trainer.seed)
+        samples, fresh = len(corpus), False
+    sampler = StepSampler(
+        samples, settings.batch_size, settings.epochs, settings.batches_per_epoch, seed=config.trainer.seed, fresh=fresh
+    )
+    return corpus, val_corpus, sampler
+
+
+def corpus_aus(config: DetectorConfig) -> tuple[str, ...]:
+    """The AUs that a training's data has labels for, in channel order. Raises ValueError for names that are no AUs."""
+    if config.data.rendered is not None:
+        from fgnet_plugin.training.rendered import AUS
+
+        return tuple(AUS)
+    from fgnet_plugin.training.data.csv_corpus import au_columns
+
+    csv = config.data.csv
+    assert csv is not None
+    for au in csv.aus:
+        au_number(au)
+    return csv.aus or au_columns(Path(csv.train))
+
+
+def detector_corpora(config: DetectorConfig, aus: tuple[str, ...], size: int) -> tuple[Corpus, Corpus, StepSampler]:
+    """Training faces, validation faces, and the order of the training's."""
+    data = config.data
+    if data.rendered is not None:
+        corpora = rendered_corpora(data.rendered, size, "aligned", config.optimiser.epochs)
+        return *corpora, sampler_of(config, data.rendered, data.rendered.faces_per_epoch)
+    from fgnet_plugin.training.data.csv_corpus import csv_corpora
+
+    assert data.csv is not None
+    corpus, val_corpus = csv_corpora(data.csv, aus, size, config.trainer.seed)
+    return corpus, val_corpus, sampler_of(config, data.csv, len(corpus))
+
+
+def rendered_corpora(data: Rendered, size: int, framing: str, epochs: int) -> tuple[Corpus, Corpus]:
+    """Rendered training and validation faces. Raises ValueError for unknown domains."""
+    from fgnet_plugin.training.rendered import DOMAINS, RenderedCorpus
+
+    unknown = sorted({*data.domains, *data.val_domains} - set(DOMAINS))
+    if unknown:
+        raise ValueError(f"unknown domains {', '.join(unknown)}; there are {', '.join(DOMAINS)}")
+    faces = data.faces_per_epoch * (epochs if data.fresh else 1)
+    common: dict[str, Any] = {"size": size, "framing": framing}
+    corpus = RenderedCorpus(domains=data.domains, seed=data.seed, length=faces, **common)
+    return corpus, RenderedCorpus(domains=data.val_domains, seed=data.val_seed, length=data.val_faces, **common)
+
+
+def sampler_of(config: DetectorConfig | LandmarksConfig, data: Rendered | Csv, samples: int) -> StepSampler:
+    """The order of a corpus with so many faces an epoch."""
+    settings = config.optimiser
+    fresh = isinstance(data, Rendered) and data.fresh
+    return StepSampler(
+        samples, settings.batch_size, settings.epochs, settings.batches_per_epoch, seed=config.trainer.seed, fresh=fresh
+    )

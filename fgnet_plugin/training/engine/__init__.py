@@ -1,0 +1,1 @@
+"""The training loop: one stage on one or several processes, with exact resumption."""

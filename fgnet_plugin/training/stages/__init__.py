@@ -1,0 +1,1 @@
+"""What each training stage computes: its losses, steps and validation."""

@@ -1,0 +1,153 @@
+"""Training pSp: an encoder whose latent codes make a frozen generator paint the same face (Richardson et al. 2021)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgnet_plugin.checkpoints.pretrained import Pretrained, save_pretrained
+from fgnet_plugin.network import normalize
+from fgnet_plugin.network.config import FGNetConfig
+from fgnet_plugin.network.encoder import Encoder
+from fgnet_plugin.network.generator import Generator
+from fgnet_plugin.training.collectives import rank_of, summed
+from fgnet_plugin.training.config.pretraining import EncoderConfig
+from fgnet_plugin.training.config.yaml_dataclass import plain
+from fgnet_plugin.training.data.loading import Corpus, StepSampler
+from fgnet_plugin.training.engine.stage import Batch, Stage
+from fgnet_plugin.training.metrics.image_grid import write_sheet
+from fgnet_plugin.training.models.discriminator import Discriminator
+from fgnet_plugin.training.stages.generator import to_pixels
+from fgnet_plugin.training.stages.reconstruction_loss import map_spreads, reconstruction_loss
+
+FILE = "pretrained.safetensors"
+SHEET_FACES, SHEET_COLUMNS = 32, 8
+Net = TypeVar("Net", bound=nn.Module)
+_FACES_FOR_SPREADS = 64
+
+
+class EncoderStage(Stage):
+    """An encoder in training; exported with the generator to ``out/pretrained.safetensors``, for a detector's ``start_from``.
+
+    After each validation ``out/reconstructions.png`` and ``out/reconstructions-000123.png`` show faces, each row of them above
+    the row of what the generator makes of their codes.
+
+    Args:
+        config: the settings.
+        start: the generator, and where there is one its discriminator and the mean style.
+        corpus, val_corpus: samples are dicts with "image" uint8 [3, S, S], S = image_size.
+        sampler: of the corpus.
+    """
+
+    monitor, maximise = "loss", False
+    net: Encoder
+    average: Encoder | None
+
+    def __init__(
+        self, config: EncoderConfig, start: Pretrained, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler
+    ) -> None:
+        sizes: FGNetConfig = start.config()
+        net = Encoder(sizes).to(memory_format=torch.channels_last)
+        net.channels_last = True
+        if config.latent == "w":
+            net.latent_average.copy_(start.parts["moments"]["style_mean"].expand_as(net.latent_average))
+        super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
+        self.config, self.sizes, self.start = config, sizes, start
+        self.generator = frozen(Generator(sizes), start.parts["generator"])
+        self.discriminator: Discriminator | None = None
+        if config.loss.features:
+            self.discriminator = frozen(Discriminator(sizes), start.parts["discriminator"])
+        self.spreads: list[float] = []
+        self._sums = torch.zeros(3)
+        self._shown: list[Tensor] = []
+
+    @property
+    def trained(self) -> Encoder:
+        """See `Stage.trained`."""
+        return self.net if self.average is None else self.average
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        faces = normalize(batch["image"])
+        if self.config.data.flip:
+            which = (self.uniform(len(faces)) < 0.5).to(faces.device)
+            faces = torch.where(which[:, None, None, None], faces.flip(3), faces)
+        loss = self.loss(self.reconstruct(self.net, faces), faces).mean()
+        self.log("loss", loss, prog_bar=True, logger=False)
+        return loss
+
+    def reconstruct(self, encoder: Encoder, faces: Tensor) -> Tensor:
+        """What the generator paints of the codes of faces [B, 3, S, S] in [-1, 1]: the same shape, about the same range."""
+        codes = encoder(faces)
+        styles = self.generator.mapping(codes) if self.config.latent == "z" else codes
+        painted = self.generator.image(self.generator(styles), styles)
+        size = faces.shape[-1]
+        return painted if painted.shape[-1] == size else F.adaptive_avg_pool2d(painted, size)
+
+    def loss(self, painted: Tensor, faces: Tensor) -> Tensor:
+        """[B]: the weighted sum of the settings' terms."""
+        return reconstruction_loss(painted, faces, self.config.loss, self.discriminator, self.spreads)
+
+    def on_fit_start(self) -> None:
+        """Takes the spread of the discriminator's maps, of the same few validation faces in every process."""
+        if self.discriminator is not None:
+            some = [self.val_corpus[i]["image"] for i in range(min(_FACES_FOR_SPREADS, len(self.val_corpus)))]
+            self.spreads = map_spreads(self.discriminator, normalize(torch.stack(some)).to(self.device))
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the last validation."""
+        self._sums, self._shown = torch.zeros(3), []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch's errors."""
+        faces = normalize(batch["image"])
+        painted = self.reconstruct(self.trained, faces).float().clamp(-1, 1)
+        noise = (painted - faces).square().mean((1, 2, 3)) / 4  # of pixels in [0, 1]
+        self._sums += torch.stack(
+            [self.loss(painted, faces).sum(), (-10 * noise.log10()).sum(), faces.new_tensor(len(faces))]
+        ).cpu()
+        if sum(len(shown) for shown in self._shown) < 2 * SHEET_FACES:
+            self._shown.append(torch.stack([batch["image"], to_pixels(painted)], 1).cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Evaluates them, and writes the sheet."""
+        loss, psnr, count = summed(self._sums.to(self.device)).tolist()
+        self.figures = {"loss": loss / count, "psnr": psnr / count}
+        self.log_dict({"val_loss": loss / count, "val_psnr": psnr / count}, prog_bar=True, logger=False)
+        if rank_of() == 0:
+            pairs = torch.cat(self._shown)[:SHEET_FACES]
+            pairs = pairs[: max(1, len(pairs) // SHEET_COLUMNS) * SHEET_COLUMNS]
+            columns = min(SHEET_COLUMNS, len(pairs))
+            # A row of faces, a row of paintings, …
+            rows = pairs.view(-1, columns, *pairs.shape[1:]).transpose(1, 2).flatten(0, 2)
+            for name in (f"reconstructions-{self.global_step:06}.png", "reconstructions.png"):
+                write_sheet(rows, Path(self.machine.out) / name, columns)
+
+    def figure_names(self) -> list[str]:
+        """Loss, and the peak signal-to-noise ratio of pixels in dB, both means over validation faces."""
+        return ["loss", "psnr"]
+
+    def export(self, figures: dict[str, float], step: int) -> None:
+        """Writes ``pretrained.safetensors``."""
+        generator = self.start.training
+        training = {
+            "by": "fgnet train encoder",
+            "step": step,
+            "validation": figures,
+            "recipe": self.recipe,
+            "generator": generator,
+        }
+        parts: dict[str, Any] = {"generator": self.generator, "encoder": self.trained}
+        parts |= {name: self.start.parts[name] for name in ("discriminator", "moments") if name in self.start.parts}
+        licence = " ".join(filter(None, dict.fromkeys((self.config.licence, self.start.licence))))
+        save_pretrained(Path(self.machine.out) / FILE, self.sizes, parts, training, licence)
+
+
+def frozen(net: Net, state: dict[str, Tensor]) -> Net:
+    """A network with these weights, channels last, that is not trained."""
+    net.load_state_dict(state)
+    return net.to(memory_format=torch.channels_last).eval().requires_grad_(False)

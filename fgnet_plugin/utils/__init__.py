@@ -1,0 +1,1 @@
+"""Helpers without knowledge of faces or networks: paths, files, resumable tables, threads, array types."""

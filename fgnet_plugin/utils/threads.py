@@ -1,0 +1,81 @@
+"""What the process belongs to the user for: number of threads, gradients, warnings. What we change, we put back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count() -> int:
+    """Threads that FG-Net computes with on the CPU.
+
+    ``$FGNET_NUM_THREADS`` where it is set. Else torch's own number, unless that is the 1 which py-feat asks for when it is
+    imported (``OMP_NUM_THREADS=1``, against a clash of OpenMP libraries on macOS): then one for each core.
+
+    Raises:
+        ValueError: the variable is no positive number.
+    """
+    wanted = os.environ.get("FGNET_NUM_THREADS")
+    if wanted is not None:
+        if not wanted.isdigit() or int(wanted) < 1:
+            raise ValueError(f"FGNET_NUM_THREADS must be a positive number, got {wanted!r}")
+        return int(wanted)
+    now = torch.get_num_threads()
+    return core_count() if now == 1 and _pinned_by_feat() else now
+
+
+def _pinned_by_feat() -> bool:
+    """Whether it was py-feat, and not the user, who set OMP_NUM_THREADS to 1."""
+    if "feat" not in sys.modules or os.environ.get("OMP_NUM_THREADS") != "1":
+        return False
+    try:  # what the process was started with; Linux only
+        started_with = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return True
+    return not any(line.startswith(b"OMP_NUM_THREADS=") for line in started_with)
+
+
+@contextmanager
+def torch_threads(count: int | None = None) -> Iterator[None]:
+    """Inside, torch computes with that many threads, by default `thread_count`; after, with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(thread_count() if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def gradients_kept() -> Iterator[None]:
+    """Gradients are on or off after as they were before: py-feat's RetinaFace turns them off for the whole thread."""
+    before = torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(before)
+
+
+def single_threaded(worker: int) -> None:
+    """Makes a loader's worker process use one thread, as there are several of them and the trainer wants the cores.
+
+    numba is left alone: the renderer's loops use no threads of it, and asking it to limit them starts them, which hangs in a
+    process forked from one that has used OpenMP.
+    """
+    torch.set_num_threads(1)
+    try:
+        import cv2
+
+        cv2.setNumThreads(1)
+    except ImportError:
+        pass

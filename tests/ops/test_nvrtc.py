@@ -1,0 +1,178 @@
+"""The CUDA kernels compile for every architecture without a GPU, keep to registers, and stay on disk."""
+
+import ctypes
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fgnet_plugin.network import FGNet, small_config
+from fgnet_plugin.ops import dispatch, nvrtc, upsample_conv_taps
+from fgnet_plugin.ops.noise_bias_act import noise_bias_act
+
+pytest.importorskip("cuda.core", reason="cuda-core is there on Linux and Windows only")
+
+_ENTRY = re.compile(
+    r"entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+    r".*?Used (\d+) registers",
+    re.DOTALL,
+)
+_REGISTERS, _THREADS = 65536, 512  # of an SM; of a block at most
+
+
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+@pytest.mark.parametrize("program", nvrtc.SOURCES)
+def test_compiles_without_spills(program: str, architecture: str) -> None:
+    compiled = nvrtc.compile_program(program, architecture, report=True)
+    found = {name: tuple(map(int, rest)) for name, *rest in _ENTRY.findall(compiled.log)}
+    assert set(found) == set(nvrtc.kernel_names(program))
+    for name, (stack, stores, loads, registers) in sorted(found.items()):
+        print(f"{architecture} {name}: {registers} registers")
+        assert (stack, stores, loads) == (0, 0, 0), f"{name} spills on {architecture}"
+        most = upsample_conv_taps._THREADS if name.startswith("taps") and name.endswith("wide") else _THREADS
+        assert registers * most <= _REGISTERS
+
+
+def test_compiled_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = nvrtc.compile_program("decode", "sm_90", tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.read_bytes() == first.cubin for path in files)
+    again = nvrtc.compile_program("decode", "sm_90", tmp_path)
+    assert again.cubin == first.cubin
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == files
+    changed = nvrtc.source("decode").replace("-1.0f", "-2.0f")
+    monkeypatch.setattr(nvrtc, "source", lambda name: changed)
+    assert nvrtc.compile_program("decode", "sm_90", tmp_path).cubin != first.cubin
+
+
+def test_what_does_not_compile_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "source", lambda name: "no C++")
+    with pytest.raises(dispatch.KernelError, match=r"decode.cu does not compile for sm_90(.|\n)*undefined"):
+        nvrtc.compile_program("decode", "sm_90")
+    monkeypatch.undo()
+    with pytest.raises(dispatch.KernelError, match="does not compile for sm_20"):
+        nvrtc.compile_program("decode", "sm_20")
+
+
+def test_without_a_place_to_keep_them_they_are_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FGNET_HOME", str(tmp_path))
+    assert nvrtc.cache_of_programs() == tmp_path / "kernels"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FGNET_HOME", str(tmp_path / "file"))
+    assert nvrtc.cache_of_programs() is None
+    monkeypatch.delenv("FGNET_HOME")
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    assert nvrtc.cache_of_programs() is None
+
+
+def test_missing_sources_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "folder", lambda: tmp_path)
+    with pytest.raises(dispatch.KernelError, match=r"fgnet.cuh is missing; install this package again"):
+        nvrtc.source("decode")
+
+
+def test_where_kernels_fail_one_warning_and_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: int) -> None:
+        raise dispatch.KernelError("the reason")
+
+    monkeypatch.setattr(nvrtc, "make_all", fail)
+    monkeypatch.setattr(dispatch, "_failed", {})
+    device = torch.device("cuda", 3)
+    with pytest.warns(UserWarning, match=r"not used, plain torch is .*: the reason") as warned:
+        assert not dispatch._made(device)
+    assert not dispatch._made(device)
+    assert len(warned) == 1
+
+
+def test_arguments_are_of_types_that_cuda_core_takes() -> None:
+    """And of the kernels' own sizes: pointers, C's int and float."""
+    handler = pytest.importorskip("cuda.core._kernel_arg_handler", reason="another version of cuda-core")
+    x = torch.arange(3)
+    values = [nvrtc._argument(value) for value in (x, None, 7, -7, 0.5)]
+    assert [value.value for value in values] == [x.data_ptr(), 0, 7, -7, 0.5]
+    assert [ctypes.sizeof(value) for value in values] == [8, 8, 4, 4, 4]
+    table = (ctypes.c_void_p * len(values)).from_address(handler.ParamHolder(values).ptr)
+    assert len([pointer for pointer in table if pointer]) == len(values)
+
+
+def test_a_batch_without_faces_starts_nothing() -> None:
+    x = torch.zeros(0, 16, 4, 4)
+    nvrtc.launch("noise_bias_act_float32_wide", x, (1, 0), (4, 64))  # no GPU, and no error
+
+
+def test_what_is_read_16_bytes_at_a_time_begins_there() -> None:
+    """A part of a larger tensor may not."""
+    whole = torch.arange(33, dtype=torch.float32)
+    for part in (whole[1:17], whole[4:20], whole[2:3]):
+        found = dispatch.operand(part)
+        assert found.data_ptr() % 16 == 0
+        assert torch.equal(found, part)
+    assert dispatch.operand(whole).data_ptr() == whole.data_ptr()
+
+
+def test_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.zeros(1)
+    with torch.no_grad():
+        assert not dispatch.wanted(x)
+        with dispatch.using(True):
+            assert dispatch.wanted(x)
+        monkeypatch.setenv("FGNET_KERNELS", "1")
+        assert dispatch.wanted(x)
+        with dispatch.using(False):
+            assert not dispatch.wanted(x)
+        monkeypatch.setenv("FGNET_KERNELS", "yes")
+        with pytest.raises(ValueError, match="FGNET_KERNELS must be 0 or 1, got 'yes'"):
+            dispatch.wanted(x)
+    with dispatch.using(True):
+        assert not dispatch.wanted(x), "gradients are on"
+
+
+def test_gradients_are_refused() -> None:
+    x = torch.randn(1, 4, 2, 2, requires_grad=True)
+    found = torch.ops.fgnet.noise_bias_act(x, torch.ones(1, 4), torch.zeros(2, 2), torch.zeros(4), None, None)
+    with pytest.raises(RuntimeError, match="noise_bias_act is for detection only and has no gradient"):
+        found.sum().backward()
+    with dispatch.using(True):  # with gradients on, the network takes torch's operations
+        noise_bias_act(x, torch.ones(1, 4), torch.zeros(2, 2), torch.zeros(4)).sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_operations_are_registered_as_torch_wants(dtype: torch.dtype) -> None:
+    """Schema, fake implementation and what torch.compile relies on, by torch's own checks."""
+    x, vector, both = torch.randn(2, 8, 5, 5, dtype=dtype), torch.randn(8), torch.randn(2, 8)
+    plane = torch.randn(5, 5)
+    checks = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+    with torch.no_grad():
+        torch.library.opcheck(torch.ops.fgnet.noise_bias_act, (x, both, plane, vector, both, plane), test_utils=checks)
+        torch.library.opcheck(torch.ops.fgnet.blur_noise_act, (x, both, torch.randn(4, 4), vector, None), test_utils=checks)
+        torch.library.opcheck(
+            torch.ops.fgnet.relu_norm_add, (x, vector, vector, vector, torch.randn(2, 8, 9, 9, dtype=dtype)), test_utils=checks
+        )
+        products, other = torch.randn(2, 200, 5, 5, dtype=dtype), torch.randn(2, 8, 10, 10, dtype=dtype)
+        torch.library.opcheck(torch.ops.fgnet.taps_relu_norm_add, (products, vector, vector, vector, other), test_utils=checks)
+        torch.library.opcheck(torch.ops.fgnet.decode_heatmaps, (x,), test_utils=checks)
+
+
+def test_nothing_of_it_loads_without_a_gpu() -> None:
+    """Detection on the CPU imports neither cuda-core nor NVRTC."""
+    code = (
+        "import sys, torch; from fgnet_plugin.network import FGNet, small_config; "
+        "FGNet(small_config(('AU12',), 64, 32)).predict(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)); "
+        "print([name for name in sys.modules if name.startswith('cuda.core')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_same_through_the_fused_operations() -> None:
+    torch.manual_seed(0)
+    net = FGNet(small_config(("AU06", "AU12"), 64, 64)).eval()
+    faces = torch.rand(3, 3, 64, 64) * 2 - 1
+    expected = net.predict(faces)
+    with dispatch.using(True):
+        found = net.predict(faces)
+    assert (found.heatmaps - expected.heatmaps).abs().max() <= 1e-5 * expected.heatmaps.abs().max()

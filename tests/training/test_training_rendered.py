@@ -1,0 +1,104 @@
+"""Training on rendered faces: it learns, goes on exactly where it was, and draws the same faces in any process."""
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from fgnet_plugin import load
+from fgnet_plugin.checkpoints.fgnet import read_info
+from fgnet_plugin.faces.landmark_net import load_landmark_net
+from fgnet_plugin.training.config.detector import read_detector, read_landmarks
+from fgnet_plugin.training.engine import callbacks
+from fgnet_plugin.training.rendered import RenderedCorpus
+from fgnet_plugin.training.train import train_detector, train_landmarks
+from fgnet_plugin.utils.threads import single_threaded
+
+TINY = (
+    "data.rendered.faces_per_epoch=48",
+    "data.rendered.val_faces=16",
+    "optimiser.batch_size=16",
+    "optimiser.epochs=2",
+    "trainer.progress=false",
+    "trainer.threads=1",
+    "trainer.checkpoint_every=1",
+)
+
+
+def test_a_few_minutes_of_training_beat_chance(tmp_path: Path) -> None:
+    """``rendered-ci``, about two minutes: AUC of faces that it was not trained on."""
+    settings = [f"trainer.out={tmp_path}", "trainer.progress=false", "trainer.threads=1"]
+    command = [sys.executable, "-m", "fgnet_plugin", "train", "detector", "--config", "rendered-ci"]
+    done = subprocess.run(
+        [*command, *(part for setting in settings for part in ("--set", setting))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val_auc"]]
+    aucs = [float(row["val_auc"]) for row in rows]
+    print("mean AUC after each epoch:", aucs)
+    assert aucs[-1] > 0.62
+    assert aucs[-1] > aucs[0]
+    assert float(rows[-1]["val_auc/AU26"]) > 0.8  # an open jaw is easy
+    info = read_info(tmp_path / "fgnet.safetensors")
+    assert info.training["recipe"]["code"]["renderer"] >= 1
+    assert load(tmp_path / "fgnet.safetensors").aus == RenderedCorpus.aus
+
+
+def test_faces_are_the_same_from_worker_processes() -> None:
+    corpus = RenderedCorpus(("studio", "webcam"), size=64, seed=8, length=12)
+    torch.ones(3000, 3000).sum()  # the threads of this process must not hang those forked from it
+    for i, item in enumerate(DataLoader(corpus, batch_size=None, num_workers=2, worker_init_fn=single_threaded)):
+        assert torch.equal(item["image"], corpus[i]["image"])
+        assert torch.equal(item["landmarks"], corpus[i]["landmarks"])
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_resuming_is_exact_with_fresh_faces(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first epoch, and in the second, whose faces are others."""
+    whole, part, save = tmp_path / "whole", tmp_path / "part", callbacks.Keep._save
+
+    def keep(self: callbacks.Keep, trainer: object, *rest: object) -> None:
+        save(self, trainer, *rest)
+        if trainer.global_step == step and not part.exists():
+            shutil.copytree(whole, part)
+
+    monkeypatch.setattr(callbacks.Keep, "_save", keep)
+    train_detector(read_detector("rendered-ci", [*TINY, f"trainer.out={whole}"]))
+    monkeypatch.undo()
+    train_detector(read_detector("rendered-ci", [*TINY, f"trainer.out={part}"]), resume=True)
+    one, other = (torch.load(folder / "last.ckpt", weights_only=True)["state_dict"] for folder in (whole, part))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (whole / "metrics.csv").read_text() == (part / "metrics.csv").read_text()
+
+
+def test_a_training_does_not_go_on_with_another_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = [*TINY, f"trainer.out={tmp_path}", "optimiser.epochs=1", "data.rendered.faces_per_epoch=16"]
+    train_detector(read_detector("rendered-ci", settings))
+    monkeypatch.setattr("fgnet_plugin.training.engine.stage.RENDERER", 0)
+    with pytest.raises(ValueError, match=r"code\.renderer"):
+        train_detector(read_detector("rendered-ci", settings), resume=True)
+
+
+def test_landmarks_train_and_load(tmp_path: Path) -> None:
+    settings = [
+        "data.faces_per_epoch=32",
+        "data.val_faces=16",
+        "optimiser.batch_size=16",
+        "optimiser.epochs=1",
+        "trainer.workers=0",
+        "trainer.threads=1",
+        "trainer.progress=false",
+        f"trainer.out={tmp_path}",
+    ]
+    path = train_landmarks(read_landmarks("landmarks", settings))
+    assert path.stat().st_size < 3e6
+    points, confidence = load_landmark_net(path)(torch.zeros(2, 3, 64, 64))
+    assert points.shape == (2, 68, 2)
+    assert confidence.shape == (2,)
