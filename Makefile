@@ -17,10 +17,11 @@ test-train: .venv-train/ready ## those of the training module, where only the ex
 	.venv-train/bin/python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('feat') is not None)"
 	.venv-train/bin/python -m pytest $(TRAINING_TESTS)
 
-lint: .venv/with-dev ## linters, formatting, types
+lint: .venv/with-dev ## linters, formatting, types, which folder may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: .venv/with-dev ## speed on this machine; beside the published code where baseline/FG-Net holds it
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

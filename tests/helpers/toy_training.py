@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ import yaml
 from PIL import Image
 
 from fgnet_plugin.checkpoints.fgnet import verify
+
+if TYPE_CHECKING:
+    from fgnet_plugin.training.stages.detector import DetectorStage
 
 AUS = ("AU01", "AU06", "AU12")
 
