@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.encoder import COARSE_ROWS, MIDDLE_ROWS
@@ -146,23 +147,9 @@ def read_model(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
         raise CheckpointError(f"{path}: not an FG-Net model.pth; that file holds the parts {', '.join(PARTS)}{_found(content)}")
     problems: list[str] = []
     for part, wanted in shapes(config).items():
-        problems += misfits(content[part], wanted, f"{part}: ")
-    raise_problems(path, problems or other_blurs(content["g_all"], config, "g_all: "))
+        problems += find_mismatches(content[part], wanted, f"{part}: ")
+    raise_mismatches(path, problems or other_blurs(content["g_all"], config, "g_all: "))
     return {part: content[part] for part in PARTS}
-
-
-def misfits(
-    tensors: Mapping[str, object], wanted: Mapping[str, tuple[int, ...]], prefix: str, exactly: bool = False
-) -> list[str]:
-    """What tensors are missing, misshapen or, with `exactly`, unknown: one line each, with their names after `prefix`."""
-    problems = [f"{prefix}{name} is missing" for name in wanted if not isinstance(tensors.get(name), Tensor)]
-    if exactly:
-        problems += [f"{prefix}{name} is not part of the architecture" for name in tensors if name not in wanted]
-    for name, shape in wanted.items():
-        tensor = tensors.get(name)
-        if isinstance(tensor, Tensor) and tuple(tensor.shape) != shape:
-            problems.append(f"{prefix}{name} has shape {list(tensor.shape)}, expected {list(shape)}")
-    return problems
 
 
 def other_blurs(tensors: Mapping[str, Tensor], config: FGNetConfig, prefix: str) -> list[str]:
@@ -236,14 +223,6 @@ def read_torch_file(path: Path) -> Any:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         size = path.stat().st_size
         raise CheckpointError(f"{path}: unreadable or truncated ({size:,} bytes; {reason}); fetch it again") from error
-
-
-def raise_problems(path: Path, problems: list[str]) -> None:
-    """Raises one CheckpointError that lists the problems with a file, the first few in full; none, if there are none."""
-    if problems:
-        shown = "".join(f"\n  {problem}" for problem in problems[:8])
-        more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise CheckpointError(f"{path}: does not fit this architecture:{shown}{more}")
 
 
 def _is_web_page(path: Path) -> bool:

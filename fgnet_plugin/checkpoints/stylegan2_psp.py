@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.checkpoints import published
+from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNetConfig
 from fgnet_plugin.utils.paths import cache_folder
@@ -87,13 +88,13 @@ def _checked(
     for part, tensors in parts.items():
         # Conversions of the same generator by other versions of that program leave its constant blurs out.
         needed = {name: shape for name, shape in wanted[part].items() if name not in blurs or name in tensors}
-        problems += published.misfits(tensors, needed, prefixes[part])
+        problems += find_mismatches(tensors, needed, prefixes[part])
     if not problems and "g_all" in parts:
         problems = published.other_blurs(parts["g_all"], config, prefixes["g_all"])
-    published.raise_problems(path, problems)
+    raise_mismatches(path, problems)
     found = dict(_as_float32(published.assemble(parts, config)))
     broken = [name for name, tensor in found.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
-    published.raise_problems(path, [f"{name} holds NaN or infinity" for name in broken])
+    raise_mismatches(path, [f"{name} holds NaN or infinity" for name in broken])
     return found
 
 
