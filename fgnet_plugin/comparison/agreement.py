@@ -1,6 +1,6 @@
-"""How far models agree on AUs, and which of them is right where people coded the same faces.
+"""Compare AU models with each other and with human labels of the same faces.
 
-The models' tables come from py-feat (a Fex), from this package or from OpenFace; nothing of them is imported here.
+The models' tables come from py-feat (a Fex), from this package or from OpenFace; none of these is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import cohen_kappa_score
 
 from fgnet_plugin.action_units import by_number, facs_name
-from fgnet_plugin.comparison.accuracy import accuracy_table, judge, mean
+from fgnet_plugin.comparison.accuracy import accuracy_table, labelled_scores, mean
 from fgnet_plugin.comparison.matching import JointRows, join
 from fgnet_plugin.comparison.tables import AUTable, read_labels, read_model
 from fgnet_plugin.errors import InputError
@@ -33,7 +33,7 @@ _FEW_CLUSTERS = 5  # with fewer files, resampling them says little
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `compare` found. Rows are faces; an AU is known in a row where it has a value that is not NaN."""
+    """Result of `compare`. Rows are faces; an AU is known in a row where it has a value that is not NaN."""
 
     agreement: pd.DataFrame
     """One row for each AU and pair of models that both know it, over the n rows where both do.
@@ -46,29 +46,29 @@ class Comparison:
     """With labels: one row for each AU and model, then one with AU ``"mean"`` for each model; else None.
 
     Columns: ``AU``, ``name``, ``model``, ``n``, ``prevalence`` (share of the labels that are 1), ``f1``, ``f1_low``,
-    ``f1_high``, ``auc``, ``auc_low``, ``auc_high``. Of an AU all models are judged on the same n rows: those that have a label
-    and that every model knows (a model that knows no labelled row of the AU has n = 0 and holds nobody back). F1 is NaN
+    ``f1_high``, ``auc``, ``auc_low``, ``auc_high``. For each AU, all models are scored on the same n rows: those that have a
+    label and that every model knows (a model that knows no labelled row of the AU has n = 0 and excludes no rows). F1 is NaN
     without a row with the AU, AUC without rows of both kinds. ``"mean"`` is over the AUs that all models know, so that models
     that know more AUs compare fairly; its n counts the rows with at least one of them.
     """
     predictions: dict[str, pd.DataFrame]
     """Model -> its AUs, [R, AUs]: the same R rows for each model, NaN where it lacks one; index (input, frame)."""
     decisions: dict[str, pd.DataFrame]
-    """Model -> of the same shape, 1.0 where the AU counts as present, 0.0 where not, NaN where unknown."""
+    """Model -> a table of the same shape: 1.0 where the AU counts as present, 0.0 where not, NaN where unknown."""
     labels: pd.DataFrame | None
     """The labels of the same R rows: 1.0, 0.0, or NaN where not coded."""
     resampled: str | None
-    """What the bootstrap drew: ``"rows"``, or the column whose values it drew, such as ``"input"``; None without labels."""
+    """Units of the bootstrap: ``"rows"``, or the column whose values were drawn, such as ``"input"``; None without labels."""
 
     def plot(self) -> Figure:
-        """Agreement of each pair and prevalence by AU; with labels, below, F1 and AUC with their intervals.
+        """Plot the agreement of each pair and the prevalence by AU; with labels, below, F1 and AUC with their intervals.
 
         Needs matplotlib. The figure belongs to no window: save it with ``.savefig("comparison.png", dpi=150)``; notebooks show
         it by themselves. Meant for 2 to 5 models and up to 20 AUs.
         """
         from fgnet_plugin.comparison.plot import draw
 
-        return draw(self)
+        return draw(self.agreement, self.accuracy, self.decisions, self.labels)
 
 
 def compare(
@@ -82,7 +82,7 @@ def compare(
     cluster: str | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Agreement of models on the same faces and, with labels, how right each of them is.
+    """Measure the agreement of models on the same faces and, with labels, the accuracy of each.
 
     Frames of one video are not independent: an interval from resampled rows is then too narrow, often several times. Name as
     `cluster` what is independent, best the people filmed.
@@ -111,7 +111,7 @@ def compare(
             where they are more than half, and where there is but one thing to draw, the interval is NaN.
         cluster: column, of the labels or of a model's table, whose values are drawn with all their rows. By default
             ``"input"`` where the labelled rows come from at least 5 files, otherwise single rows.
-        seed: of the drawing.
+        seed: of the random draws.
 
     Returns:
         The comparison; `Comparison.plot` draws it.
@@ -136,10 +136,10 @@ def compare(
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     if len(fexes) < 2 - (labels is not None):
         raise InputError(f"two models at least are wanted (or one and labels), got {', '.join(map(repr, fexes)) or 'none'}")
-    own = dict(thresholds or {})
-    if strangers := sorted(set(own) - set(fexes)):
-        raise InputError(f"thresholds name {strangers[0]!r}, which is no model here; models are {', '.join(map(repr, fexes))}")
-    models = [read_model(name, fex, threshold, own.get(name)) for name, fex in fexes.items()]
+    model_thresholds = dict(thresholds or {})
+    if unknown := sorted(set(model_thresholds) - set(fexes)):
+        raise InputError(f"thresholds name {unknown[0]!r}, which is no model here; models are {', '.join(map(repr, fexes))}")
+    models = [read_model(name, fex, threshold, model_thresholds.get(name)) for name, fex in fexes.items()]
     truth = None if labels is None else read_labels(labels)
     _require_shared_aus(models, truth)
     in_order = truth is not None and truth.inputs is None and truth.frames is None
@@ -152,10 +152,10 @@ def compare(
     if truth is None:
         return Comparison(agreement, None, predictions, decisions, None, None)
     aligned = rows.spread(truth.values, len(models))
-    judged = judge(predictions, decisions, aligned)
-    used = np.unique(np.concatenate([of_one.rows for of_one in judged]))
+    scores = labelled_scores(predictions, decisions, aligned)
+    used = np.unique(np.concatenate([entry.rows for entry in scores]))
     units, resampled = _units(cluster, rows, [*models, truth], used)
-    accuracy = accuracy_table(judged, list(predictions), units, bootstrap, confidence, seed)
+    accuracy = accuracy_table(scores, list(predictions), units, bootstrap, confidence, seed)
     return Comparison(agreement, accuracy, predictions, decisions, aligned, resampled)
 
 
