@@ -33,7 +33,7 @@ class CheckpointInfo:
 
     config: FGNetConfig
     corpus: str
-    """What it was trained on: "BP4D", "DISFA", …"""
+    """Training corpus: "BP4D", "DISFA", …"""
     fold: int | None = None
     """Test fold of the corpus, where known."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +78,7 @@ def save(model: FGNet | Mapping[str, Tensor], path: Path | str, info: Checkpoint
         model: the model, or its state dict.
         path: the file, by convention ``.safetensors``.
         info: its metadata; the digest is computed.
-        half: store weights as float16 (half the size; vectors and the average latent code stay float32).
+        half: store weights as float16, at half the size; vectors and the average latent code stay float32.
 
     Raises:
         ValueError: the model's config is not the one in `info`; or the model was fused for detection.
@@ -104,16 +104,16 @@ def load(
     Args:
         name_or_path: a name from ``fgnet weights list`` (``"fgnet-bp4d"``, ``"fgnet-disfa"``, ``"fgnet-rendered"``), or
             the path of a checkpoint file.
-        device: where it goes.
+        device: device of the model.
         precision, channels_last: see `FGNet.prepare`.
-        fuse: for detection only, and faster on GPUs: see `FGNet.fuse`.
+        fuse: make the model faster on GPUs, for detection only: see `FGNet.fuse`.
 
     Returns:
         The model in evaluation mode.
 
     Raises:
-        CheckpointError: no such name or file (the message says how to get it); a file that is no checkpoint, is
-            truncated, or whose tensors don't fit its architecture.
+        CheckpointError: unknown name or missing file (the message says how to get it); a file that is not a checkpoint, is
+            truncated, or has tensors that don't fit its architecture.
 
     Example:
         >>> net = load("fgnet-bp4d")  # doctest: +SKIP
@@ -151,7 +151,7 @@ def verify(path: Path | str) -> CheckpointInfo:
         Its metadata.
 
     Raises:
-        CheckpointError: any byte differs, or the file is no checkpoint.
+        CheckpointError: any byte differs, or the file is not a checkpoint.
     """
     info = read_info(path)
     safetensors_file.verify_digest(Path(path))

@@ -54,9 +54,9 @@ def save_pretrained(
         path: the file, by convention ``.safetensors``.
         config: the architecture that the parts belong to; its AUs are not recorded.
         parts: any of "generator", "encoder", "discriminator", "moments": modules, or dicts of tensors.
-        training: summary of the training, as JSON knows it.
+        training: summary of the training; its values must be those of JSON.
         licence: of the weights.
-        half: store float16 (half the size); vectors and the average latent code stay float32.
+        half: store float16, at half the size; vectors and the average latent code stay float32.
 
     Raises:
         ValueError: an unknown or empty part, or no part at all.
@@ -98,7 +98,7 @@ def read_pretrained(path: Path | str) -> Pretrained:
             training=json.loads(metadata["training"]),
             licence=metadata["licence"],
         )
-        info.config()  # raises where the architecture is none
+        info.config()  # raises for an invalid architecture
     return info
 
 

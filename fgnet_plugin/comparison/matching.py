@@ -50,9 +50,10 @@ def join(tables: Sequence[AUTable]) -> JointRows:
     for table, code in zip(tables, codes, strict=True):
         repeated = pd.Series(code).duplicated().to_numpy()
         if repeated.any() and np.isnan(table.boxes).any(axis=1).all():
+            example = _example(table, int(repeated.argmax()))
             raise InputError(
-                f"{_name(table)} has several rows for {_example(table, int(repeated.argmax()))} and nothing to tell their faces"
-                " apart by: wanted are a column frame, and FaceRectX, FaceRectY, FaceRectWidth, FaceRectHeight"
+                f"{_name(table)} has several rows for {example} and nothing to distinguish their faces by: add a column frame,"
+                " and FaceRectX, FaceRectY, FaceRectWidth, FaceRectHeight"
             )
     joint_codes, joint_boxes = codes[0], tables[0].boxes.copy()
     positions, originals, shortened = [np.arange(width[0])], [_original(tables[0])], [inputs[0]]

@@ -71,11 +71,11 @@ def read_model(name: str, fex: pd.DataFrame, threshold: float, model_threshold: 
         values[numeric_column(source["success"], name) == 0] = np.nan
     values = values.dropna(axis=1, how="all")
     if values.empty:
-        raise InputError(f"{name!r} has no values of AUs; wanted are columns such as AU01 (or OpenFace's AU01_r, AU01_c)")
+        raise InputError(f"{name!r} has no values of AUs; expected columns such as AU01 (or OpenFace's AU01_r, AU01_c)")
     low, high = float(values.min(axis=None)), float(values.max(axis=None))
     if model_threshold is None and not (low >= 0 and high <= 1):
         raise InputError(
-            f"{name!r} has AUs from {low:.3g} to {high:.3g}, but [0, 1] is wanted: scale them, or give the value from which"
+            f"{name!r} has AUs from {low:.3g} to {high:.3g}, outside [0, 1]: scale them, or give the value from which"
             f" an AU counts as present, on the model's own scale, as thresholds={{{name!r}: …}}"
         )
     limits = pd.Series(THRESHOLD, index=values.columns)
@@ -98,17 +98,17 @@ def read_labels(labels: pd.DataFrame) -> AUTable:
     source = _plain(labels)
     values = _au_columns(source, "labels").get("", pd.DataFrame())
     if values.empty:
-        raise InputError("labels have no AUs; wanted are columns such as AU01, AU1 or au1 that hold 0 and 1")
+        raise InputError("labels have no AUs; expected columns such as AU01, AU1 or au1 that hold 0 and 1")
     values = values.mask(values.isin(_UNCODED)).sort_index(axis=1, key=_aus_by_number)
     for au, of_au in values.items():
         odd = of_au[of_au.notna() & ~of_au.isin((0, 1))]
         if odd.max() > 1:
             raise InputError(
-                f"labels of {au} hold {odd.max():g}: intensities, it seems. Say first from which one on an AU counts as"
-                " present, for instance (labels[aus] >= 2).astype(float).where(labels[aus].isin(range(6)))"
+                f"labels of {au} hold {odd.max():g}: probably intensities. First decide from which intensity an AU"
+                " counts as present, for instance (labels[aus] >= 2).astype(float).where(labels[aus].isin(range(6)))"
             )
         if len(odd):
-            raise InputError(f"labels of {au} hold {odd.iloc[0]:g}; wanted are 0 and 1, or NaN, -1 or 9 where not coded")
+            raise InputError(f"labels of {au} hold {odd.iloc[0]:g}; expected 0 and 1, or NaN, -1 or 9 where not coded")
     values = values.dropna(axis=1, how="all")
     if values.empty:
         raise InputError("labels have AUs, but no row is coded: all are NaN, -1 or 9")
