@@ -218,8 +218,9 @@ def test_pretrained_parts_are_verified_without_the_training_extra() -> None:
     code = """
 import sys
 sys.modules["yaml"] = sys.modules["lightning"] = sys.modules["pandas"] = None  # as if they were not installed
-from fgnet_plugin.cli import app
-app(["weights", "verify", "pretrained-rendered"], standalone_mode=False)
+sys.argv = ["fgnet", "weights", "verify", "pretrained-rendered"]
+from fgnet_plugin.cli import main
+main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pretrained-rendered.safetensors: intact" in done.stdout
