@@ -244,11 +244,11 @@ class FGNet(nn.Module):
         Raises:
             ValueError: unknown precision; or the model was fused.
         """
-        self._arrange(precision, channels_last, self.device.type)
+        self.arrange(precision, channels_last, self.device.type)
         return self
 
-    def _arrange(self, precision: Precision, channels_last: bool | None, device_type: str) -> None:
-        """`prepare` for a model that is going to run on that type of device."""
+    def arrange(self, precision: Precision, channels_last: bool | None, device_type: str) -> None:
+        """Set precision and memory layout as `prepare` does, for a model that will run on that type of device."""
         if self._fused:
             raise ValueError(f"{_FUSED} keeps its precision and layout; {_AGAIN} with another")
         if precision not in PRECISIONS:

@@ -1,4 +1,4 @@
-"""Conversion of the published files, saving, loading, checking; and what happens with files that are none."""
+"""Conversion of the published files, saving, loading, verifying; and files that are damaged or of another kind."""
 
 import dataclasses
 import json
@@ -72,6 +72,7 @@ def test_half_precision_storage(small_files: Files, small_checkpoint: Path, smal
     verify(half)
 
 
+@pytest.mark.slow
 def test_full_size_file_and_memory(full_files: Files, tmp_path: Path) -> None:
     """Half-precision storage takes 650 MB; converting takes about twice the model's 1.3 GB, detecting a face under 3 GB."""
     code = """
@@ -98,7 +99,7 @@ print(before, peak())
         if task != "detect":
             assert peak - before < 2 * 1.31  # twice the model, beside what torch itself takes
     print("\npeak memory, GB:", {task: round(peak, 2) for task, peak in peaks.items()})
-    assert out.stat().st_size < 660e6
+    assert 650e6 < out.stat().st_size < 660e6
     assert peaks["detect"] < 3.0
 
 

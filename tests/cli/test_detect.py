@@ -301,7 +301,7 @@ def test_compare(fgnet: Fgnet, small_checkpoint: Path) -> None:
         (["x.csv", "text.csv"], 1, "error: text.csv has no landmarks (columns x_0 … y_67): it is no CSV of py-feat's"),
         (["x.csv", "text.parquet"], 1, "error: text.parquet is no parquet file that can be read ("),
         (["x.csv", "y.csv", "--labels", "nope.csv"], 1, "error: nope.csv: no such file; check the path\n"),
-        (["x.csv", "y.csv", "--labels", "text.csv"], 1, "error: labels have no AUs; wanted are columns such as AU01"),
+        (["x.csv", "y.csv", "--labels", "text.csv"], 1, "error: labels have no AUs; expected columns such as AU01"),
         (["x.csv", "y.csv", "--plot", "p.xyz"], 1, "Format 'xyz' is not supported"),
     ],
 )

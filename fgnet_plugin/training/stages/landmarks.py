@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fgnet_plugin.faces.landmark_net import FORMAT, WEIGHTS, LandmarkNet
@@ -17,7 +16,7 @@ from fgnet_plugin.training.config.yaml_dataclass import plain
 from fgnet_plugin.training.data.flip import mirror
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch, Stage
-from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils import safetensors_file
 
 SMOOTH_BELOW = 0.02
 """Smooth-L1 loss is quadratic for errors below this, in crop units (2 is the crop's side)."""
@@ -97,12 +96,8 @@ class LandmarkStage(Stage):
     def export(self, figures: dict[str, float], step: int) -> None:
         """Writes ``face-landmarks.safetensors``."""
         training = {"by": "fgnet train landmarks", "step": step, "validation": figures, "recipe": self.recipe}
-        tensors = {
-            name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).cpu().contiguous()
-            for name, value in self.trained.state_dict().items()
-        }
-        with atomic_write(Path(self.machine.out) / WEIGHTS) as part:
-            save_file(tensors, part, {"format": FORMAT, "training": json.dumps(training)})
+        metadata = {"format": FORMAT, "training": json.dumps(training)}
+        safetensors_file.write(Path(self.machine.out) / WEIGHTS, self.trained.state_dict(), metadata, half=True)
 
 
 def crop_units(landmarks: Tensor, size: int) -> Tensor:
