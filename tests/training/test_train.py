@@ -101,9 +101,9 @@ def test_a_training_learns_and_its_export_loads(snapshots: dict[int, Path], toy:
     assert [row["val_auc"] != "" for row in log] == [False, True, False, False, True]
 
 
-@pytest.mark.parametrize(("step", "workers"), [(1, 0), (4, 0), (5, 0), (7, 0), (7, 2), (10, 0)])
+@pytest.mark.parametrize(("step", "workers"), [(5, 0), (7, 2)])
 def test_resuming_is_exact(step: int, workers: int, snapshots: dict[int, Path], toy: Path, tmp_path: Path) -> None:
-    """From the first step, before and after a validation, in mid-epoch, when all was done; with other numbers of workers."""
+    """From the end of an epoch, and from mid-epoch with another number of workers."""
     from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.train import train_detector
 
@@ -241,8 +241,8 @@ def test_the_best_epoch_is_that_of_the_highest_metric(
     stage, exported = toy_stage(toy, *settings), []
     monkeypatch.setattr(type(stage), "export", lambda self, metrics, step: exported.append(step))
     checkpoint = Checkpoint(stage, None, tmp_path)
-    for stage.step, metrics in ((5, {"auc": 0.9, "f1": 0.2}), (10, {"auc": 0.8, "f1": 0.3}), (15, {"auc": 0.7, "f1": float("nan")})):
-        checkpoint.export_best(metrics)
+    for stage.step, auc, f1 in ((5, 0.9, 0.2), (10, 0.8, 0.3), (15, 0.7, float("nan"))):
+        checkpoint.export_best({"auc": auc, "f1": f1})
     assert (stage.monitor, checkpoint.best, exported) == ((chosen, 0.9, [5]) if chosen == "auc" else (chosen, 0.3, [5, 10]))
 
 
