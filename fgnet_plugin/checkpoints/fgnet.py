@@ -132,7 +132,7 @@ def load(
     config = read_info(path).config
     with torch.device("meta"):
         model = FGNet(config).eval()
-    model._arrange(precision, channels_last, device.type)
+    model.prepare(precision, channels_last, device)
     model.to_empty(device=device)
     targets = model.state_dict()
     with safe_open(path, "pt") as file:

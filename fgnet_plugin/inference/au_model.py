@@ -221,7 +221,8 @@ class AUModel:
         """Photos on the model's device and their faces, all of which can be aligned -> the faces and what they show."""
         # Not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the scores.
         # float32 in any precision: the encoder's trunk stays so.
-        aligned = align_for_network(photos, landmarks, self.net.config.image_size, torch.float32)
+        size, kernels = self.net.config.image_size, self.net.kernels
+        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
             return aligned, self.net.predict(faces, self.batch_size, validate=False)
