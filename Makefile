@@ -4,12 +4,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # On all cores, up to eight: each worker takes up to 2 GB of memory. A worker that has nothing left to do takes over tests of another.
-PARALLEL := -n logical --maxprocesses 8 --dist worksteal --ignore=tests/benchmarks
+PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-slow test-all coverage lint bench claims gpu gpu-stages gpu-train clean
 
 demo: .venv/with-feat ## a photo and a video to AUs, without a download: tables, Fex as CSV, pictures
-	$(BIN)/fgnet demo
+	@echo "fgnet demo: torch and py-feat load for some seconds first"
+	@$(BIN)/fgnet demo
 
 test: .venv/with-dev ## the tests to run before a change
 	$(PYTEST) $(PARALLEL) -m "not slow"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def run(command: list[str], environment: dict[str, str], progress: Progress) -> 
     """Run a command, copy its output without `HARMLESS` lines, and break its silences; returns its exit status."""
     # On a terminal, pip must believe that it writes to one: only then does it draw progress bars.
     reader, writer = pty.openpty() if sys.stdout.isatty() else os.pipe()
+    if sys.stdout.isatty():
+        tty.setraw(writer)  # the real terminal turns line feeds into line ends
     process = subprocess.Popen(command, env=environment, stdout=writer, stderr=writer)
     os.close(writer)
     last = b"\n"
