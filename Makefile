@@ -9,7 +9,8 @@ PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 .PHONY: demo test test-slow test-all coverage lint bench claims gpu gpu-stages gpu-train clean
 
 demo: .venv/with-feat ## a photo and a video to AUs, without a download: tables, Fex as CSV, pictures
-	$(BIN)/fgnet demo
+	@echo "fgnet demo: torch and py-feat load for some seconds first"
+	@$(BIN)/fgnet demo
 
 test: .venv/with-dev ## the tests to run before a change
 	$(PYTEST) $(PARALLEL) -m "not slow"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,28 +29,43 @@ def main(extra: str) -> int:
     """Returns pip's exit status."""
     print(f"Installing fgnet-plugin[{extra}] into {sys.prefix}: {EXPECTED.get(extra, 'some GB on disk')}, most of it torch.")
     print("That takes minutes, and happens once.", flush=True)
-    start = time.monotonic()
+    start, progress = time.monotonic(), Progress()
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "on"]
     command += ["-c", str(ROOT / ".ci" / "constraints.txt"), "-e", f"{ROOT}[{extra}]"]
-    # Downloads go where there is room for the installation, and are counted in what is shown.
+    # Downloads go where there must be room for the installation anyway; some machines' /tmp is too small for torch.
     with tempfile.TemporaryDirectory(dir=sys.prefix) as downloads:
         width = str(shutil.get_terminal_size().columns)
-        status = run(command, os.environ | {"TMPDIR": downloads, "COLUMNS": width, "PYTHONUNBUFFERED": "1"})
-    seconds = time.monotonic() - start
-    print(f"{'done' if status == 0 else f'pip failed with exit status {status}'} after {seconds:.0f} s: {installed()}")
+        environment = os.environ | {"TMPDIR": downloads, "COLUMNS": width, "PYTHONUNBUFFERED": "1"}
+        status = run(command, environment, progress)
+    result = "Done" if status == 0 else f"pip failed with exit status {status}"
+    print(f"{result} after {time.monotonic() - start:.0f} s: {progress}")
     return status
 
 
-def run(command: list[str], environment: dict[str, str]) -> int:
+class Progress:
+    """As text: how many packages the environment holds, and how much fuller the disk has become. Takes no time to find out."""
+
+    def __init__(self) -> None:
+        self.used_before = shutil.disk_usage(sys.prefix).used
+
+    def __str__(self) -> str:
+        packages = sum(1 for _ in Path(sys.prefix).glob("lib/python3*/site-packages/*.dist-info"))
+        more = max(shutil.disk_usage(sys.prefix).used - self.used_before, 0)
+        return f"{packages} packages installed, {more / 1e9:.1f} GB more on the disk"
+
+
+def run(command: list[str], environment: dict[str, str], progress: Progress) -> int:
     """Run a command, copy its output without `HARMLESS` lines, and break its silences; returns its exit status."""
     # On a terminal, pip must believe that it writes to one: only then does it draw progress bars.
     reader, writer = pty.openpty() if sys.stdout.isatty() else os.pipe()
+    if sys.stdout.isatty():
+        tty.setraw(writer)  # the real terminal turns line feeds into line ends
     process = subprocess.Popen(command, env=environment, stdout=writer, stderr=writer)
     os.close(writer)
     last = b"\n"
     for text in without_harmless_lines(chunks(reader)):
         if text is None:
-            text = b"\n" * (not last.endswith(b"\n")) + f"  … {installed()}\n".encode()
+            text = b"\n" * (not last.endswith(b"\n")) + f"  … {progress}\n".encode()
         os.write(sys.stdout.fileno(), text)
         last = text or last
     os.close(reader)
@@ -82,18 +98,6 @@ def without_harmless_lines(output: Iterator[bytes | None]) -> Iterator[bytes | N
         held = rest if b"WARNING" in rest else b""
         yield b"".join(line + b"\n" for line in lines if not HARMLESS.search(line)) + rest[len(held) :]
     yield held
-
-
-def installed() -> str:
-    """How many packages the environment holds, and how much of the disk."""
-    size = sum(
-        os.lstat(os.path.join(folder, file)).st_size  # noqa: PTH118 - a hundred thousand files: quick is better
-        for folder, _, files in os.walk(sys.prefix)
-        for file in files
-        if os.path.lexists(os.path.join(folder, file))  # noqa: PTH118
-    )
-    packages = sum(1 for _ in Path(sys.prefix).glob("lib/python3*/site-packages/*.dist-info"))
-    return f"{packages} packages, {size / 1e9:.1f} GB in {sys.prefix}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The public names of the package can be imported, and the rule of which folder may import which is kept."""
 
 import importlib
+import re
 import runpy
 import shutil
 import subprocess
@@ -29,7 +30,6 @@ def test_public_names_can_be_imported(package: str) -> None:
         pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
     module, names = importlib.import_module(package), PUBLIC[package].split()
     assert set(names) == set(module.__all__)
-    assert set(names) <= set(dir(module))
     for name in names:
         assert getattr(module, name) is not None
 
@@ -42,15 +42,10 @@ def test_the_package_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().out.startswith("fgnet-plugin ")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        (
-            "network/config.py",
-            "from fgnet_plugin.training.train import train_detector",
-            "A folder imports only",
-        ),
+        ("network/config.py", "from fgnet_plugin.training.train import train_detector", "A folder imports only"),
         ("training/leakage.py", "from fgnet_plugin.pyfeat.fex import Fex", "A folder imports only"),
         ("network/config.py", "import fgnet_plugin.network.fgnet", "No circle of imports"),
         ("training/leakage.py", "import feat", "Training and the network run without py-feat"),
@@ -69,6 +64,6 @@ def test_an_import_against_the_rule_is_reported(file: str, line: str, contract: 
     done = subprocess.run(
         [sys.executable, "-c", command, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    broken = [line.removesuffix(" BROKEN") for line in done.stdout.splitlines() if line.endswith(" BROKEN")]
+    broken = re.findall(r"^(.*) BROKEN\b", done.stdout, re.MULTILINE)
     assert done.returncode == bool(line), done.stdout + done.stderr
     assert any(name.startswith(contract) for name in broken) if contract else not broken
