@@ -123,7 +123,7 @@ def load(
     config = read_info(path).config
     with torch.device("meta"):
         model = FGNet(config).eval()
-    model.arrange(precision, channels_last, device.type)
+    model.prepare(precision, channels_last, device)
     model.to_empty(device=device)
     targets = model.state_dict()
     shapes = {name: tuple(target.shape) for name, target in targets.items()}

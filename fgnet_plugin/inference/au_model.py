@@ -199,7 +199,8 @@ class AUModel:
         """Align the faces of photos, all on the model's device and all with valid landmarks, and run the network on them."""
         # Pixels are not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the
         # scores. They are float32 in any precision, as the encoder's trunk is.
-        aligned = align_for_network(photos, landmarks, self.net.config.image_size, torch.float32)
+        size, kernels = self.net.config.image_size, self.net.kernels
+        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
             return aligned, self.net.predict(faces, self.batch_size, validate=False)

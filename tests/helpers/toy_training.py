@@ -76,13 +76,16 @@ def assert_same_training(one: Path, other: Path) -> None:
     """Weights, optimiser, running average, schedule, log and export are the same, bit for bit."""
     first, second = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
     assert first["global_step"] == second["global_step"]
-    assert first["lr_schedulers"] == second["lr_schedulers"]
+    assert first["recipe"] == second["recipe"]
+    assert first["callbacks"]["Keep"] == second["callbacks"]["Keep"]
     assert any(name.startswith("average.") for name in first["state_dict"])
     for name, tensor in first["state_dict"].items():
         assert torch.equal(tensor, second["state_dict"][name]), name
-    for index, state in first["optimizer_states"][0]["state"].items():
+    (one_state,), (other_state,) = first["optimizer_states"], second["optimizer_states"]
+    assert one_state["param_groups"] == other_state["param_groups"]  # the learning rate
+    for index, state in one_state["state"].items():
         for name, tensor in state.items():
-            assert torch.equal(tensor, second["optimizer_states"][0]["state"][index][name]), (index, name)
+            assert torch.equal(tensor, other_state["state"][index][name]), (index, name)
     assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
     # Their tensors and metadata; the order in which safetensors writes metadata is left to chance.
     assert verify(one / "fgnet.safetensors") == verify(other / "fgnet.safetensors")
@@ -91,17 +94,17 @@ def assert_same_training(one: Path, other: Path) -> None:
 @contextmanager
 def snapshots_in(folder: Path) -> Iterator[dict[int, Path]]:
     """Copies a training's folder after each checkpoint written inside the block: step -> copy."""
-    from fgnet_plugin.training.engine import callbacks
+    from fgnet_plugin.training.engine.checkpoint import Checkpoint
 
-    folders, save = {}, callbacks.Keep._save
+    folders, save = {}, Checkpoint.save
 
-    def save_and_copy(self: callbacks.Keep, trainer: object) -> None:
-        save(self, trainer)
-        folders[trainer.global_step] = folder / f"after{trainer.global_step}"
-        shutil.copytree(self.path.parent, folders[trainer.global_step])
+    def save_and_copy(self: Checkpoint) -> None:
+        save(self)
+        folders[self.stage.step] = folder / f"after{self.stage.step}"
+        shutil.copytree(self.path.parent, folders[self.stage.step])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks.Keep, "_save", save_and_copy)
+        patch.setattr(Checkpoint, "save", save_and_copy)
         yield folders
 
 

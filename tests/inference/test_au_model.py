@@ -20,7 +20,7 @@ from fgnet_plugin.faces.finder import FaceFinder
 from fgnet_plugin.inference import au_model, cuda_streams
 from fgnet_plugin.inference.au_model import AUModel, Reading, default_precision, half_precision
 from fgnet_plugin.network.cuda_graphs import Replayed
-from fgnet_plugin.ops import antialias, dispatch, transfer
+from fgnet_plugin.ops import antialias, transfer
 from fgnet_plugin.utils.deferred import Deferred
 
 
@@ -256,7 +256,7 @@ def test_alignment_never_waits_for_the_device(
             mode.allowed = False
 
     there = [frame.to("meta") for frame in frames]
-    with dispatch.using(False), NoCopies() as mode:
+    with NoCopies() as mode:
         with pytest.raises(AssertionError, match="copies between"):
             align_faces(there, points, size, rounded=False)  # it would be seen
         for module in (align, antialias):

@@ -68,4 +68,4 @@ def _problem(file: str, size: int) -> str | None:
         return f"{file}: not an image, or damaged ({error})"
     if width != height:
         return f"{file} is {width} × {height} px: an aligned face is square"
-    return f"{file} is {width} px wide, the network paints {size} px" if width < size else None
+    return f"{file} is {width} px wide, the network reads or generates {size} px" if width < size else None

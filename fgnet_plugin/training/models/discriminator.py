@@ -1,4 +1,4 @@
-"""StyleGAN2's discriminator: a residual network that tells faces from painted ones (Karras et al. 2020, figure 7)."""
+"""StyleGAN2's discriminator: a residual network that tells faces from generated ones (Karras et al. 2020, figure 7)."""
 
 from __future__ import annotations
 

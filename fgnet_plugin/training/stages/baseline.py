@@ -37,20 +37,18 @@ class BaselineStage(AUStage):
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch: over known labels only."""
         images, _ = self.faces(batch)
         labels = without_unknown(batch["labels"])
-        loss = known_entropy(self.net(images), labels) * self.label_weight(batch, labels)
-        self.log("loss", loss, prog_bar=True, logger=False)
-        return loss
+        return known_entropy(self.net(images), labels) * self.label_weight(batch, labels)
 
     def validate(self, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See `AUStage.validate`."""
         logits = self.trained(batch["image"])
         return known_entropy(logits, labels), activations(logits)
 
-    def export(self, figures: dict[str, float], step: int) -> None:
+    def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes ``baseline.safetensors``, which `systems.load_system` reads."""
         info = BaselineInfo(
             self.net.kind,
@@ -58,7 +56,7 @@ class BaselineStage(AUStage):
             self.net.image_size,
             corpus=self.config.export.corpus,
             fold=self.fold,
-            training=self.summary(figures, step),
+            training=self.summary(metrics, step),
             licence=self.config.export.licence,
         )
         save_baseline(self.trained, Path(self.machine.out) / FILE, info, half=self.config.export.half)

@@ -51,10 +51,10 @@ class DetectorStage(AUStage):
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
 
-    def configure_model(self) -> None:
+    def use_channels_last(self) -> None:
         """Nothing: `FGNet.prepare` has set the layout, which differs between its weights."""
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch: over known labels only."""
         (images, landmarks), labels = self.faces(batch), without_unknown(batch["labels"])
         weight = self.label_weight(batch, labels)
@@ -63,7 +63,6 @@ class DetectorStage(AUStage):
         if self.guide is not None:
             read = self.guide(codes[0].flatten(1)).float()
             loss = loss + self.guide_loss(read, landmarks, labels, images.shape[-1], weight)
-        self.log("loss", loss, prog_bar=True, logger=False)
         return loss
 
     def loss(self, net: FGNet, images: Tensor, landmarks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,11 +87,11 @@ class DetectorStage(AUStage):
         loss, heatmaps = self.loss(self.trained, batch["image"], batch["landmarks"], labels)
         return loss, decode(heatmaps)
 
-    def export(self, figures: dict[str, float], step: int) -> None:
+    def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes ``fgnet.safetensors``, which `fgnet_plugin.load` reads."""
         settings = self.config.export
         licence = " ".join(filter(None, (settings.licence, self.licence)))
-        training = self.summary(figures, step)
+        training = self.summary(metrics, step)
         info = CheckpointInfo(self.net.config, settings.corpus, fold=self.fold, training=training, licence=licence)
         save(self.trained, Path(self.machine.out) / "fgnet.safetensors", info, half=settings.half)
 
