@@ -144,9 +144,8 @@ def read_model(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in PARTS):
         if isinstance(content, dict) and "latent_avg" in content:
             raise CheckpointError(f"{path}: this is pSp's encoder.pt, not FG-Net's model.pth; are the two files swapped?")
-        raise CheckpointError(
-            f"{path}: not an FG-Net model.pth; that file holds the parts {', '.join(PARTS)}{_actual(content)}"
-        )
+        holds = f"that file holds the parts {', '.join(PARTS)}, this one {describe_contents(content)}"
+        raise CheckpointError(f"{path}: not an FG-Net model.pth; {holds}")
     problems: list[str] = []
     for part, wanted in shapes(config).items():
         problems += find_mismatches(content[part], wanted, f"{part}: ")
@@ -169,7 +168,9 @@ def read_latent_average(path: Path, config: FGNetConfig) -> Tensor:
     if not isinstance(content, dict) or "latent_avg" not in content:
         if isinstance(content, dict) and "interpreter" in content:
             raise CheckpointError(f"{path}: this is FG-Net's model.pth, not pSp's encoder.pt; are the two files swapped?")
-        raise CheckpointError(f"{path}: not pSp's encoder.pt; that file holds latent_avg{_actual(content)}")
+        raise CheckpointError(
+            f"{path}: not pSp's encoder.pt; that file holds latent_avg, this one {describe_contents(content)}"
+        )
     return latent_average(path, content["latent_avg"], config)
 
 
@@ -232,8 +233,8 @@ def _is_web_page(path: Path) -> bool:
         return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
-def _actual(content: object) -> str:
-    """Describe the contents of a file of another kind, for messages."""
+def describe_contents(content: object) -> str:
+    """Describe what a file of `torch.save` holds, for messages: the first keys of a dict, else the type."""
     if isinstance(content, dict):
-        return f", this one {', '.join(map(str, list(content)[:6])) or 'nothing'}"
-    return f", this one a {type(content).__name__}"
+        return ", ".join(map(str, list(content)[:6])) or "nothing"
+    return f"a {type(content).__name__}"

@@ -66,13 +66,12 @@ def _content(path: Path, key: str, kind: str) -> dict[str, Any]:
     content = published.read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get(key), dict):
         return content
-    listed = ", ".join(map(str, list(content)[:6])) if isinstance(content, dict) else f"a {type(content).__name__}"
     hint = ""
     if isinstance(content, dict) and {"g_ema", "latent_avg"} & set(content):
         hint = "; are model.stylegan2 and model.psp swapped?"
     elif isinstance(content, dict) and "interpreter" in content:
         hint = "; FG-Net's model.pth goes through `fgnet weights convert` and then into model.start_from"
-    raise CheckpointError(f"{path}: not {kind}; that file holds {key}, this one {listed}{hint}")
+    raise CheckpointError(f"{path}: not {kind}; that file holds {key}, this one {published.describe_contents(content)}{hint}")
 
 
 def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Case:
 
     @cached_property
     def _with(self) -> Integers:
+        """Units of the faces with the AU."""
         return self.units[self.truth]
 
     @cached_property
@@ -54,7 +55,7 @@ class Case:
 
     @cached_property
     def _below(self) -> tuple[Integers, Integers]:
-        """For each face with the AU, how many without have a lower score, and how many none that is higher."""
+        """For each face with the AU, the number of faces without it that have a lower score, and a lower or equal one."""
         rising = np.sort(self.score[~self.truth])
         return np.searchsorted(rising, self.score[self.truth], "left"), np.searchsorted(rising, self.score[self.truth], "right")
 
@@ -117,8 +118,8 @@ def resampled_scores(cases: Sequence[Case], units: int, times: int, seed: int, c
     within = [] if compare_copies else [case.wins_within(units) for case in cases]
     step = max(1, _BLOCK // units)
     for start in range(0, times, step):
-        of_block = slice(start, min(start + step, times))
-        drawn = draw_units(generator, units, of_block.stop - start)
+        block = slice(start, min(start + step, times))
+        drawn = draw_units(generator, units, block.stop - start)
         for i, case in enumerate(cases):
             true, false, with_au, without = counts[i] @ drawn
             pairs = with_au * without
@@ -126,8 +127,8 @@ def resampled_scores(cases: Sequence[Case], units: int, times: int, seed: int, c
             if not compare_copies:
                 copies = drawn * (drawn - 1)
                 pairs, won = pairs - (counts[i][2] * counts[i][3]) @ copies, won - within[i] @ copies
-            scores[0, i, of_block] = ratio(2 * true, true + false + with_au, with_au > 0)
-            scores[1, i, of_block] = ratio(won, pairs, pairs > 0)
+            scores[0, i, block] = ratio(2 * true, true + false + with_au, with_au > 0)
+            scores[1, i, block] = ratio(won, pairs, pairs > 0)
     return scores
 
 

@@ -15,7 +15,7 @@ from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.utils.arrays import Floats
 
 MAX_INTENSITY = 5.0  # OpenFace's intensities go from 0 to 5
-THRESHOLD = 1 / MAX_INTENSITY
+OPENFACE_THRESHOLD = 1 / MAX_INTENSITY
 AU_COLUMN = re.compile(r"au_?0*(\d+)(_[rc])?", re.IGNORECASE)
 _X, _Y = [f"x_{i}" for i in range(68)], [f"y_{i}" for i in range(68)]
 

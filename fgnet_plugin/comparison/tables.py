@@ -12,7 +12,7 @@ import pandas as pd
 from fgnet_plugin.comparison.openface import (
     AU_COLUMN,
     MAX_INTENSITY,
-    THRESHOLD,
+    OPENFACE_THRESHOLD,
     frame_numbers,
     is_openface,
     numeric_column,
@@ -78,7 +78,7 @@ def read_model(name: str, fex: pd.DataFrame, threshold: float, model_threshold: 
             f"{name!r} has AUs from {low:.3g} to {high:.3g}, outside [0, 1]: scale them, or give the value from which"
             f" an AU counts as present, on the model's own scale, as thresholds={{{name!r}: …}}"
         )
-    limits = pd.Series(THRESHOLD, index=values.columns)
+    limits = pd.Series(OPENFACE_THRESHOLD, index=values.columns)
     limits[values.columns.intersection(plain.columns)] = threshold
     if model_threshold is not None:
         limits[:] = model_threshold
@@ -121,7 +121,7 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _au_columns(table: pd.DataFrame, of: str) -> dict[str, pd.DataFrame]:
-    """Kind of column ("", "_r" or "_c") -> AUs [n, …] as float64, infinite ones as NaN."""
+    """Collect the AU columns: kind of column ("", "_r" or "_c") -> AUs [n, …] as float64, infinite ones as NaN."""
     kinds: dict[str, dict[str, pd.Series]] = {}
     for i, column in enumerate(table.columns):
         parts = AU_COLUMN.fullmatch(column)
@@ -147,7 +147,7 @@ def _table(name: str, source: pd.DataFrame, values: pd.DataFrame, present: pd.Da
 
 
 def _boxes(source: pd.DataFrame, name: str) -> Floats:
-    """Boxes [n, 4] x1, y1, x2, y2 of the detector, else around the 68 landmarks, else NaN."""
+    """Return the boxes [n, 4] x1, y1, x2, y2 of the detector, else around the 68 landmarks, else NaN."""
     rectangle = [f"FaceRect{part}" for part in ("X", "Y", "Width", "Height")]
     if set(rectangle) <= set(source):
         x, y, width, height = (numeric_column(source[column], repr(name)).to_numpy() for column in rectangle)
