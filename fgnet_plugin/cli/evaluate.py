@@ -44,9 +44,9 @@ def evaluate(
     Without --on and --domain, each run is tested on its own settings' test fold or file. Runs that differ in fold and seed only
     are averaged. An evaluation that was interrupted goes on where it stopped.
     """
-    from fgnet_plugin.cli.requirements import _prepare
+    from fgnet_plugin.cli.requirements import check_installed
 
-    _prepare(_NEEDED)
+    check_installed(_NEEDED)
     from fgnet_plugin.training.evaluate import evaluation, study, tables
     from fgnet_plugin.training.evaluate.test_sets import Requested
 

@@ -30,7 +30,7 @@ def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
             that may have seen the test faces.
     """
     from fgnet_plugin.checkpoints.stylegan2_psp import check_starts
-    from fgnet_plugin.training.leakage import check_start_from
+    from fgnet_plugin.training.data.leakage import check_start_from
     from fgnet_plugin.training.models.baseline import FILE, Baseline
     from fgnet_plugin.training.stages.baseline import BaselineStage
     from fgnet_plugin.training.stages.detector import DetectorStage

@@ -550,7 +550,7 @@ def test_faces_that_may_have_been_trained_with_are_not_tested_on(
 
 
 def test_authors_weights_are_not_tested_on_their_own_corpus(tmp_path: Path) -> None:
-    from fgnet_plugin.training.evaluate.overlap import SeenError, check_unseen
+    from fgnet_plugin.training.data.leakage import SeenError, check_unseen
     from fgnet_plugin.training.evaluate.runs import read_run
 
     toy_corpus(tmp_path, "labels", n=6)

@@ -387,7 +387,7 @@ def test_reconstruction_terms(trained: dict[int, Path]) -> None:
 
 
 def test_bad_pictures_are_named_together(tmp_path: Path) -> None:
-    from fgnet_plugin.training.data.image_folder import pictures_corpora
+    from fgnet_plugin.training.data.image_folder import image_corpora
 
     rng = np.random.default_rng(0)
     for name, shape in (("a.png", (64, 64, 3)), ("b.png", (64, 80, 3)), ("c.jpg", (32, 32, 3)), ("d.png", (128, 128, 3))):
@@ -396,14 +396,14 @@ def test_bad_pictures_are_named_together(tmp_path: Path) -> None:
     (tmp_path / "f.png").write_bytes((tmp_path / "a.png").read_bytes()[:6000])
     bad = r"(?s)4 pictures.*b\.png is 80 × 64.*c\.jpg is 32 px wide.*e\.png: not an image.*f\.png: not an image, or damaged"
     with pytest.raises(ValueError, match=bad):
-        pictures_corpora(str(tmp_path), 64, 0.5, 0)
+        image_corpora(str(tmp_path), 64, 0.5, 0)
     for name in ("b.png", "c.jpg", "e.png", "f.png"):
         (tmp_path / name).unlink()
-    train, val = pictures_corpora(str(tmp_path), 64, 0.5, 0)
+    train, val = image_corpora(str(tmp_path), 64, 0.5, 0)
     assert {*train.files, *val.files} == {str(tmp_path / "a.png"), str(tmp_path / "d.png")}
     assert train[0]["image"].shape == val[0]["image"].shape == (3, 64, 64)
     with pytest.raises(ValueError, match="no such folder"):
-        pictures_corpora(str(tmp_path / "none"), 64, 0.5, 0)
+        image_corpora(str(tmp_path / "none"), 64, 0.5, 0)
 
 
 def test_an_encoder_needs_a_generator(pictures: Path, tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def snapshots(toy: Path) -> dict[int, Path]:
 def test_the_defaults_are_the_published_recipe() -> None:
     from fgnet_plugin.network import FGNet, FGNetConfig
     from fgnet_plugin.training.config.detector import (
+        AuxiliaryHead,
         Data,
         DetectorConfig,
-        Guide,
         Model,
         Optimiser,
         Rendered,
@@ -66,7 +66,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
     assert Model().config(AUS) == FGNetConfig(AUS)
     assert FGNetConfig(AUS).dropout == 0.1
     assert not Data(rendered=Rendered(("a",), ("a",))).flip
-    assert read_detector("published").guide == Guide(0, 0)
+    assert read_detector("published").guide == AuxiliaryHead(0, 0)
     assert read_detector("published").optimiser == recipe
 
     # The optimiser itself, over all three parts, at a constant rate; only the ToRGB layers stay out.

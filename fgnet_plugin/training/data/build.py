@@ -19,9 +19,9 @@ def faces(config: GeneratorConfig | EncoderConfig, data: Faces, size: int) -> tu
         corpus, val_corpus = rendered_corpora(data.rendered, size, "aligned", settings.epochs)
         samples, fresh = data.rendered.faces_per_epoch, data.rendered.fresh
     else:
-        from fgnet_plugin.training.data.image_folder import pictures_corpora
+        from fgnet_plugin.training.data.image_folder import image_corpora
 
-        corpus, val_corpus = pictures_corpora(data.folder, size, data.val_fraction, config.trainer.seed)
+        corpus, val_corpus = image_corpora(data.folder, size, data.val_fraction, config.trainer.seed)
         samples, fresh = len(corpus), False
     sampler = StepSampler(
         samples, settings.batch_size, settings.epochs, settings.batches_per_epoch, seed=config.trainer.seed, fresh=fresh
