@@ -760,7 +760,7 @@ def test_what_systems_and_corpora_are_called(tmp_path: Path) -> None:
 def test_baselines_are_evaluated_too(tmp_path: Path) -> None:
     """With their own weights, by the real loader."""
     pytest.importorskip("torchvision", reason="the extra `train` is not installed")
-    from fgnet_plugin.training.models.baseline import FILE, Baseline, BaselineInfo, save_baseline
+    from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, BaselineInfo, save_baseline
 
     corpus = toy_corpus(tmp_path, "Home", n=12)
     recipe = {"data": {"csv": {"train": str(corpus), "folds": str(tmp_path / "Home-folds.csv"), "fold": 1}}}
@@ -768,7 +768,7 @@ def test_baselines_are_evaluated_too(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Baseline("resnet18", AUS, SIZE).eval()
     info = BaselineInfo("resnet18", AUS, SIZE, corpus="Home", training={"recipe": recipe})
-    save_baseline(net, tmp_path / "run" / FILE, info)
+    save_baseline(net, tmp_path / "run" / BASELINE_FILE, info)
     (one,) = evaluated(tmp_path / "out", tmp_path / "run").tested
     assert (one.run.system, one.run.seed, one.run.fold) == ("resnet18", 3, 1)
     paths = [tmp_path / image for image in one.predictions.images]

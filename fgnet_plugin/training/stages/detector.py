@@ -16,6 +16,7 @@ from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.data.heatmap_targets import heatmap_loss, heatmap_targets
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch
+from fgnet_plugin.training.models.systems import FGNET_FILE
 from fgnet_plugin.training.stages.au_base import AUStage, known_entropy, without_unknown
 
 LANDMARKS = 68
@@ -93,7 +94,7 @@ class DetectorStage(AUStage):
         licence = " ".join(filter(None, (settings.licence, self.licence)))
         training = self.summary(metrics, step)
         info = CheckpointInfo(self.net.config, settings.corpus, fold=self.fold, training=training, licence=licence)
-        save(self.trained, Path(self.machine.out) / "fgnet.safetensors", info, half=settings.half)
+        save(self.trained, Path(self.machine.out) / FGNET_FILE, info, half=settings.half)
 
 
 @contextmanager
