@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy_training import AUS, assert_same_training, settings, snapshots_in, toy_corpus, toy_landmarks, toy_stage
+from toy_training import AUS, assert_same_training, run_fgnet, settings, snapshots_in, toy_corpus, toy_landmarks, toy_stage
 
 from fgnet_plugin.checkpoints.fgnet import verify
 
@@ -113,7 +113,7 @@ def test_resuming_is_exact(step: int, workers: int, snapshots: dict[int, Path], 
 
 
 def test_killed_and_resumed_is_never_killed(snapshots: dict[int, Path], toy: Path, tmp_path: Path) -> None:
-    """The command line, killed with SIGKILL inside step 8 (checkpoints after 2, 4, 5, 6), then resumed in a new process."""
+    """The command line, killed with SIGKILL inside step 8 (checkpoints after 2, 4, 5, 6), then resumed."""
     killer = """
 import os, signal, sys
 from fgnet_plugin.training.stages.detector import DetectorStage
@@ -130,7 +130,7 @@ DetectorStage.training_step = training_step
     assert first.returncode == -signal.SIGKILL, first.stderr
     assert "not there yet, starting from the beginning" in first.stdout
     assert not list(tmp_path.glob(".*"))
-    second = subprocess.run([sys.executable, "-c", run, *arguments], capture_output=True, text=True)
+    second = run_fgnet(*arguments)
     assert second.returncode == 0, second.stderr
     assert "going on after step 6" in second.stdout
     assert_same_training(tmp_path, snapshots[10])
@@ -637,16 +637,11 @@ def test_metrics_leave_out_what_is_not_defined() -> None:
     assert metrics.compute()["f1"] == 1.0
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    run = "import sys; from fgnet_plugin.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", run, *arguments], capture_output=True, text=True)
-
-
 def test_the_command_line() -> None:
-    listed = command("train", "configs")
+    listed = run_fgnet("train", "configs")
     assert "published" in listed.stdout
     assert "The paper's recipe" in listed.stdout
-    found = command("train", "detector", "--config", "no-such.yaml")
+    found = run_fgnet("train", "detector", "--config", "no-such.yaml")
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith("error: no-such.yaml: no such file")
     assert "Traceback" not in found.stderr

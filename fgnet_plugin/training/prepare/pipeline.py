@@ -29,7 +29,8 @@ from fgnet_plugin.utils.threads import single_threaded, torch_threads
 
 VERSION = 1
 """Raised when faces come out otherwise: a folder is not filled up with faces of two kinds."""
-_CHUNK = 16  # frames that a process does at a time: what at most is done again after a kill, for each process twice
+# What at most is done again after a kill, for each process twice.
+FRAMES_AT_A_TIME = 16
 _QUALITY = 95
 
 
@@ -125,7 +126,7 @@ def _chunks(frames: Sequence[CodedFrame]) -> list[list[CodedFrame]]:
     """Frames in their order, a few at a time, of one sequence each."""
     chunks: list[list[CodedFrame]] = []
     for frame in frames:
-        if not chunks or len(chunks[-1]) == _CHUNK or chunks[-1][-1].sequence != frame.sequence:
+        if not chunks or len(chunks[-1]) == FRAMES_AT_A_TIME or chunks[-1][-1].sequence != frame.sequence:
             chunks.append([])
         chunks[-1].append(frame)
     return chunks
