@@ -43,7 +43,7 @@ def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
 
 @train_app.command()
 def generator(config: Config, resume: Resume = False, set_: Set = None) -> None:
-    """Train StyleGAN2 on aligned faces without labels; samples.png in the training's folder shows what it paints."""
+    """Train StyleGAN2 on aligned faces without labels; samples.png in the training's folder shows its faces."""
     check_installed()
     from fgnet_plugin.training.config.pretraining import read_generator
     from fgnet_plugin.training.train import train_generator
@@ -89,7 +89,7 @@ def render(
     size: Annotated[int, typer.Option(min=16, help="Side of the pictures, px.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other faces.")] = 0,
     framing: Annotated[str, typer.Option(help="aligned as FFHQ is, or photo.")] = "aligned",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 2,
     sheets: Annotated[bool, typer.Option("--sheets", help="Only two pictures: every AU beside neutral, and 64 faces.")] = False,
 ) -> None:
     """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""

@@ -304,6 +304,7 @@ def test_a_generator_takes_its_steps_in_micro_batches(pictures: Path, tmp_path: 
         read_generator("generator-small", [*generator_settings(tmp_path, pictures), "optimiser.validate_every=3"])
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_generator_together(pictures: Path, tmp_path: Path) -> None:
     """After each step both have the same two networks, though each has painted other faces."""
     script = tmp_path / "script.py"
@@ -322,7 +323,7 @@ def test_two_processes_train_a_generator_together(pictures: Path, tmp_path: Path
     assert (tmp_path / "out" / "generator.safetensors").is_file()
 
 
-@pytest.mark.parametrize("latent", ["z", "w"])
+@pytest.mark.parametrize("latent", ["z", pytest.param("w", marks=pytest.mark.slow)])
 def test_an_encoder_inverts_and_a_detector_starts_from_it(
     latent: str, trained: dict[int, Path], pictures: Path, tmp_path: Path
 ) -> None:
