@@ -204,7 +204,7 @@ def test_unknown_labels_teach_nothing(toy: Path) -> None:
     torch.testing.assert_close(loss, (heatmaps - targets)[:, others].square().mean())
 
 
-def test_the_guide_is_off_by_default_and_ignores_unknown_labels(toy: Path) -> None:
+def test_the_auxiliary_head_is_off_by_default_and_ignores_unknown_labels(toy: Path) -> None:
     assert toy_stage(toy, "guide.labels=0").guide is None
     stage = toy_stage(toy, "guide.labels=2.0", "guide.landmarks=3.0")
     batch = toy_batch(stage)
@@ -212,10 +212,10 @@ def test_the_guide_is_off_by_default_and_ignores_unknown_labels(toy: Path) -> No
     truth = (batch["landmarks"] + 0.5) / 32 - 1
     read = torch.cat([torch.full((8, 3), 0.0), truth.flatten(1)], 1)
     read[:, 1] = 100.0
-    found = stage.guide_loss(read, batch["landmarks"], batch["labels"], 64)
+    found = stage.head_loss(read, batch["landmarks"], batch["labels"], 64)
     torch.testing.assert_close(found, torch.tensor(2 * np.log(2)).float())
     read[:, 3:] += 0.1
-    torch.testing.assert_close(stage.guide_loss(read, batch["landmarks"], batch["labels"], 64) - found, torch.tensor(0.03))
+    torch.testing.assert_close(stage.head_loss(read, batch["landmarks"], batch["labels"], 64) - found, torch.tensor(0.03))
     stage.training_step(batch).backward()
     assert stage.guide.weight.grad[0].abs().max() > 0
     assert stage.guide.weight.grad[1].abs().max() == 0

@@ -21,7 +21,7 @@ class BaselineStage(AUStage):
         config, corpus, val_corpus, sampler: see `AUStage`; landmarks are not looked at.
 
     Raises:
-        ValueError: a guide is set, which reads a latent code that the baseline lacks.
+        ValueError: an auxiliary head (``guide``) is set, which reads a latent code that the baseline lacks.
     """
 
     net: Baseline

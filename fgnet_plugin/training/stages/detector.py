@@ -43,7 +43,7 @@ class DetectorStage(AUStage):
         net.generator.to_rgb.requires_grad_(False)
         super().__init__(net, net.aus, config, corpus, val_corpus, sampler)
         self.licence = licence
-        self.guide: nn.Linear | None = None
+        self.guide: nn.Linear | None = None  # the auxiliary head; checkpoints know it by its section's name
         if config.guide.labels or config.guide.landmarks:
             self.guide = nn.Linear(net.config.n_layers * net.config.style_dim, len(net.aus) + 2 * LANDMARKS)
 
@@ -63,7 +63,7 @@ class DetectorStage(AUStage):
             loss = self.loss(self.net, images, landmarks, labels)[0] * weight
         if self.guide is not None:
             read = self.guide(codes[0].flatten(1)).float()
-            loss = loss + self.guide_loss(read, landmarks, labels, images.shape[-1], weight)
+            loss = loss + self.head_loss(read, landmarks, labels, images.shape[-1], weight)
         return loss
 
     def loss(self, net: FGNet, images: Tensor, landmarks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,8 +74,8 @@ class DetectorStage(AUStage):
             targets, known = heatmap_targets(landmarks.float(), labels, net.aus, size, image_size=images.shape[-1])
             return heatmap_loss(heatmaps, targets, known), heatmaps
 
-    def guide_loss(self, read: Tensor, landmarks: Tensor, labels: Tensor, size: int, weight: Tensor | float = 1.0) -> Tensor:
-        """Loss of what the guide reads, [B, A + 2·68]: logits of the AUs, and landmarks with the face's corners at ±1.
+    def head_loss(self, read: Tensor, landmarks: Tensor, labels: Tensor, size: int, weight: Tensor | float = 1.0) -> Tensor:
+        """Loss of what the auxiliary head reads, [B, A + 2·68]: logits of the AUs, and landmarks with the face's corners at ±1.
 
         The `weight` is `label_weight`, for the AUs' part.
         """
