@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,20 @@ if TYPE_CHECKING:
     from fgnet_plugin.training.stages.detector import DetectorStage
 
 AUS = ("AU01", "AU06", "AU12")
+
+
+def run_fgnet(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command ``fgnet`` in this process."""
+    from fgnet_plugin.cli import main
+
+    output, errors, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["fgnet", *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
 
 def toy_landmarks(size: int) -> np.ndarray:

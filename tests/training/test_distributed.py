@@ -238,6 +238,7 @@ def test_sigterm_ends_all_processes(toy: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_folders_that_are_not_shared_are_found_out(killed: Path, toy: Path, tmp_path: Path) -> None:
     commands = [[*arguments(toy, out, TWO), "--resume"] for out in (killed, tmp_path)]
     (status, _, errors), (other_status, *_) = srun(*commands)

@@ -549,7 +549,7 @@ def test_faces_that_may_have_been_trained_with_are_not_tested_on(
 
 
 def test_authors_weights_are_not_tested_on_their_own_corpus(tmp_path: Path) -> None:
-    from fgnet_plugin.training.evaluate.overlap import SeenError, check_unseen
+    from fgnet_plugin.training.data.leakage import SeenError, check_unseen
     from fgnet_plugin.training.evaluate.runs import read_run
 
     toy_corpus(tmp_path, "labels", n=6)
@@ -759,7 +759,7 @@ def test_what_systems_and_corpora_are_called(tmp_path: Path) -> None:
 def test_baselines_are_evaluated_too(tmp_path: Path) -> None:
     """With their own weights, by the real loader."""
     pytest.importorskip("torchvision", reason="the extra `train` is not installed")
-    from fgnet_plugin.training.models.baseline import FILE, Baseline, BaselineInfo, save_baseline
+    from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, BaselineInfo, save_baseline
 
     corpus = toy_corpus(tmp_path, "Home", n=12)
     recipe = {"data": {"csv": {"train": str(corpus), "folds": str(tmp_path / "Home-folds.csv"), "fold": 1}}}
@@ -767,7 +767,7 @@ def test_baselines_are_evaluated_too(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Baseline("resnet18", AUS, SIZE).eval()
     info = BaselineInfo("resnet18", AUS, SIZE, corpus="Home", training={"recipe": recipe})
-    save_baseline(net, tmp_path / "run" / FILE, info)
+    save_baseline(net, tmp_path / "run" / BASELINE_FILE, info)
     (one,) = evaluated(tmp_path / "out", tmp_path / "run").tested
     assert (one.run.system, one.run.seed, one.run.fold) == ("resnet18", 3, 1)
     paths = [tmp_path / image for image in one.predictions.images]

@@ -304,6 +304,7 @@ def test_a_generator_takes_its_steps_in_micro_batches(pictures: Path, tmp_path: 
         read_generator("generator-small", [*generator_settings(tmp_path, pictures), "optimiser.validate_every=3"])
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_generator_together(pictures: Path, tmp_path: Path) -> None:
     """After each step both have the same two networks, though each has painted other faces."""
     script = tmp_path / "script.py"
@@ -322,7 +323,7 @@ def test_two_processes_train_a_generator_together(pictures: Path, tmp_path: Path
     assert (tmp_path / "out" / "generator.safetensors").is_file()
 
 
-@pytest.mark.parametrize("latent", ["z", "w"])
+@pytest.mark.parametrize("latent", ["z", pytest.param("w", marks=pytest.mark.slow)])
 def test_an_encoder_inverts_and_a_detector_starts_from_it(
     latent: str, trained: dict[int, Path], pictures: Path, tmp_path: Path
 ) -> None:
@@ -387,7 +388,7 @@ def test_reconstruction_terms(trained: dict[int, Path]) -> None:
 
 
 def test_bad_pictures_are_named_together(tmp_path: Path) -> None:
-    from fgnet_plugin.training.data.image_folder import pictures_corpora
+    from fgnet_plugin.training.data.image_folder import image_corpora
 
     rng = np.random.default_rng(0)
     for name, shape in (("a.png", (64, 64, 3)), ("b.png", (64, 80, 3)), ("c.jpg", (32, 32, 3)), ("d.png", (128, 128, 3))):
@@ -396,14 +397,14 @@ def test_bad_pictures_are_named_together(tmp_path: Path) -> None:
     (tmp_path / "f.png").write_bytes((tmp_path / "a.png").read_bytes()[:6000])
     bad = r"(?s)4 pictures.*b\.png is 80 × 64.*c\.jpg is 32 px wide.*e\.png: not an image.*f\.png: not an image, or damaged"
     with pytest.raises(ValueError, match=bad):
-        pictures_corpora(str(tmp_path), 64, 0.5, 0)
+        image_corpora(str(tmp_path), 64, 0.5, 0)
     for name in ("b.png", "c.jpg", "e.png", "f.png"):
         (tmp_path / name).unlink()
-    train, val = pictures_corpora(str(tmp_path), 64, 0.5, 0)
+    train, val = image_corpora(str(tmp_path), 64, 0.5, 0)
     assert {*train.files, *val.files} == {str(tmp_path / "a.png"), str(tmp_path / "d.png")}
     assert train[0]["image"].shape == val[0]["image"].shape == (3, 64, 64)
     with pytest.raises(ValueError, match="no such folder"):
-        pictures_corpora(str(tmp_path / "none"), 64, 0.5, 0)
+        image_corpora(str(tmp_path / "none"), 64, 0.5, 0)
 
 
 def test_an_encoder_needs_a_generator(pictures: Path, tmp_path: Path) -> None:

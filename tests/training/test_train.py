@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy_training import AUS, assert_same_training, settings, snapshots_in, toy_corpus, toy_landmarks, toy_stage
+from toy_training import AUS, assert_same_training, run_fgnet, settings, snapshots_in, toy_corpus, toy_landmarks, toy_stage
 
 from fgnet_plugin.checkpoints.fgnet import verify
 
@@ -48,9 +48,9 @@ def snapshots(toy: Path) -> dict[int, Path]:
 def test_the_defaults_are_the_published_recipe() -> None:
     from fgnet_plugin.network import FGNet, FGNetConfig
     from fgnet_plugin.training.config.detector import (
+        AuxiliaryHead,
         Data,
         DetectorConfig,
-        Guide,
         Model,
         Optimiser,
         Rendered,
@@ -66,7 +66,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
     assert Model().config(AUS) == FGNetConfig(AUS)
     assert FGNetConfig(AUS).dropout == 0.1
     assert not Data(rendered=Rendered(("a",), ("a",))).flip
-    assert read_detector("published").guide == Guide(0, 0)
+    assert read_detector("published").guide == AuxiliaryHead(0, 0)
     assert read_detector("published").optimiser == recipe
 
     # The optimiser itself, over all three parts, at a constant rate; only the ToRGB layers stay out.
@@ -113,7 +113,7 @@ def test_resuming_is_exact(step: int, workers: int, snapshots: dict[int, Path], 
 
 
 def test_killed_and_resumed_is_never_killed(snapshots: dict[int, Path], toy: Path, tmp_path: Path) -> None:
-    """The command line, killed with SIGKILL inside step 8 (checkpoints after 2, 4, 5, 6), then resumed in a new process."""
+    """The command line, killed with SIGKILL inside step 8 (checkpoints after 2, 4, 5, 6), then resumed."""
     killer = """
 import os, signal, sys
 from fgnet_plugin.training.stages.detector import DetectorStage
@@ -130,7 +130,7 @@ DetectorStage.training_step = training_step
     assert first.returncode == -signal.SIGKILL, first.stderr
     assert "not there yet, starting from the beginning" in first.stdout
     assert not list(tmp_path.glob(".*"))
-    second = subprocess.run([sys.executable, "-c", run, *arguments], capture_output=True, text=True)
+    second = run_fgnet(*arguments)
     assert second.returncode == 0, second.stderr
     assert "going on after step 6" in second.stdout
     assert_same_training(tmp_path, snapshots[10])
@@ -204,7 +204,7 @@ def test_unknown_labels_teach_nothing(toy: Path) -> None:
     torch.testing.assert_close(loss, (heatmaps - targets)[:, others].square().mean())
 
 
-def test_the_guide_is_off_by_default_and_ignores_unknown_labels(toy: Path) -> None:
+def test_the_auxiliary_head_is_off_by_default_and_ignores_unknown_labels(toy: Path) -> None:
     assert toy_stage(toy, "guide.labels=0").guide is None
     stage = toy_stage(toy, "guide.labels=2.0", "guide.landmarks=3.0")
     batch = toy_batch(stage)
@@ -212,10 +212,10 @@ def test_the_guide_is_off_by_default_and_ignores_unknown_labels(toy: Path) -> No
     truth = (batch["landmarks"] + 0.5) / 32 - 1
     read = torch.cat([torch.full((8, 3), 0.0), truth.flatten(1)], 1)
     read[:, 1] = 100.0
-    found = stage.guide_loss(read, batch["landmarks"], batch["labels"], 64)
+    found = stage.head_loss(read, batch["landmarks"], batch["labels"], 64)
     torch.testing.assert_close(found, torch.tensor(2 * np.log(2)).float())
     read[:, 3:] += 0.1
-    torch.testing.assert_close(stage.guide_loss(read, batch["landmarks"], batch["labels"], 64) - found, torch.tensor(0.03))
+    torch.testing.assert_close(stage.head_loss(read, batch["landmarks"], batch["labels"], 64) - found, torch.tensor(0.03))
     stage.training_step(batch).backward()
     assert stage.guide.weight.grad[0].abs().max() > 0
     assert stage.guide.weight.grad[1].abs().max() == 0
@@ -580,7 +580,7 @@ class ToyCrops:
         }
 
 
-@pytest.mark.parametrize("loss", ["smooth-l1", "wing"])
+@pytest.mark.parametrize("loss", ["smooth-l1", pytest.param("wing", marks=pytest.mark.slow)])
 def test_the_landmark_network_learns(loss: str, tmp_path: Path) -> None:
     from fgnet_plugin.faces.landmark_net import LandmarkNet
     from fgnet_plugin.training.config.detector import read_landmarks
@@ -637,16 +637,11 @@ def test_metrics_leave_out_what_is_not_defined() -> None:
     assert metrics.compute()["f1"] == 1.0
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    run = "import sys; from fgnet_plugin.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", run, *arguments], capture_output=True, text=True)
-
-
 def test_the_command_line() -> None:
-    listed = command("train", "configs")
+    listed = run_fgnet("train", "configs")
     assert "published" in listed.stdout
     assert "The paper's recipe" in listed.stdout
-    found = command("train", "detector", "--config", "no-such.yaml")
+    found = run_fgnet("train", "detector", "--config", "no-such.yaml")
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith("error: no-such.yaml: no such file")
     assert "Traceback" not in found.stderr

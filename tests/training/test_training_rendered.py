@@ -1,14 +1,12 @@
 """Training on rendered faces: it learns, goes on exactly where it was, and draws the same faces in any process."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from toy_training import snapshots_in
+from toy_training import run_fgnet, snapshots_in
 
 from fgnet_plugin import load
 from fgnet_plugin.checkpoints.fgnet import read_info
@@ -33,10 +31,8 @@ TINY = (
 def test_a_few_minutes_of_training_beat_chance(tmp_path: Path) -> None:
     """``rendered-ci``, about two minutes: AUC of faces that it was not trained on."""
     settings = [f"trainer.out={tmp_path}", "trainer.progress=false", "trainer.threads=1"]
-    command = [sys.executable, "-m", "fgnet_plugin", "train", "detector", "--config", "rendered-ci"]
-    done = subprocess.run(
-        [*command, *(part for setting in settings for part in ("--set", setting))], capture_output=True, text=True, check=False
-    )
+    options = (part for setting in settings for part in ("--set", setting))
+    done = run_fgnet("train", "detector", "--config", "rendered-ci", *options)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["val_auc"]]

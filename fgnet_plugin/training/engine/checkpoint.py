@@ -49,8 +49,7 @@ class Checkpoint:
 
     def load(self) -> None:
         """Puts everything back to where it was saved. Raises ValueError where the training was begun with other settings."""
-        state = _read(self.path)
-        stage = self.stage
+        state, stage = _read(self.path, mmap=False), self.stage  # the file is going to be replaced
         stage.check_recipe(json.loads(state["recipe"]))
         stage.step = int(state["global_step"])
         stage.load_state_dict(state["state_dict"])
@@ -75,9 +74,9 @@ def steps_done(last: Path) -> int:
     return int(_read(last)["global_step"])
 
 
-def _read(last: Path) -> dict[str, Any]:
+def _read(last: Path, mmap: bool = True) -> dict[str, Any]:
     try:
-        checkpoint: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True, mmap=mmap)
         int(checkpoint["global_step"])
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -112,7 +112,6 @@ def report_lost_processes(fabric: Fabric, last: Path) -> Iterator[None]:
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, stop) if in_main_thread else None
-    go_on = f"--resume goes on from {last}"
     try:
         yield
     except RuntimeError as error:
@@ -120,13 +119,17 @@ def report_lost_processes(fabric: Fabric, last: Path) -> Iterator[None]:
             raise
         raise ConnectionError(
             "another process of this training ended, or did not answer within trainer.timeout_minutes "
-            f"({str(error).splitlines()[0]}); where it could say why, that is above. {go_on}"
+            f"({str(error).splitlines()[0]}); where it could say why, that is above. {_how_to_go_on(last)}"
         ) from error
     except Stopped:
         if is_first():
             why = ", or the launcher because another process ended" if fabric.world_size > 1 else ""
-            print(f"error: stopped by SIGTERM (from the batch system or by hand{why}). {go_on}", file=sys.stderr)
+            print(f"error: stopped by SIGTERM (from the batch system or by hand{why}). {_how_to_go_on(last)}", file=sys.stderr)
         raise
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
+
+
+def _how_to_go_on(last: Path) -> str:
+    return f"--resume goes on from {last}" if last.is_file() else "There was no checkpoint yet: start anew"

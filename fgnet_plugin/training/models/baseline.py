@@ -17,7 +17,7 @@ from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import normalize
 from fgnet_plugin.utils import safetensors_file
 
-FILE = "baseline.safetensors"
+BASELINE_FILE = "baseline.safetensors"
 KINDS = ("resnet18", "resnet34", "resnet50")
 SMALLEST = 32
 """Side of the smallest face that a ResNet, which halves it five times, can read, px."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from fgnet_plugin.comparison.openface import missing_landmark_columns, read_landmarks
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.training.data.bad_rows import bad_rows
-from fgnet_plugin.training.prepare.frames import Frame, walk
+from fgnet_plugin.training.prepare.frames import CodedFrame, walk
 
 if TYPE_CHECKING:
     from fgnet_plugin.faces.finder import FaceFinder
@@ -27,7 +27,7 @@ _SMALLEST = 8  # the finder looks for faces from this part of the photo's shorte
 class LandmarkSource(Protocol):
     """Anything that finds faces; each process that prepares frames gets a copy, made with `pickle`."""
 
-    def __call__(self, photo: Tensor, frame: Frame) -> Tensor | npt.NDArray[Any] | Sequence[Any]:
+    def __call__(self, photo: Tensor, frame: CodedFrame) -> Tensor | npt.NDArray[Any] | Sequence[Any]:
         """The faces of a photo, uint8 RGB [3, H, W]: [n, 68, 2] in its pixels, the surest first, n may be 0; or [68, 2].
 
         A ValueError says why there are none: it goes into the report.
@@ -47,7 +47,7 @@ class FinderLandmarks:
         self.name = f"FaceFinder(smallest_face={smallest_face})"
         self._finder: FaceFinder | None = None
 
-    def __call__(self, photo: Tensor, frame: Frame) -> Tensor:
+    def __call__(self, photo: Tensor, frame: CodedFrame) -> Tensor:
         """See `LandmarkSource`."""
         if self._finder is None:
             from fgnet_plugin.faces.finder import FaceFinder
@@ -100,7 +100,7 @@ class StoredLandmarks:
         self._places = {sequence: found.pop() for sequence, found in places.items()}
         self._read: tuple[str, dict[int, Any]] = ("", {})
 
-    def __call__(self, photo: Tensor, frame: Frame) -> npt.NDArray[Any]:
+    def __call__(self, photo: Tensor, frame: CodedFrame) -> npt.NDArray[Any]:
         """See `LandmarkSource`."""
         place = self._places.get(frame.sequence)
         if place is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch
-from fgnet_plugin.training.models.baseline import FILE, Baseline, BaselineInfo, activations, save_baseline
+from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, BaselineInfo, activations, save_baseline
 from fgnet_plugin.training.stages.au_base import AUStage, known_entropy, without_unknown
 
 
@@ -21,7 +21,7 @@ class BaselineStage(AUStage):
         config, corpus, val_corpus, sampler: see `AUStage`; landmarks are not looked at.
 
     Raises:
-        ValueError: a guide is set, which reads a latent code that the baseline lacks.
+        ValueError: an auxiliary head (``guide``) is set, which reads a latent code that the baseline lacks.
     """
 
     net: Baseline
@@ -59,4 +59,4 @@ class BaselineStage(AUStage):
             training=self.summary(metrics, step),
             licence=self.config.export.licence,
         )
-        save_baseline(self.trained, Path(self.machine.out) / FILE, info, half=self.config.export.half)
+        save_baseline(self.trained, Path(self.machine.out) / BASELINE_FILE, info, half=self.config.export.half)

@@ -24,7 +24,7 @@ from fgnet_plugin.training.models.discriminator import Discriminator
 from fgnet_plugin.training.stages.generator import to_pixels
 from fgnet_plugin.training.stages.reconstruction_loss import map_spreads, reconstruction_loss
 
-FILE = "pretrained.safetensors"
+PRETRAINED_FILE = "pretrained.safetensors"
 GRID_FACES, GRID_COLUMNS = 32, 8
 Net = TypeVar("Net", bound=nn.Module)
 _FACES_FOR_SPREADS = 64
@@ -138,7 +138,7 @@ class EncoderStage(Stage):
         parts: dict[str, Any] = {"generator": self.generator, "encoder": self.trained}
         parts |= {name: self.start.parts[name] for name in ("discriminator", "moments") if name in self.start.parts}
         licence = " ".join(filter(None, dict.fromkeys((self.config.licence, self.start.licence))))
-        save_pretrained(Path(self.machine.out) / FILE, self.sizes, parts, training, licence)
+        save_pretrained(Path(self.machine.out) / PRETRAINED_FILE, self.sizes, parts, training, licence)
 
 
 def frozen(net: Net, state: dict[str, Tensor]) -> Net:

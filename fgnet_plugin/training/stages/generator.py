@@ -24,7 +24,7 @@ from fgnet_plugin.training.metrics.image_grid import write_image_grid
 from fgnet_plugin.training.models.discriminator import Discriminator
 from fgnet_plugin.training.stages import gan_losses
 
-FILE = "generator.safetensors"
+GENERATOR_FILE = "generator.safetensors"
 GRID_FACES, GRID_SEED, TRUNCATION = 64, 0, 0.7
 
 
@@ -222,7 +222,7 @@ class GeneratorStage(Stage):
         parts: dict[str, nn.Module | dict[str, Tensor]] = {
             "generator": self.trained, "discriminator": self.discriminator, "moments": style_moments(self.trained),
         }  # fmt: skip
-        save_pretrained(Path(self.machine.out) / FILE, self.sizes, parts, training, self.config.licence)
+        save_pretrained(Path(self.machine.out) / GENERATOR_FILE, self.sizes, parts, training, self.config.licence)
 
 
 def to_pixels(images: Tensor) -> Tensor:
