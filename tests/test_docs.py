@@ -50,7 +50,7 @@ command_not_found_handle() { printf '%s\\0' $# "$@"; }
 
 def commands(block: str) -> list[list[str]]:
     """The commands of a shell block with their arguments; patterns such as ``*`` are left as they are."""
-    script = ["bash", "-c", RECORD + block]
+    script = ["bash", "-c", RECORD + block.replace(".venv/bin/", "")]
     words = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
     found = []
     while words:
@@ -195,8 +195,61 @@ def test_blocks_run(page: Path, user_folder: Path, subtests: pytest.Subtests) ->
 def test_commands_exist(page: Path) -> None:
     """Of every shell block, those that can't run here included."""
     text = page.read_text(encoding="utf-8")
-    assert set(re.findall(r"^[ \t]*```(\S*)\n(?:.*?\n)??[ \t]*```$", text, re.MULTILINE | re.DOTALL)) <= LANGUAGES
+    assert set(re.findall(r"^```(.*)\n(?:.*\n)*?```$", text, re.MULTILINE)) <= LANGUAGES
     for example in read(page, run_block):
         if example.region.evaluator is run_block:
             for command in commands(example.parsed):
                 check(command)
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_pages_name_exists(page: Path) -> None:
+    """Files, folders, modules and their contents, links and the headings that they lead to."""
+    text = page.read_text(encoding="utf-8")
+    if page.name == "CHANGELOG.md":  # its tables also name what was there before
+        text = re.sub(r"^\| `[^|]*\|", "|", text, flags=re.MULTILINE)
+    missing = [path for path in re.findall(PATH, text) if not any(ROOT.glob(path.rstrip(".")))]
+    missing += [name for name in re.findall(SOURCE, text) if not any(file.match(name) for file in source_files())]
+    missing += [name for name in re.findall(r"\bfgnet_plugin(?:\.\w+)+", text) if not is_there(name)]
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = target.partition("#")
+        if "://" in target:
+            continue
+        other = (page.parent / path).resolve() if path else page
+        if not other.exists() or (heading and heading not in headings(other)):
+            missing.append(target)
+    assert not missing
+
+
+PATH = r"(?<![\w/.])(?:fgnet_plugin|tests|examples|cuda|weights|docs|\.ci)/[\w./*-]*"
+"""A path from the repository's root; it may be a pattern."""
+SOURCE = r"`(?:[^`\n]* )?([\w/]+\.(?:py|cuh?))[ `]"
+"""In code, the name of a source file, or the end of its path."""
+
+
+@functools.cache
+def source_files() -> list[Path]:
+    folders = "fgnet_plugin", "tests", "examples", "cuda", ".ci"
+    return [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".cu", ".cuh")]
+
+
+def is_there(dotted: str) -> bool:
+    """Whether a dotted name can be imported, or is an attribute of what can."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        try:
+            functools.reduce(getattr, parts[length:], found)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
