@@ -1,4 +1,4 @@
-"""The network's last step: heatmaps as float32, and the mean of each clamped map (published code: ``heatmap2au``)."""
+"""The network's last step: heatmaps in float32, and from each the activation of its action unit."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from torch import Tensor
 from fgnet_plugin.ops import dispatch, nvrtc
 
 MOST_MAPS = 44
-"""More maps than that don't fit the kernel's tile, as decode.cu has it."""
-_PIXELS = 256  # of a block, as decode.cu has it
+"""More maps than that don't fit the kernel's tile, as decode_heatmaps.cu has it."""
+_PIXELS = 256  # of a block, as decode_heatmaps.cu has it
+
+
+def decode(heatmaps: Tensor) -> Tensor:
+    """Decode heatmaps [B, A, H, H] to activations [B, A]: the mean of each map clamped to [-1, 1] (published: ``heatmap2au``).
+
+    float32, or float64 where the heatmaps are.
+    """
+    wide = torch.promote_types(heatmaps.dtype, torch.float32)
+    return heatmaps.to(wide).clamp(-1.0, 1.0).mean((2, 3))
 
 
 def decode_heatmaps_reference(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Heatmaps [B, A, H, W] of any dtype -> the same in float32 (or float64), contiguous; and [B, A], the clamped maps' means.
-
-    Clamped to [-1, 1].
-    """
+    """Return heatmaps [B, A, H, W] of any dtype in float32 (float64 stays), contiguous; and `decode` of them, [B, A]."""
     heatmaps = x.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
-    return heatmaps, heatmaps.clamp(-1.0, 1.0).mean((2, 3))
+    return heatmaps, decode(heatmaps)
 
 
-def decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`decode_heatmaps_reference`, by one kernel where `kernels.wanted`."""
-    if dispatch.wanted(x) and x.shape[1] <= MOST_MAPS:
+def decode_heatmaps(x: Tensor, *, kernels: bool = False) -> tuple[Tensor, Tensor]:
+    """Compute `decode_heatmaps_reference`, of up to `MOST_MAPS` maps by one kernel where `kernels`."""
+    if kernels and x.shape[1] <= MOST_MAPS:
         heatmaps, sums = torch.ops.fgnet.decode_heatmaps(x)
         return heatmaps, sums.sum(1) / (x.shape[2] * x.shape[3])
     return decode_heatmaps_reference(x)
@@ -31,7 +37,7 @@ def decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.custom_op("fgnet::decode_heatmaps", mutates_args=(), device_types="cpu")
 def _decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Heatmaps in float32, and sums [B, blocks, A] of the clamped values of each 256 pixels."""
+    """Return heatmaps in float32, and sums [B, blocks, A] of the clamped values of each 256 pixels."""
     heatmaps = x.to(torch.promote_types(x.dtype, torch.float32), copy=True, memory_format=torch.contiguous_format)
     clamped = heatmaps.clamp(-1.0, 1.0).flatten(2)
     padded = torch.nn.functional.pad(clamped, (0, -clamped.shape[2] % _PIXELS))
@@ -39,7 +45,8 @@ def _decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @_decode_heatmaps.register_kernel("cuda")
-def _decode_heatmaps_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
+def decode_heatmaps_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Launch the kernel of `decode_heatmaps`."""
     x = dispatch.channels_last(x)
     b, a, h, w = x.shape
     count = nvrtc.blocks(h * w, _PIXELS)
@@ -47,7 +54,7 @@ def _decode_heatmaps_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
     sums = x.new_empty(b, count, a, dtype=torch.float32)
     if x.dtype not in nvrtc.TYPES:
         raise TypeError(f"decode_heatmaps takes {', '.join(nvrtc.TYPES.values())}, got {x.dtype}")
-    nvrtc.launch(f"decode_{nvrtc.TYPES[x.dtype]}", x, (count, b), (_PIXELS,), x, heatmaps, sums, h * w, a)
+    nvrtc.launch(f"decode_heatmaps_{nvrtc.TYPES[x.dtype]}", x, (count, b), (_PIXELS,), x, heatmaps, sums, h * w, a)
     return heatmaps, sums
 
 

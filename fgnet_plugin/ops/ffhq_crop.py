@@ -1,4 +1,4 @@
-"""The crop of faces from uint8 photos, antialiased as FFHQ's, straight to what the network reads."""
+"""The crop of faces from uint8 photos, antialiased as FFHQ's and normalised for the network in the same pass."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fgnet_plugin.ops.transfer import to_device
 TRUNCATION = 0.49
 """FFHQ's sampler (PIL) drops the fraction of 8-bit values: half a level lost on average, nothing where the photo is flat."""
 LEAST_SIZE = 8  # px; below, the filter would reach beyond both borders of the result
-_TILES = {2: 16, 4: 8}  # samples a pixel -> pixels along each side of a block's tile, as crop.cu has it
-_THREADS = 256  # of a block, as crop.cu has it
-_BITS = 30  # of the fraction of a position, as crop.cu has it
-_WORDS = 8  # of 8 bytes that describe a face, as crop.cu has it
+_TILES = {2: 16, 4: 8}  # samples a pixel -> pixels along each side of a block's tile, as ffhq_crop.cu has it
+_THREADS = 256  # of a block, as ffhq_crop.cu has it
+_BITS = 30  # of the fraction of a position, as ffhq_crop.cu has it
+_WORDS = 8  # of 8 bytes that describe a face, as ffhq_crop.cu has it
 
 
 def ffhq_crop_reference(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int) -> Tensor:
-    """Squares of uint8 pictures, sampled bilinearly and reduced by Lanczos's filter, less FFHQ's `TRUNCATION`.
+    """Sample squares of uint8 pictures bilinearly, reduce them by Lanczos's filter and take off FFHQ's `TRUNCATION`.
 
     Args:
         pictures: F times [3, h, w] uint8, of any sizes and strides, on one device: photos, or parts of photos.
@@ -46,7 +46,7 @@ def ffhq_crop_reference(pictures: Sequence[Tensor], squares: Tensor, factor: int
 def ffhq_crop(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool = True
 ) -> Tensor:
-    """`ffhq_crop_reference` as the network reads it, by one kernel on an NVIDIA GPU, which reads only the pixels it needs.
+    """Compute `ffhq_crop_reference` as the network reads it, on an NVIDIA GPU by one kernel that reads only what it needs.
 
     The same, up to rounding: there, positions are whole multiples of a 2^30th of a pixel, wherever in a picture they are.
 
@@ -67,7 +67,7 @@ def ffhq_crop(
     return torch.ops.fgnet.ffhq_crop(list(pictures), squares, factor, size, dtype, normalised)
 
 
-# Said outright: what torch infers of a sequence of tensors and of a dtype differs between its versions.
+# Written out: what torch infers of a sequence of tensors and of a dtype differs between its versions.
 _SCHEMA = "(Tensor[] pictures, Tensor squares, int factor, int size, ScalarType dtype, bool normalised) -> Tensor"
 
 
@@ -82,12 +82,13 @@ def _ffhq_crop(
 
 
 @_ffhq_crop.register_kernel("cuda")
-def _ffhq_crop_cuda(
+def ffhq_crop_cuda(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
 ) -> Tensor:
+    """Launch the kernel of `ffhq_crop`."""
     _check(pictures, squares, factor, size, dtype)
     first = pictures[0]
-    faces, weights = _faces(pictures, *_positions(pictures, squares, factor * size)), _weights(factor)
+    faces, weights = _faces(pictures, *_positions(pictures, squares, factor * size)), filter_weights(factor)
     # One upload of both. The kernel is queued behind it, and before anything that could use the memory again.
     sent = to_device(torch.cat([faces.flatten(), weights.view(torch.int64).flatten()]), first.device)
     out = first.new_empty(len(pictures), size, size, 3, dtype=dtype)
@@ -130,7 +131,7 @@ def _check(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, 
 
 
 def _positions(pictures: Sequence[Tensor], squares: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """Where the samples lie, as crop.cu has it: the first one [F, 2] int64; the steps along rows and columns [F, 2, 2] int32.
+    """Place the samples for ffhq_crop.cu: the first one [F, 2] int64, the steps along rows and columns [F, 2, 2] int32.
 
     x first, in whole multiples of a 2^30th of a pixel. Raises ValueError where a sample would read beside its picture.
     """
@@ -151,7 +152,7 @@ def _positions(pictures: Sequence[Tensor], squares: Tensor, samples: int) -> tup
 
 
 def _faces(pictures: Sequence[Tensor], first: Tensor, steps: Tensor) -> Tensor:
-    """What crop.cu has as Face: [F, 8] int64 on the CPU."""
+    """Fill in what ffhq_crop.cu has as Face: [F, 8] int64 on the CPU."""
     pointers = torch.tensor([[picture.data_ptr(), *picture.stride()] for picture in pictures], dtype=torch.int64, device="cpu")
     faces = torch.cat([pointers, first, steps.flatten(1).view(torch.int64)], 1)
     assert faces.shape[1] == _WORDS
@@ -159,8 +160,8 @@ def _faces(pictures: Sequence[Tensor], first: Tensor, steps: Tensor) -> Tensor:
 
 
 @functools.cache
-def _weights(factor: int) -> Tensor:
-    """Lanczos's filter as crop.cu has it: [7, 6 · factor] float32, of the first three pixels, all further ones, the last three.
+def filter_weights(factor: int) -> Tensor:
+    """Make Lanczos's filter for ffhq_crop.cu: [7, 6 · factor] float32, for the first three pixels, all others, the last three.
 
     They are the same at every size. At a border the taps that lie beyond are 0.
     """

@@ -1,4 +1,4 @@
-"""Compiles the kernels of ``cuda/`` at run time and launches them, through NVIDIA's cuda-core: no toolkit, no C++ compiler.
+"""Compile the kernels of ``cuda/`` at run time and launch them, through NVIDIA's cuda-core: no toolkit, no C++ compiler.
 
 NVRTC, which torch's CUDA packages bring, compiles for the very GPU; the result is kept on disk (``$FGNET_HOME``, or this
 platform's cache folder) and compiled anew where a source, the compiler or the GPU is another one.
@@ -19,8 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SOURCES = ("epilogue", "merge", "taps", "decode", "crop")
-"""Files of ``cuda/``, each a program."""
+from fgnet_plugin.utils.paths import cache_folder, data_folder
+
+KERNELS = {
+    "noise_bias_act": ("noise_bias_act", "blur_noise_act"),
+    "relu_norm_add": ("relu_norm_add",),
+    "upsample_conv_taps": ("taps_relu_norm_add",),
+    "decode_heatmaps": ("decode_heatmaps",),
+    "ffhq_crop": ("ffhq_crop2", "ffhq_crop4"),
+}
+"""The kernels of each file of ``cuda/``, which is a program."""
+_WITHOUT_WIDE = ("decode_heatmaps", "ffhq_crop")
+
 HEADER = "fgnet.cuh"
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 """What the sources are known to compile for: compute capability 7.5 (Turing) to 12.0 (Blackwell)."""
@@ -37,14 +47,12 @@ class Compiled:
 
 
 def folder() -> Path:
-    """Where the sources are."""
-    from fgnet_plugin.utils.paths import data_folder
-
+    """Return the folder of the sources."""
     return data_folder("cuda")
 
 
 def source(name: str) -> str:
-    """A program's text, its header included: NVRTC then opens no file. Raises KernelError where it is missing."""
+    """Read a program's text, its header included, so that NVRTC opens no file. Raises KernelError where it is missing."""
     try:
         header, text = ((folder() / file).read_text(encoding="utf-8") for file in (HEADER, f"{name}.cu"))
     except OSError as error:
@@ -53,7 +61,7 @@ def source(name: str) -> str:
 
 
 def compile_program(name: str, architecture: str, cache: Path | None = None, report: bool = False) -> Compiled:
-    """Compiles a program of `SOURCES`. Needs no GPU.
+    """Compile a program of `KERNELS`. Needs no GPU.
 
     Args:
         name: of the program.
@@ -85,9 +93,7 @@ def compile_program(name: str, architecture: str, cache: Path | None = None, rep
 
 
 def cache_of_programs() -> Path | None:
-    """Where compiled programs are kept; None where that folder can't be made or written: each process compiles then."""
-    from fgnet_plugin.utils.paths import cache_folder
-
+    """Find where compiled programs are kept; None where that folder can't be made or written: each process compiles then."""
     try:
         found = cache_folder() / "kernels"
         found.mkdir(parents=True, exist_ok=True)
@@ -98,7 +104,7 @@ def cache_of_programs() -> Path | None:
 
 @functools.cache
 def make_all(device: int) -> dict[str, Any]:
-    """The kernels of all programs on one CUDA device: name -> cuda-core's kernel. Raises KernelError."""
+    """Compile and load all programs for one CUDA device: name -> cuda-core's kernel. Raises KernelError."""
     capability = torch.cuda.get_device_capability(device)
     if capability < _LEAST:
         raise KernelError(f"the GPU has compute capability {capability[0]}.{capability[1]}, the kernels need 7.5")
@@ -106,7 +112,7 @@ def make_all(device: int) -> dict[str, Any]:
     cache, found = cache_of_programs(), dict[str, Any]()
     with torch.cuda.device(device):
         torch.cuda.current_stream().synchronize()  # torch's context is there, and stays the current one
-        for name in SOURCES:
+        for name in KERNELS:
             cubin = compile_program(name, architecture, cache).cubin
             try:
                 from cuda.core import Device, ObjectCode
@@ -120,25 +126,16 @@ def make_all(device: int) -> dict[str, Any]:
 
 
 def kernel_names(program: str) -> tuple[str, ...]:
-    """Entry points of a program."""
-    types = ("float32", "bfloat16", "float16")
-    wide = tuple(f"{name}_wide" for name in types)
-    of = {
-        "epilogue": ("noise_bias_act", "blur_noise_act"),
-        "merge": ("relu_norm_add",),
-        "taps": ("taps_relu_norm_add",),
-        "decode": ("decode",),
-        "crop": ("ffhq_crop2", "ffhq_crop4"),
-    }
-    variants = types if program in ("decode", "crop") else (*types, *wide)
-    return tuple(f"{kernel}_{name}" for kernel in of[program] for name in variants)
+    """List a program's entry points: its kernels for each type and, of most, for channels that come in whole 16 bytes."""
+    suffixes = ("",) if program in _WITHOUT_WIDE else ("", "_wide")
+    return tuple(f"{kernel}_{name}{suffix}" for kernel in KERNELS[program] for suffix in suffixes for name in TYPES.values())
 
 
 _thread = threading.local()
 
 
 def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *arguments: Tensor | int | float | None) -> None:
-    """Starts a kernel on torch's current stream of the tensor's device; returns at once.
+    """Start a kernel on torch's current stream of the tensor's device, without waiting for it.
 
     Args:
         name: of the kernel.
@@ -155,7 +152,7 @@ def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *
     if 0 in grid:
         return
     kernel = make_all(like.device.index)[name]
-    given = [_argument(value) for value in arguments]
+    given = [argument(value) for value in arguments]
     try:
         with torch.cuda.device(like.device):
             if not getattr(_thread, "ready", False):  # a thread that has not used CUDA yet has no context of its own
@@ -167,8 +164,8 @@ def launch(name: str, like: Tensor, grid: Sequence[int], block: Sequence[int], *
         raise KernelError(f"the CUDA kernel {name} could not be started (grid {grid}, block {block}): {error}") from error
 
 
-def _argument(value: Tensor | int | float | None) -> ctypes._SimpleCData[Any]:
-    """As cuda-core takes it; it knows no ``c_void_p``."""
+def argument(value: Tensor | int | float | None) -> ctypes._SimpleCData[Any]:
+    """Turn an argument into what cuda-core takes; it knows no ``c_void_p``."""
     if value is None or isinstance(value, Tensor):
         return ctypes.c_uint64(0 if value is None else value.data_ptr())
     return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_int(value)
@@ -180,7 +177,7 @@ _THREADS = 256
 
 
 def variant(kernel: str, x: Tensor, channels: int) -> tuple[str, int]:
-    """The kernel for x's dtype and that many channels: its name, and how many channels a thread takes.
+    """Choose the kernel for x's dtype and that many channels: its name, and how many channels a thread takes.
 
     Raises TypeError for another dtype than float32, bfloat16, float16.
     """
@@ -192,7 +189,7 @@ def variant(kernel: str, x: Tensor, channels: int) -> tuple[str, int]:
 
 
 def threads(channels: int, each: int, most: int = 512) -> tuple[int, int]:
-    """A block's threads: (for a pixel's channels, for so many pixels). Raises ValueError for over `most` threads a pixel."""
+    """Lay out a block's threads: (for a pixel's channels, for so many pixels). ValueError for over `most` threads a pixel."""
     across = channels // each
     if across > most:
         raise ValueError(f"the kernels take up to {most * each} channels of this dtype, got {channels}")
@@ -200,7 +197,7 @@ def threads(channels: int, each: int, most: int = 512) -> tuple[int, int]:
 
 
 def blocks(items: int, each: int) -> int:
-    """How many blocks cover `items`."""
+    """Count the blocks that cover `items`."""
     return -(-items // each)
 
 

@@ -1,4 +1,4 @@
-"""Folders: kernel sources and weights of the package, the cache."""
+"""Find the folders of kernel sources, weights and the cache."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from pathlib import Path
 
 
 def data_folder(name: str) -> Path:
-    """``weights`` or ``cuda``: inside the installed package, or beside it in a checkout."""
+    """Find ``weights`` or ``cuda``: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "_data" / name
     return installed if installed.is_dir() else package.parent / name
 
 
 def cache_folder() -> Path:
-    """Where downloaded and converted weights are kept: ``$FGNET_HOME``, or this platform's cache folder."""
+    """Find where downloaded and converted weights are kept: ``$FGNET_HOME``, or this platform's cache folder."""
     home = os.environ.get("FGNET_HOME")
     if home:
         return Path(home).expanduser()
-    from platformdirs import user_cache_path
+    from platformdirs import (
+        user_cache_path,
+    )  # imported here because the network, whose kernels are found here, needs torch alone
 
     return user_cache_path("fgnet-plugin", appauthor=False)
