@@ -18,7 +18,7 @@ test: .venv/with-dev ## the tests to run before a change
 test-slow: .venv/with-dev ## those that take long: trainings to their end, networks of the published size, py-feat's own tests
 	$(PYTEST) $(PARALLEL) -m slow
 
-test-all: test test-slow
+test-all: test test-slow ## all tests, each once
 
 coverage: .venv/with-dev ## all tests, and which lines and branches they run
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term-missing:skip-covered --cov-report=html:outputs/coverage

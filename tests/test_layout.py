@@ -46,9 +46,9 @@ def test_the_package_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, capsys: 
     ("file", "line", "contract"),
     [
         ("network/config.py", "from fgnet_plugin.training.train import train_detector", "A folder imports only"),
-        ("training/leakage.py", "from fgnet_plugin.pyfeat.fex import Fex", "A folder imports only"),
+        ("training/train.py", "from fgnet_plugin.pyfeat.fex import Fex", "A folder imports only"),
         ("network/config.py", "import fgnet_plugin.network.fgnet", "No circle of imports"),
-        ("training/leakage.py", "import feat", "Training and the network run without py-feat"),
+        ("training/train.py", "import feat", "Training and the network run without py-feat"),
         ("network/config.py", "import scipy", "The network and its operations need torch alone"),
         ("network/config.py", "", ""),
     ],
