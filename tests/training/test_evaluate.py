@@ -157,14 +157,14 @@ def test_scores_agree_with_sklearn_and_leave_out_what_is_unknown_or_undefined() 
 def test_resamples_are_scores_of_copied_subjects(subjects: int, times: int) -> None:
     """Against copies made one by one, whose AUC leaves out pairs of a subject's copy with another copy of the same."""
     from fgnet_plugin.comparison.bootstrap import Case
-    from fgnet_plugin.training.evaluate import resampling
+    from fgnet_plugin.training.evaluate import subject_bootstrap
 
     rng = np.random.default_rng(1)
     labels, scores, of = clustered(rng, subjects, 8)
     truth, score = labels[:, 0] > 0, scores[:, 0].round(1)
     case = Case(truth, score, score > 0, of)
-    _, samples = resampling.resampled([case], subjects, times, seed=3)
-    drawn = resampling._drawn(np.random.default_rng(3), subjects, times)
+    _, samples = subject_bootstrap.resampled([case], subjects, times, seed=3)
+    drawn = subject_bootstrap.draw_subjects(np.random.default_rng(3), subjects, times)
     for b in range(times):
         copies = [unit for unit in range(subjects) for _ in range(int(drawn[unit, b]))]
         rows = np.concatenate([np.flatnonzero(of == unit) for unit in copies])

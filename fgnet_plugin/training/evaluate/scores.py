@@ -15,8 +15,8 @@ import numpy as np
 from fgnet_plugin.action_units import au_number
 from fgnet_plugin.comparison.bootstrap import Case, interval
 from fgnet_plugin.training.evaluate.predictions import Predictions
-from fgnet_plugin.training.evaluate.resampling import resampled
 from fgnet_plugin.training.evaluate.runs import Run
+from fgnet_plugin.training.evaluate.subject_bootstrap import resampled
 from fgnet_plugin.utils.arrays import Floats
 
 MEASURES = "f1", "auc"

@@ -1,6 +1,6 @@
 """F1 and AUC of resampled subjects.
 
-As in `comparison_accuracy`, nothing is copied in a resample: how often each subject was drawn is a weight, and both scores are
+As in `comparison.bootstrap`, nothing is copied in a resample: how often each subject was drawn is a weight, and both scores are
 sums of weights. With the few subjects of a test fold one thing more matters. A subject that is drawn twice stands for two
 people, and a face with the AU is then compared with faces of "another" person who is the same one. Such pairs are easier than
 pairs of different people, and would make resamples look better than the test set itself; they are left out.
@@ -37,7 +37,7 @@ def resampled(cases: Sequence[Case], units: int, times: int, seed: int) -> tuple
         return points, samples
     step = max(1, _BLOCK // units)
     generator = np.random.default_rng(seed)
-    drawn = [_drawn(generator, units, min(step, times - start)) for start in range(0, times, step)]
+    drawn = [draw_subjects(generator, units, min(step, times - start)) for start in range(0, times, step)]
     for i, case in enumerate(cases):
         samples[:, i] = np.concatenate(_of_blocks(case, drawn, units, times), axis=1)
     return points, samples
@@ -79,6 +79,6 @@ def _wins_within(case: Case, units: int) -> Floats:
     return won
 
 
-def _drawn(generator: np.random.Generator, units: int, times: int) -> Floats:
+def draw_subjects(generator: np.random.Generator, units: int, times: int) -> Floats:
     """[units, times] how often each subject is drawn."""
     return generator.multinomial(units, np.full(units, 1 / units), size=times).T.astype(np.float64, order="C")
