@@ -322,6 +322,7 @@ def test_bfloat16_trains_as_float32_does(toy: Path, tmp_path: Path) -> None:
             f"trainer.out={out}",
             f"trainer.precision={precision}",
             "optimiser.epochs=1",
+            "optimiser.batches_per_epoch=3",
             "model.architecture.dropout=0.0",
         ]
         train_detector(read_detector(str(toy / "settings.yaml"), changes))
