@@ -194,10 +194,12 @@ def test_tensorboard_forgets_what_is_trained_again(alone: Path, toy: Path, tmp_p
     assert [event.step for event in found.Scalars("loss")] == [9, 10]
 
 
+@pytest.mark.slow
 def test_one_goes_on_with_what_two_began(killed: Path, alone: Path, toy: Path, tmp_path: Path) -> None:
     assert_close_trainings(alone, train(toy, shutil.copytree(killed, tmp_path / "out"), resume=True))
 
 
+@pytest.mark.slow
 def test_torchrun_loses_a_process_and_slurm_goes_on(killed: Path, two: Path, toy: Path, tmp_path: Path) -> None:
     """Two processes that were never interrupted give the same, bit for bit."""
     out = shutil.copytree(killed, tmp_path / "out")

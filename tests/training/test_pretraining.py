@@ -419,6 +419,7 @@ def test_an_encoder_needs_a_generator(pictures: Path, tmp_path: Path) -> None:
         train_encoder(read_encoder("encoder-small", quiet(tmp_path / "b", start_from=tmp_path / "none.pt", **more)))
 
 
+@pytest.mark.slow
 def test_the_distance_knows_faces_from_noise() -> None:
     """Two sets of rendered faces are nearer to each other than faces are to the same faces blurred, or to noise."""
     from fgnet_plugin.training.metrics.frechet_distance import FaceDistance

@@ -233,14 +233,14 @@ def test_only_the_to_rgb_layers_get_no_gradient(toy: Path) -> None:
 
 @pytest.mark.parametrize(("settings", "chosen"), [([], "auc"), (["data.csv.choose_by=f1"], "f1")])
 def test_the_best_epoch_is_that_of_the_highest_metric(
-    settings: list[str], chosen: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: list[str], chosen: str, toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two epochs the first has the higher AUC, the second the higher F1."""
     from fgnet_plugin.training.engine.checkpoint import Checkpoint
 
     stage, exported = toy_stage(toy, *settings), []
     monkeypatch.setattr(type(stage), "export", lambda self, metrics, step: exported.append(step))
-    checkpoint = Checkpoint(stage, None, tmp_path)
+    checkpoint = Checkpoint(stage, None)
     for stage.step, auc, f1 in ((5, 0.9, 0.2), (10, 0.8, 0.3), (15, 0.7, float("nan"))):
         checkpoint.export_best({"auc": auc, "f1": f1})
     assert (stage.monitor, checkpoint.best, exported) == ((chosen, 0.9, [5]) if chosen == "auc" else (chosen, 0.3, [5, 10]))
@@ -322,6 +322,7 @@ def test_bfloat16_trains_as_float32_does(toy: Path, tmp_path: Path) -> None:
             f"trainer.out={out}",
             f"trainer.precision={precision}",
             "optimiser.epochs=1",
+            "optimiser.batches_per_epoch=3",
             "model.architecture.dropout=0.0",
         ]
         train_detector(read_detector(str(toy / "settings.yaml"), changes))

@@ -25,11 +25,10 @@ class Checkpoint:
 
     Args:
         stage, log: what is saved.
-        folder: of the training.
     """
 
-    def __init__(self, stage: Stage, log: Log, folder: Path) -> None:
-        self.stage, self.log, self.path = stage, log, folder / LAST
+    def __init__(self, stage: Stage, log: Log) -> None:
+        self.stage, self.log, self.path = stage, log, Path(stage.machine.out) / LAST
         self.best: float | None = None
         self.best_step = 0
 

@@ -45,25 +45,16 @@ def fit(stage: Stage, resume: bool) -> None:
         ValueError: the settings don't fit the machine, or the training diverged, or no validation gave a value to choose by.
         ConnectionError: of several processes, one was lost.
     """
-    settings, out = stage.machine, Path(stage.machine.out)
-    last = out / LAST
+    settings, last = stage.machine, Path(stage.machine.out) / LAST
     begin = steps_done(last) if resume and last.is_file() else 0
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*`broadcast_buffers` is deprecated.*")  # older versions of torch have no other
-    out.mkdir(parents=True, exist_ok=True)
-    log = Log(
-        out,
-        settings.log_every,
-        stage.loss_names(),
-        stage.metric_names(),
-        stage.sampler.steps_per_epoch,
-        settings.tensorboard,
-    )
+    last.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = Checkpoint(stage, Log(stage))
     fabric = Fabric(accelerator=settings.accelerator, **ddp_arguments(settings))
     fabric.launch()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    checkpoint = Checkpoint(stage, log, out)
     with report_lost_processes(fabric, last):
         check_same_step(last, begin)
         try:
@@ -75,7 +66,7 @@ def fit(stage: Stage, resume: bool) -> None:
         stage.setup(fabric.device)
         if begin:
             checkpoint.load()
-        _train(fabric, stage, log, checkpoint)
+        _train(fabric, stage, checkpoint)
     if checkpoint.best is None:
         raise shared_error(
             f"no validation gave a value of {stage.monitor}: the validation faces need some with each AU and some without"
@@ -83,12 +74,12 @@ def fit(stage: Stage, resume: bool) -> None:
     say(f"best validation: {stage.monitor} {checkpoint.best:.4f} after step {checkpoint.best_step:,} of {stage.steps:,}")
 
 
-def _train(fabric: Fabric, stage: Stage, log: Log, checkpoint: Checkpoint) -> None:
+def _train(fabric: Fabric, stage: Stage, checkpoint: Checkpoint) -> None:
     """Takes the steps that are left, with a validation after every `Stage.validation_steps` of them."""
     # Only DDP's own forward makes backward average the gradients; a stage with several losses averages them itself.
     forward = fabric.setup_module(stage) if stage.uses_ddp else stage
-    settings, val_loader = stage.machine, stage.val_dataloader()
-    log.open(stage.step)
+    settings, log, val_loader = stage.machine, checkpoint.log, stage.val_dataloader()
+    log.open()
     stage.before_training()
     with _progress(stage) as bar, closing(log):
         for share in _on_device(fabric, stage.train_dataloader()):
@@ -97,12 +88,11 @@ def _train(fabric: Fabric, stage: Stage, log: Log, checkpoint: Checkpoint) -> No
             stage.move_average()
             stage.step += 1
             bar.update()
-            shown = log.add_step(stage.step, losses, stage.optimisers[0].param_groups[0]["lr"])
-            if shown:
+            if shown := log.add_step(losses):
                 bar.set_postfix(shown, refresh=False)
             if stage.step % stage.validation_steps == 0:
                 metrics = _validate(fabric, stage, val_loader)
-                log.add_validation(stage.step, metrics)
+                log.add_validation(metrics)
                 checkpoint.export_best(metrics)
                 checkpoint.save()
             elif stage.step % settings.checkpoint_every == 0:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.training.collectives import is_first, shared_error, summed, world_size
+from fgnet_plugin.training.engine.stage import Stage
 from fgnet_plugin.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -26,24 +27,19 @@ class Log:
     Losses are means since the row before, over all processes. Only the first process writes.
 
     Args:
-        folder: of the training.
-        every: steps between rows.
-        losses: the training's losses: columns.
-        metrics: the validation's metrics: columns ``val_…``.
-        steps_per_epoch: for the column ``epoch``.
-        tensorboard: also write to the folder ``tensorboard``.
+        stage: what is trained; its settings say where to write, how often, and whether to TensorBoard's files, too.
+
+    Raises:
+        ValueError: tensorboard is wanted and not installed.
     """
 
-    def __init__(
-        self, folder: Path, every: int, losses: list[str], metrics: list[str], steps_per_epoch: int, tensorboard: bool = False
-    ) -> None:
-        self.path, self.every, self.losses, self.steps_per_epoch = folder / LOG, every, losses, steps_per_epoch
-        self.columns = ["step", "epoch", "lr", *losses, *(f"val_{name}" for name in metrics)]
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.path, self.losses = stage, Path(stage.machine.out) / LOG, stage.loss_names()
+        self.columns = ["step", "epoch", "lr", *self.losses, *(f"val_{name}" for name in stage.metric_names())]
         self._sum: Tensor | None = None
         self._count = 0
-        self.tensorboard = tensorboard
         self._writer: SummaryWriter | None = None
-        if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        if stage.machine.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise shared_error('trainer.tensorboard needs tensorboard; run: pip install "fgnet-plugin[train]"')
 
     def state_dict(self) -> dict[str, Any]:
@@ -55,11 +51,11 @@ class Log:
         """Goes on with what `state_dict` returned."""
         self._sum, self._count = state["sum"], state["count"]
 
-    def open(self, step: int) -> None:
-        """Starts the file, or takes out rows that a training going on after `step` is going to write again."""
+    def open(self) -> None:
+        """Starts the file, or takes out rows that a training that goes on is going to write again."""
         if not is_first():
             return
-        rows = []
+        step, rows = self.stage.step, []
         if step and self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as file:
                 complete = (row for row in csv.DictReader(file) if None not in row.values())  # the last may have been cut off
@@ -68,7 +64,7 @@ class Log:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
-        if self.tensorboard:
+        if self.stage.machine.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=step + 1)
@@ -78,12 +74,8 @@ class Log:
         if self._writer is not None:
             self._writer.close()
 
-    def add_step(self, step: int, losses: dict[str, Tensor], rate: float) -> dict[str, float]:
-        """Counts a step's losses, and adds a row where it is time.
-
-        Args:
-            step: how many steps are done, this one included.
-            losses: of the step; rate: its learning rate.
+    def add_step(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Counts the losses of the step just taken, and adds a row where it is time.
 
         Returns:
             The row's losses; empty where none was written.
@@ -94,35 +86,35 @@ class Log:
         values = torch.stack([losses[name].detach().float() for name in self.losses])
         self._sum = values if self._sum is None else self._sum.to(values) + values
         self._count += 1
-        if step % self.every:
+        if self.stage.step % self.stage.machine.log_every:
             return {}
         self._average_over_processes()
         means = dict(zip(self.losses, (self._sum / self._count).tolist(), strict=True))
-        self._add(step, means | {"lr": rate})
+        self._add(means | {"lr": self.stage.optimisers[0].param_groups[0]["lr"]})
         self._sum, self._count = None, 0
         if not all(map(math.isfinite, means.values())):
             diverged = ", ".join(f"{name} is {mean:.4g}" for name, mean in means.items())
             raise shared_error(
-                f"{diverged} at step {step}: training has diverged; lower optimiser.lr, set optimiser.clip (where the stage "
-                f"takes it), or use precision 32-true. {self.path.parent} keeps the best weights before it"
+                f"{diverged} at step {self.stage.step}: training has diverged; lower optimiser.lr, set optimiser.clip (if the "
+                f"stage takes it), or use precision 32-true. {self.path.parent} keeps the best weights before it"
             )
         return means
 
-    def add_validation(self, step: int, metrics: dict[str, float]) -> None:
+    def add_validation(self, metrics: dict[str, float]) -> None:
         """Adds a validation's row."""
-        self._add(step, {f"val_{name}": value for name, value in metrics.items()})
+        self._add({f"val_{name}": value for name, value in metrics.items()})
 
     def _average_over_processes(self) -> None:
         if self._sum is not None and world_size() > 1:
             self._sum = summed(self._sum.clone()) / world_size()
 
-    def _add(self, step: int, values: dict[str, float]) -> None:
+    def _add(self, values: dict[str, float]) -> None:
         if not is_first():
             return
+        step = self.stage.step
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns).writerow(
-                {"step": step, "epoch": (step - 1) // self.steps_per_epoch + 1, **values}
-            )
+            epoch = (step - 1) // self.stage.sampler.steps_per_epoch + 1
+            csv.DictWriter(file, self.columns).writerow({"step": step, "epoch": epoch, **values})
