@@ -227,7 +227,7 @@ def _file(name: str, fetch: bool) -> Path:
             return download(name)
         except DownloadError as error:
             raise DownloadError(
-                f"{error}\nWithout a download there is au_model='fgnet-rendered', a small network trained on rendered faces"
+                f"{error}\nWithout a download, use au_model='fgnet-rendered', a small network trained on rendered faces"
             ) from error
     if entry is None and not Path(name).is_file():
         raise CheckpointError(f"{name}: no such checkpoint; give the path of a file, or one of {', '.join(names())}")

@@ -182,8 +182,8 @@ class _Reader:
         """List packets from which to decode on to frame i, the best first: keyframes stored and shown no later than it."""
         keys, numbers = self._index.keys, self._index.numbers
         near = bisect_right(keys, int(self._index.packets[i])) if self._index.ordered else 0
-        found = [key for key in reversed(keys[max(near - 4 * _STARTS, 0) : near]) if numbers[key] <= i][:_STARTS]
-        return found if len(found) == _STARTS else [*found, 0]
+        keyframes = [key for key in reversed(keys[max(near - 4 * _STARTS, 0) : near]) if numbers[key] <= i][:_STARTS]
+        return keyframes if len(keyframes) == _STARTS else [*keyframes, 0]
 
     def _start(self, packet: int) -> None:
         """Make a packet the next one to be decoded."""
@@ -227,19 +227,21 @@ class _Reader:
 
     def _feed(self, i: int) -> None:
         """Give the decoder the next packet on the way to frame i."""
-        index, context, here = self._index, self._stream.codec_context, self._position
+        index, context, position = self._index, self._stream.codec_context, self._position
         self._position += 1
         try:
             packet = next(self._packets, None)
             self._ended = packet is None
             if packet is not None:
-                if self._can_seek and packet.pos not in index.places[here : here + 1]:  # the seek led elsewhere after all
+                if (
+                    self._can_seek and packet.pos not in index.places[position : position + 1]
+                ):  # the seek led elsewhere
                     self._can_seek = False
                     return self._start(self._started)
-                if index.cut and here == len(index.numbers) - 1:
+                if index.cut and position == len(index.numbers) - 1:
                     raise av.error.InvalidDataError(0, "cut off")
                 if index.ordered:
-                    number = int(index.numbers[here])
+                    number = int(index.numbers[position])
                     packet.pts = number  # the decoder hands it on to the frame
                     context.skip_frame = "NONREF" if number < i else "DEFAULT"  # before i, only frames that others refer to
             for frame in context.decode(packet):
@@ -248,7 +250,7 @@ class _Reader:
                 if number >= 0:
                     self._pending.append((number, frame))
         except av.error.FFmpegError:
-            self._broken = here if self._broken is None else self._broken
+            self._broken = position if self._broken is None else self._broken
 
 
 def _open(file: Path, name: str) -> tuple[InputContainer, VideoStream]:

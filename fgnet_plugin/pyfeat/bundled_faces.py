@@ -76,15 +76,15 @@ class BundledFaces:
         """
         unit = images.float() / 255
         return [
-            _pyfeat_faces(unit[i : i + 1], i, found, face_size, wants_resmasknet)
-            for i, found in enumerate(self.find(list(images), threshold, thorough))
+            _pyfeat_faces(unit[i : i + 1], i, faces, face_size, wants_resmasknet)
+            for i, faces in enumerate(self.find(list(images), threshold, thorough))
         ]
 
 
-def _pyfeat_faces(frame: Tensor, i: int, found: FoundFaces, face_size: int, wants_resmasknet: bool) -> dict[str, Any]:
+def _pyfeat_faces(frame: Tensor, i: int, faces: FoundFaces, face_size: int, wants_resmasknet: bool) -> dict[str, Any]:
     """Make one frame's dictionary; where there is no face, one row of NaN with score 0."""
-    nothing = not len(found)
-    boxes = frame.new_full((1, 4), float("nan")) if nothing else found.boxes[:, :4].to(frame)
+    nothing = not len(faces)
+    boxes = frame.new_full((1, 4), float("nan")) if nothing else faces.boxes[:, :4].to(frame)
     cut = boxes.nan_to_num(0.0)
     crops, expanded = _cut(frame, cut, face_size=face_size)
     expanded = expanded.to(frame.dtype)
@@ -93,21 +93,21 @@ def _pyfeat_faces(frame: Tensor, i: int, found: FoundFaces, face_size: int, want
         landmarks = frame.new_full((1, 136), float("nan"))
     else:
         corner, size = expanded[:, None, :2], (expanded[:, 2:] - expanded[:, :2])[:, None]
-        landmarks = ((found.landmarks.to(frame) - corner) / size).flatten(1)
-    faces = {
+        landmarks = ((faces.landmarks.to(frame) - corner) / size).flatten(1)
+    converted = {
         "face_id": i,
         "faces": crops,
         "boxes": boxes,
         "new_boxes": expanded,
         "poses": frame.new_full((len(boxes), 6), float("nan")),
-        "scores": frame.new_zeros(1) if nothing else found.scores.to(frame),
+        "scores": frame.new_zeros(1) if nothing else faces.scores.to(frame),
         "image_size": tuple(frame.shape[2:]),
         "landmarks": landmarks,
     }
     if wants_resmasknet:
         larger, _ = _cut(frame, cut, expand_bbox=1.1, face_size=224)
-        faces["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
-    return faces
+        converted["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
+    return converted
 
 
 def _cut(frame: Tensor, boxes: Tensor, **options: Any) -> tuple[Tensor, Tensor]:

@@ -246,5 +246,5 @@ def _paths(inputs: object) -> list[str]:
         if not str(path):
             raise InputError("inputs holds an empty path")
     if not paths:
-        raise InputError("there is nothing to detect: inputs is empty")
+        raise InputError("nothing to detect: inputs is empty")
     return [str(path) for path in paths]

@@ -26,7 +26,7 @@ from fgnet_plugin.utils.journal import Journal
 
 
 class FaceDetector(Protocol):
-    """The part of `Detector` that a run uses; see there."""
+    """The part of `Detector` that a run uses."""
 
     fgnet: AUModel | None
     info: dict[str, Any]

@@ -250,7 +250,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             progress_bar: show one, with frames per second.
             save: a table, .csv or .parquet, that grows with every batch (parquet as .parquet.csv): what is in it survives
                 whatever happens. Beside it, ``….run`` keeps the settings and the progress.
-            resume: go on with the interrupted run that `save` holds: the file ends up the same as without interruption. A
+            resume: continue the interrupted run that `save` holds: the file ends up the same as without interruption. A
                 finished one is read. With other settings, inputs or weights it is an error.
             errors: of files that can't be read, or a video that is damaged from some frame on: "raise" after what comes
                 before is done (missing and empty files at once, together), or "skip" them with a warning.

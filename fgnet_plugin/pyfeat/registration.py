@@ -108,7 +108,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undo `register`; detectors that were made in between go on working."""
+    """Undo `register`; detectors that were made in between keep working."""
     if not _before:
         return
     del Detectorv1.__new__

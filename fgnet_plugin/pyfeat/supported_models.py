@@ -45,4 +45,4 @@ def check_device(device: str | torch.device) -> None:
     """Raise ValueError for a missing GPU: torch would say so only with the first tensor, and less plainly."""
     kind = str(device).split(":")[0]
     if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
-        raise ValueError(f"device={str(device)!r}: torch finds no such GPU here; use device='cpu' or 'auto'")
+        raise ValueError(f"device={str(device)!r}: torch finds no such GPU; use device='cpu' or 'auto'")

@@ -30,7 +30,7 @@ class Journal:
 
     Args:
         path: the table.
-        settings: what the rows depend on, as JSON; a run only goes on with the same.
+        settings: what the rows depend on, as JSON; a run can only be resumed with the same.
         resume: continue an interrupted run, if there is one; otherwise an existing table is replaced.
 
     Raises:

@@ -18,8 +18,7 @@ def cache_folder() -> Path:
     home = os.environ.get("FGNET_HOME")
     if home:
         return Path(home).expanduser()
-    from platformdirs import (
-        user_cache_path,
-    )  # imported here because the network, whose kernels are found here, needs torch alone
+    # The network, whose kernels are found with this module, needs torch alone.
+    from platformdirs import user_cache_path
 
     return user_cache_path("fgnet-plugin", appauthor=False)

@@ -78,7 +78,7 @@ def test_the_default_precision_keeps_the_decisions(
     assert torch.equal((found.activations.cpu() > 0)[clear], (activations > 0)[clear])
 
 
-def test_begin_does_not_wait_for_the_device(
+def test_submit_does_not_wait_for_the_device(
     model: AUModel, batches: list[tuple[list[Tensor], list[Tensor]]], expected: list[Reading]
 ) -> None:
     for batch in batches:

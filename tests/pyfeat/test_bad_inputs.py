@@ -300,7 +300,7 @@ def test_options_that_make_no_sense(
         ({"au_model": "fgnet-bp4d"}, CheckpointError, "fgnet weights download fgnet-bp4d"),
         ({"landmark_model": None}, ValueError, "needs landmarks"),
         ({"au_batch_size": 0}, ValueError, "au_batch_size must be at least 1, got 0"),
-        ({"device": "mps"}, ValueError, "device='mps': torch finds no such GPU here; use device='cpu' or 'auto'"),
+        ({"device": "mps"}, ValueError, "device='mps': torch finds no such GPU; use device='cpu' or 'auto'"),
     ],
 )
 def test_models_that_there_are_not(
