@@ -2,8 +2,9 @@
 
     python examples/readme_picture.py [--out FILE]
 
-It shows `Detector.offline()`: the face finder, the landmark network and ``fgnet-rendered``, the small FG-Net that comes with the
-package and was trained on rendered faces alone. The photo is scikit-image's astronaut (Eileen Collins, NASA, public domain).
+It shows `Detector.offline()`: the face finder, the landmark network and ``fgnet-rendered``, the small FG-Net that comes with
+the package and was trained on rendered faces alone. The photo is scikit-image's astronaut (Eileen Collins, NASA,
+public domain).
 """
 
 from __future__ import annotations
