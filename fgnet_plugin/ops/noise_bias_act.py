@@ -89,8 +89,8 @@ def _noise_bias_act(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
 ) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
-    found = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
-    return dispatch.channels_last(found.to(x.dtype))
+    result = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
+    return dispatch.channels_last(result.to(x.dtype))
 
 
 @_noise_bias_act.register_kernel("cuda")

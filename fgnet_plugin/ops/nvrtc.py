@@ -95,11 +95,11 @@ def compile_program(name: str, architecture: str, cache: Path | None = None, rep
 def cache_of_programs() -> Path | None:
     """Find where compiled programs are kept; None where that folder can't be made or written: each process compiles then."""
     try:
-        found = cache_folder() / "kernels"
-        found.mkdir(parents=True, exist_ok=True)
+        path = cache_folder() / "kernels"
+        path.mkdir(parents=True, exist_ok=True)
     except (ImportError, OSError):  # platformdirs may be missing where only torch is installed
         return None
-    return found if os.access(found, os.W_OK) else None
+    return path if os.access(path, os.W_OK) else None
 
 
 @functools.cache
@@ -109,7 +109,7 @@ def make_all(device: int) -> dict[str, Any]:
     if capability < _LEAST:
         raise KernelError(f"the GPU has compute capability {capability[0]}.{capability[1]}, the kernels need 7.5")
     architecture = f"sm_{capability[0]}{capability[1]}"
-    cache, found = cache_of_programs(), dict[str, Any]()
+    cache, kernels = cache_of_programs(), dict[str, Any]()
     with torch.cuda.device(device):
         torch.cuda.current_stream().synchronize()  # torch's context is there, and stays the current one
         for name in KERNELS:
@@ -119,10 +119,10 @@ def make_all(device: int) -> dict[str, Any]:
 
                 Device(device).set_current()
                 code = ObjectCode.from_cubin(cubin, name=name)
-                found |= {kernel: code.get_kernel(kernel) for kernel in kernel_names(name)}
+                kernels |= {kernel: code.get_kernel(kernel) for kernel in kernel_names(name)}
             except Exception as error:
                 raise KernelError(f"{name}.cu was compiled for {architecture} but can't be loaded: {error}") from error
-    return found
+    return kernels
 
 
 def kernel_names(program: str) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ def relu_norm_add(
 @torch.library.custom_op("fgnet::relu_norm_add", mutates_args=(), device_types="cpu")
 def _relu_norm_add(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
-    found = relu_norm_add_reference(x.to(wide), bias, scale, shift, None if feature_map is None else feature_map.to(wide))
-    return dispatch.channels_last(found.to(x.dtype))
+    result = relu_norm_add_reference(x.to(wide), bias, scale, shift, None if feature_map is None else feature_map.to(wide))
+    return dispatch.channels_last(result.to(x.dtype))
 
 
 @_relu_norm_add.register_kernel("cuda")

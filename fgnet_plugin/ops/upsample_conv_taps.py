@@ -71,8 +71,8 @@ def taps_relu_norm_add(
 def _taps_relu_norm_add(products: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     wide = torch.promote_types(products.dtype, torch.float32)  # sums in float32, as in the kernel
     other = None if feature_map is None else feature_map.to(wide)
-    found = taps_relu_norm_add_reference(products.to(wide), bias, scale, shift, other)
-    return dispatch.channels_last(found.to(products.dtype))
+    result = taps_relu_norm_add_reference(products.to(wide), bias, scale, shift, other)
+    return dispatch.channels_last(result.to(products.dtype))
 
 
 @_taps_relu_norm_add.register_kernel("cuda")
