@@ -71,7 +71,6 @@ def ffhq_crop(
 _SCHEMA = "(Tensor[] pictures, Tensor squares, int factor, int size, ScalarType dtype, bool normalised) -> Tensor"
 
 
-@torch.library.custom_op("fgnet::ffhq_crop", mutates_args=(), device_types="cpu", schema=_SCHEMA)
 def _ffhq_crop(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
 ) -> Tensor:
@@ -81,7 +80,6 @@ def _ffhq_crop(
     return dispatch.channels_last(((cropped / 255 - 0.5) / 0.5 if normalised else cropped).to(dtype))
 
 
-@_ffhq_crop.register_kernel("cuda")
 def ffhq_crop_cuda(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
 ) -> Tensor:
@@ -100,12 +98,13 @@ def ffhq_crop_cuda(
     return out.permute(0, 3, 1, 2)
 
 
-@_ffhq_crop.register_fake
-def _(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool) -> Tensor:
+def _fake_ffhq_crop(
+    pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
+) -> Tensor:
     return pictures[0].new_empty(len(pictures), size, size, 3, dtype=dtype).permute(0, 3, 1, 2)
 
 
-dispatch.refuse_gradients(_ffhq_crop, ffhq_crop_reference)
+dispatch.register("ffhq_crop", _ffhq_crop, ffhq_crop_cuda, _fake_ffhq_crop, ffhq_crop_reference, schema=_SCHEMA)
 
 
 def _check(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype) -> None:
