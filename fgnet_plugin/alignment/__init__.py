@@ -8,7 +8,7 @@ Convention:
     - Images are RGB, channels first. Points are (x, y): x to the right, y down.
     - Coordinates are indices, of photos and aligned faces alike: (0, 0) is the centre of the first pixel, and an image of
       W × H px covers [-0.5, W - 0.5] × [-0.5, H - 0.5].
-    - A face's square covers the aligned face: its corners are at -0.5 and size - 0.5 there.
+    - A face's square covers the aligned face: its corners are at -0.5 and size - 0.5 of that.
     - A change of size keeps the edges: pixel j of an image reduced k times is at k·(j + 0.5) - 0.5 of the original
       (``align_corners=False``). ``grid_sample`` is called in these units, -1 and 1 being the edges.
     - Heatmaps alone differ, as the published targets do: pixel j of a map of w px is pixel j·size/w of the aligned face.

@@ -130,8 +130,8 @@ def _aligned(
         which, regions = zip(*alike, strict=True)
         squares = torch.stack([region.positions(size, 0) for region in regions])
         pictures = [region.picture for region in regions]
-        found = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
-        result.take(which, found.round_() if rounded else found)
+        faces = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
+        result.take(which, faces.round_() if rounded else faces)
     together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
     for alike in plain.values():
         for start in range(0, len(alike), together):

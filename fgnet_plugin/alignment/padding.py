@@ -14,7 +14,7 @@ _BLUR = 0.02  # standard deviation beyond the border, as a share of the square's
 def padded_face(region: Region, size: int) -> Tensor:
     """Sample a face near the border, [1, 3, size, size]: FFHQ pads the picture; this pads the face, with a margin to blur it.
 
-    The blur is as wide on every face, so only the position of each pixel in the padded picture is needed to fade there.
+    The blur is as wide on every face, so only the position of each pixel in the padded picture is needed to fade it.
     """
     assert region.padding is not None
     left, top, right, bottom = region.padding

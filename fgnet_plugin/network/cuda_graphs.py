@@ -168,7 +168,7 @@ class Replayed:
             faces: [B, 3, S, S] float in [-1, 1] on the model's device, in any layout; B may be 0.
 
         Returns:
-            Heatmaps [B, A, H, H] and activations [B, A], as `FGNet.detect`; the caller's own, not the graphs'.
+            Heatmaps [B, A, H, H] and activations [B, A], as `FGNet.detect`; copies, which later calls leave alone.
 
         Raises:
             TypeError, ValueError: another dtype, shape or device; the model is in training mode.
@@ -182,17 +182,17 @@ class Replayed:
             activations = torch.empty(shape[:2], device=faces.device, dtype=dtype)
             for part in parts(len(faces), self.max_batch):
                 count = part.stop - part.start
-                found = self._read(faces[part])
-                heatmaps[part].copy_(found[0][:count])
-                activations[part].copy_(found[1][:count])
+                of_part = self._read(faces[part])
+                heatmaps[part].copy_(of_part[0][:count])
+                activations[part].copy_(of_part[1][:count])
             return heatmaps, activations
 
     def _check(self, faces: Tensor) -> None:
         self.net.check(faces)
         if not faces.is_floating_point():
-            raise TypeError("faces must be floating point in [-1, 1] here; fgnet_plugin.network.normalize makes them of uint8")
+            raise TypeError("faces must be floating point in [-1, 1]; fgnet_plugin.network.normalize makes them of uint8")
         if faces.device != self.net.device:
-            raise ValueError(f"faces are on {faces.device}, the model is on {self.net.device}; bring them there first")
+            raise ValueError(f"faces are on {faces.device}, the model is on {self.net.device}; bring them to its device first")
         if self.net.training:
             raise ValueError("the model is in training mode; call net.eval() first")
 

@@ -110,7 +110,7 @@ class StyleHeads(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Faces -> latent codes. `latent_average`, from pSp's own file, is added to what the heads say."""
+    """Faces -> latent codes. `latent_average`, from pSp's file, is added to what the heads say."""
 
     latent_average: Tensor  # [n_styles, style_dim]
 

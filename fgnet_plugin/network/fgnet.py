@@ -64,7 +64,7 @@ class Prediction:
 def scores(activations: Tensor) -> Tensor:
     """Turn activations in [-1, 1] into scores in [0, 1]: ``sigmoid(16 · activation)``.
 
-    Monotone, and exactly 0.5 at activation 0, so that ``score > 0.5`` is the published decision. A heatmap that meets its
+    Monotone, and exactly 0.5 at activation 0, so that ``score > 0.5`` is the published decision. A heatmap that equals its
     training target has an activation of ±0.23 to ±0.29, depending on the AU (most of a target is zero): the slope puts
     these at 0.02 and 0.98, and ±0.1 at 0.17 and 0.83. A score is no calibrated probability.
     """

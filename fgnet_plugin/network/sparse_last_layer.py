@@ -45,7 +45,7 @@ def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Ten
     with torch.inference_mode(False):
         first, weight = sample_points(size, target)
         blur = torch.tensor(BLUR, dtype=torch.float32, device="cpu") / 4  # one direction's share of a kernel with sum 4
-        found = []
+        parities = []
         for parity in (0, 1):
             points = ((first - 1) % 2 == parity).nonzero().flatten()
             if not len(points):
@@ -67,9 +67,9 @@ def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Ten
                 spread=spread.to(device),
                 weight=torch.stack([1 - weight[points], weight[points]], dim=1).to(device),
             )
-            found.append(side)
-        order = torch.cat([side.points for side in found]).argsort()
-        return found, order
+            parities.append(side)
+        order = torch.cat([side.points for side in parities]).argsort()
+        return parities, order
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def patches(up: StyledConv, conv: StyledConv, target: int, dtype: torch.dtype, w
     device = up.weight.device
     both, _ = sides(conv.noise.shape[-1], target, device)
     middle, outputs = up.weight.shape[0], conv.weight.shape[0]
-    found = []
+    made = []
     for v in both:
         for h in both:
             weight = up.weight.to(working)
@@ -127,8 +127,8 @@ def patches(up: StyledConv, conv: StyledConv, target: int, dtype: torch.dtype, w
                 columns=h.source,
                 columns_outside=h.outside,
             )
-            found.append(patch)
-    return found
+            made.append(patch)
+    return made
 
 
 class LastMap(nn.Module):

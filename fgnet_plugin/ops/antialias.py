@@ -33,9 +33,9 @@ def sampled(pictures: Tensor, squares: Tensor, samples: int, size: int) -> Tenso
     extent = squares.new_tensor([pictures.shape[3], pictures.shape[2]])
     # grid_sample's units: -1 and 1 are the outer edges of the outermost pixels
     units = (squares + squares.new_tensor([0.5, 0.0, 0.0])[:, None]) * 2 / extent - squares.new_tensor([1.0, 0.0, 0.0])[:, None]
-    found = F.grid_sample(pictures, grid(like(units, pictures), samples), align_corners=False)
+    points = F.grid_sample(pictures, grid(like(units, pictures), samples), align_corners=False)
     bands = lanczos(samples, size, 0, size)
-    return reduced(found, bands, bands)
+    return reduced(points, bands, bands)
 
 
 def grid(squares: Tensor, samples: int) -> Tensor:
@@ -74,7 +74,7 @@ def lanczos(size: int, out_size: int, start: int, stop: int) -> Bands:
 
 @functools.lru_cache(maxsize=64)
 def gaussian(size: int, sigma: float) -> Bands:
-    """Make a Gaussian blur of `size` pixels; beyond the border there are none, and the weights of the others grow."""
+    """Make a Gaussian blur of `size` pixels; those beyond the border are left out, and the others weigh more."""
     return _bands(size, size, 0, size, 4 * sigma, lambda distance: torch.exp(-(distance**2) / (2 * sigma**2)))
 
 

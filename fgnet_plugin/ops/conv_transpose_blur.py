@@ -32,7 +32,10 @@ def conv_transpose_blur(x: Tensor, weight: Tensor) -> Tensor:
     out = x.new_empty(b, 2 * h, 2 * w, weight.shape[0]).permute(0, 3, 1, 2)
     for sample, result in zip(torch.split(x, 1), torch.split(out, 1), strict=True):
         for top in range(0, h, _BAND):
-            bottom, above = min(top + _BAND, h), max(top - 1, 0)  # an output row reads its own row, one above, one below
+            bottom, above = (
+                min(top + _BAND, h),
+                max(top - 1, 0),
+            )  # an output row reads the row at its place, one above, one below
             band = conv_transpose_blur_reference(sample[:, :, above : bottom + 1], weight)
             result[:, :, 2 * top : 2 * bottom] = band[:, :, 2 * (top - above) : 2 * (bottom - above)]
     return out

@@ -35,7 +35,6 @@ def decode_heatmaps(x: Tensor, *, kernels: bool = False) -> tuple[Tensor, Tensor
     return decode_heatmaps_reference(x)
 
 
-@torch.library.custom_op("fgnet::decode_heatmaps", mutates_args=(), device_types="cpu")
 def _decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return heatmaps in float32, and sums [B, blocks, A] of the clamped values of each 256 pixels."""
     heatmaps = x.to(torch.promote_types(x.dtype, torch.float32), copy=True, memory_format=torch.contiguous_format)
@@ -44,25 +43,22 @@ def _decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
     return heatmaps, padded.view(*padded.shape[:2], -1, _PIXELS).sum(3).transpose(1, 2).contiguous()
 
 
-@_decode_heatmaps.register_kernel("cuda")
 def decode_heatmaps_cuda(x: Tensor) -> tuple[Tensor, Tensor]:
     """Launch the kernel of `decode_heatmaps`."""
+    name = f"decode_heatmaps_{nvrtc.type_name('decode_heatmaps', x.dtype)}"
     x = dispatch.channels_last(x)
     b, a, h, w = x.shape
     count = nvrtc.blocks(h * w, _PIXELS)
     heatmaps = x.new_empty(b, a, h, w, dtype=torch.float32)
     sums = x.new_empty(b, count, a, dtype=torch.float32)
-    if x.dtype not in nvrtc.TYPES:
-        raise TypeError(f"decode_heatmaps takes {', '.join(nvrtc.TYPES.values())}, got {x.dtype}")
-    nvrtc.launch(f"decode_heatmaps_{nvrtc.TYPES[x.dtype]}", x, (count, b), (_PIXELS,), x, heatmaps, sums, h * w, a)
+    nvrtc.launch(name, x, (count, b), (_PIXELS,), x, heatmaps, sums, h * w, a)
     return heatmaps, sums
 
 
-@_decode_heatmaps.register_fake
-def _(x: Tensor) -> tuple[Tensor, Tensor]:
+def _fake_decode_heatmaps(x: Tensor) -> tuple[Tensor, Tensor]:
     b, a, h, w = x.shape
     dtype = torch.promote_types(x.dtype, torch.float32)
     return x.new_empty(b, a, h, w, dtype=dtype), x.new_empty(b, -(-h * w // _PIXELS), a, dtype=dtype)
 
 
-dispatch.refuse_gradients(_decode_heatmaps, decode_heatmaps_reference)
+dispatch.register("decode_heatmaps", _decode_heatmaps, decode_heatmaps_cuda, _fake_decode_heatmaps, decode_heatmaps_reference)

@@ -2,8 +2,8 @@
 
 The choice is made once, by `FGNet.fuse`, which asks `choose`; from there on it is an argument of the operations (``kernels``).
 With it, they call the fused operations of this package, registered with torch (``torch.ops.fgnet``): a CUDA kernel of the
-folder ``cuda/`` on an NVIDIA GPU, the reference in plain torch, which defines it, anywhere else. Without it, they go through
-torch's own operations, one after the other.
+folder ``cuda/`` on an NVIDIA GPU, the definition in plain torch anywhere else. Without it, they go through torch's own
+operations, one after the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from torch import Tensor
 from fgnet_plugin.ops import nvrtc
 
 _failed: dict[int, str] = {}
-"""CUDA devices whose kernels could not be made -> why."""
+"""CUDA devices whose kernels could not be made or started -> why."""
+_refused: set[str] = set()
+"""Operations that were given an operand which their kernel does not take."""
 
 
 def choose(device: torch.device, dtype: torch.dtype) -> bool:
@@ -55,21 +57,59 @@ def _made(device: torch.device) -> bool:
     try:
         nvrtc.make_all(index)
     except nvrtc.KernelError as error:
-        _failed[index] = str(error)
-        what = "plain torch is (slower, the same up to rounding; FGNET_KERNELS=0 silences this)"
-        warnings.warn(f"FG-Net's CUDA kernels are not used, {what}: {error}", stacklevel=4)
+        _give_up(index, error)
         return False
     return True
 
 
-def refuse_gradients(op: Any, reference: Callable[..., Any]) -> None:
-    """Make a backward pass through an operation, which ``torch.library.custom_op`` returned, say what to do instead."""
-    name = reference.__name__.removesuffix("_reference")
-    differentiable = f"{reference.__module__}.{reference.__name__}"
+def _give_up(index: int, error: nvrtc.KernelError) -> None:
+    _failed[index] = str(error)
+    what = "plain torch is (slower, the same up to rounding; FGNET_KERNELS=0 silences this)"
+    warnings.warn(f"FG-Net's CUDA kernels are not used, {what}: {error}", stacklevel=5)
+
+
+def register(
+    name: str,
+    definition: Callable[..., Any],
+    kernel: Callable[..., Any],
+    fake: Callable[..., Any],
+    reference: Callable[..., Any],
+    schema: str | None = None,
+) -> None:
+    """Register ``torch.ops.fgnet.<name>``.
+
+    On a CUDA device the definition takes over, with one warning, where a kernel can't be started or does not take an operand.
+
+    Args:
+        name: of the operation.
+        definition: computes it in plain torch, on any device.
+        kernel: launches it on a CUDA device; raises KernelError where it can't.
+        fake: makes results without values, for torch's tracers.
+        reference: what a user calls to get a gradient; the operation has none.
+        schema: in torch's language; by default from the definition's annotations.
+    """
+
+    def on_cuda(*operands: Any) -> Any:
+        first = operands[0] if isinstance(operands[0], Tensor) else operands[0][0]
+        index = first.device.index
+        if index not in _failed:
+            try:
+                return kernel(*operands)
+            except (nvrtc.UnsupportedOperand, nvrtc.CapturingError) as error:
+                if name not in _refused:
+                    _refused.add(name)
+                    warnings.warn(f"{name}: plain torch computes it (slower, the same up to rounding): {error}", stacklevel=2)
+            except nvrtc.KernelError as error:
+                _give_up(index, error)
+        return definition(*operands)
 
     def backward(ctx: object, *gradients: object) -> None:
+        differentiable = f"{reference.__module__}.{reference.__name__}"
         raise RuntimeError(f"{name} is for detection only and has no gradient: call {differentiable} for one")
 
+    op = torch.library.custom_op(f"fgnet::{name}", definition, mutates_args=(), schema=schema)
+    op.register_kernel("cuda")(on_cuda)
+    op.register_fake(fake)
     op.register_autograd(backward)
 
 

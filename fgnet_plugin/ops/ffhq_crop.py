@@ -33,14 +33,14 @@ def ffhq_crop_reference(pictures: Sequence[Tensor], squares: Tensor, factor: int
     Returns:
         [F, 3, size, size] float32 in [0, 255], not rounded.
     """
-    found = []
+    cropped = []
     for picture, square in zip(pictures, squares, strict=True):
         # Filled up to one of few sizes: a face then rounds alike wherever it is cut out. What lies beside is not read.
         height, width = (1 << (side - 1).bit_length() for side in picture.shape[1:])
         filled = torch.zeros(1, 3, height, width, dtype=torch.float32, device=picture.device)
         filled[:, :, : picture.shape[1], : picture.shape[2]] = picture
-        found.append(sampled(filled, square[None], factor * size, size))
-    return (torch.cat(found) - TRUNCATION).clamp_(0, 255)
+        cropped.append(sampled(filled, square[None], factor * size, size))
+    return (torch.cat(cropped) - TRUNCATION).clamp_(0, 255)
 
 
 def ffhq_crop(
@@ -48,7 +48,7 @@ def ffhq_crop(
 ) -> Tensor:
     """Compute `ffhq_crop_reference` as the network reads it, on an NVIDIA GPU by one kernel that reads only what it needs.
 
-    The same, up to rounding: there, positions are whole multiples of a 2^30th of a pixel, wherever in a picture they are.
+    The same up to rounding: the kernel's positions are whole multiples of a 2^30th of a pixel, anywhere in a picture.
 
     Args:
         pictures, squares, size: as there; F at least 1, size at least 8, and the squares inside of their pictures.
@@ -71,17 +71,15 @@ def ffhq_crop(
 _SCHEMA = "(Tensor[] pictures, Tensor squares, int factor, int size, ScalarType dtype, bool normalised) -> Tensor"
 
 
-@torch.library.custom_op("fgnet::ffhq_crop", mutates_args=(), device_types="cpu", schema=_SCHEMA)
 def _ffhq_crop(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
 ) -> Tensor:
     _check(pictures, squares, factor, size, dtype)
     _positions(pictures, squares, factor * size)
-    found = ffhq_crop_reference(pictures, squares, factor, size)
-    return dispatch.channels_last(((found / 255 - 0.5) / 0.5 if normalised else found).to(dtype))
+    cropped = ffhq_crop_reference(pictures, squares, factor, size)
+    return dispatch.channels_last(((cropped / 255 - 0.5) / 0.5 if normalised else cropped).to(dtype))
 
 
-@_ffhq_crop.register_kernel("cuda")
 def ffhq_crop_cuda(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
 ) -> Tensor:
@@ -100,12 +98,13 @@ def ffhq_crop_cuda(
     return out.permute(0, 3, 1, 2)
 
 
-@_ffhq_crop.register_fake
-def _(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool) -> Tensor:
+def _fake_ffhq_crop(
+    pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
+) -> Tensor:
     return pictures[0].new_empty(len(pictures), size, size, 3, dtype=dtype).permute(0, 3, 1, 2)
 
 
-dispatch.refuse_gradients(_ffhq_crop, ffhq_crop_reference)
+dispatch.register("ffhq_crop", _ffhq_crop, ffhq_crop_cuda, _fake_ffhq_crop, ffhq_crop_reference, schema=_SCHEMA)
 
 
 def _check(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype) -> None:

@@ -84,16 +84,14 @@ def blur_noise_act(
     return noise_bias_act(blur_upsample(x), demodulation, noise, bias, post, overwrite=overwrite)
 
 
-@torch.library.custom_op("fgnet::noise_bias_act", mutates_args=(), device_types="cpu")
 def _noise_bias_act(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
 ) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
-    found = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
-    return dispatch.channels_last(found.to(x.dtype))
+    result = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
+    return dispatch.channels_last(result.to(x.dtype))
 
 
-@_noise_bias_act.register_kernel("cuda")
 def noise_bias_act_cuda(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
 ) -> Tensor:
@@ -115,18 +113,15 @@ def noise_bias_act_cuda(
     return out
 
 
-@_noise_bias_act.register_fake
-def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None) -> Tensor:
+def _fake_noise_bias_act(x: Tensor, *small: Tensor | None) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-@torch.library.custom_op("fgnet::blur_noise_act", mutates_args=(), device_types="cpu")
 def _blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)
     return dispatch.channels_last(blur_noise_act_reference(x.to(wide), demodulation, noise, bias, post).to(x.dtype))
 
 
-@_blur_noise_act.register_kernel("cuda")
 def blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
     """Launch the kernel of `blur_noise_act`."""
     x = dispatch.channels_last(x)
@@ -142,11 +137,10 @@ def blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Te
     return out
 
 
-@_blur_noise_act.register_fake
-def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+def _fake_blur_noise_act(x: Tensor, *small: Tensor | None) -> Tensor:
     b, c, h, w = x.shape
     return x.new_empty(b, h - 1, w - 1, c).permute(0, 3, 1, 2)
 
 
-dispatch.refuse_gradients(_noise_bias_act, noise_bias_act_reference)
-dispatch.refuse_gradients(_blur_noise_act, blur_noise_act_reference)
+dispatch.register("noise_bias_act", _noise_bias_act, noise_bias_act_cuda, _fake_noise_bias_act, noise_bias_act_reference)
+dispatch.register("blur_noise_act", _blur_noise_act, blur_noise_act_cuda, _fake_blur_noise_act, blur_noise_act_reference)

@@ -37,14 +37,12 @@ def relu_norm_add(
     return relu_norm_add_reference(x, bias, scale, shift, feature_map)
 
 
-@torch.library.custom_op("fgnet::relu_norm_add", mutates_args=(), device_types="cpu")
 def _relu_norm_add(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
-    found = relu_norm_add_reference(x.to(wide), bias, scale, shift, None if feature_map is None else feature_map.to(wide))
-    return dispatch.channels_last(found.to(x.dtype))
+    result = relu_norm_add_reference(x.to(wide), bias, scale, shift, None if feature_map is None else feature_map.to(wide))
+    return dispatch.channels_last(result.to(x.dtype))
 
 
-@_relu_norm_add.register_kernel("cuda")
 def relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     """Launch the kernel of `relu_norm_add`."""
     x = dispatch.channels_last(x)
@@ -65,9 +63,8 @@ def relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, fe
     return out
 
 
-@_relu_norm_add.register_fake
-def _(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
+def _fake_relu_norm_add(x: Tensor, *others: Tensor | None) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-dispatch.refuse_gradients(_relu_norm_add, relu_norm_add_reference)
+dispatch.register("relu_norm_add", _relu_norm_add, relu_norm_add_cuda, _fake_relu_norm_add, relu_norm_add_reference)

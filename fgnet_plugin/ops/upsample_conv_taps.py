@@ -67,15 +67,13 @@ def taps_relu_norm_add(
     return taps_relu_norm_add_reference(products, bias, scale, shift, feature_map)
 
 
-@torch.library.custom_op("fgnet::taps_relu_norm_add", mutates_args=(), device_types="cpu")
 def _taps_relu_norm_add(products: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     wide = torch.promote_types(products.dtype, torch.float32)  # sums in float32, as in the kernel
     other = None if feature_map is None else feature_map.to(wide)
-    found = taps_relu_norm_add_reference(products.to(wide), bias, scale, shift, other)
-    return dispatch.channels_last(found.to(products.dtype))
+    result = taps_relu_norm_add_reference(products.to(wide), bias, scale, shift, other)
+    return dispatch.channels_last(result.to(products.dtype))
 
 
-@_taps_relu_norm_add.register_kernel("cuda")
 def taps_relu_norm_add_cuda(products: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     """Launch the kernel of `taps_relu_norm_add`."""
     products = dispatch.channels_last(products)
@@ -97,11 +95,6 @@ def taps_relu_norm_add_cuda(products: Tensor, bias: Tensor, scale: Tensor, shift
     return out
 
 
-@_taps_relu_norm_add.register_fake
-def _(products: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
-    return _empty(products)
-
-
 def _size(products: Tensor) -> tuple[int, int, int, int]:
     """Return B, C, h, w; raise ValueError where the channels are not those of 25 taps."""
     b, channels, h, w = products.shape
@@ -110,9 +103,9 @@ def _size(products: Tensor) -> tuple[int, int, int, int]:
     return b, channels // TAPS**2, h, w
 
 
-def _empty(products: Tensor) -> Tensor:
+def _empty(products: Tensor, *others: Tensor | None) -> Tensor:
     b, c, h, w = _size(products)
     return products.new_empty(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
 
 
-dispatch.refuse_gradients(_taps_relu_norm_add, taps_relu_norm_add_reference)
+dispatch.register("taps_relu_norm_add", _taps_relu_norm_add, taps_relu_norm_add_cuda, _empty, taps_relu_norm_add_reference)

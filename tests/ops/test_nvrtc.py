@@ -1,9 +1,13 @@
 """The CUDA kernels compile for every architecture without a GPU, keep to registers, and stay on disk."""
 
+import contextlib
 import ctypes
+import errno
 import re
 import subprocess
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ from fgnet_plugin.network import FGNet, small_config
 from fgnet_plugin.ops import dispatch, nvrtc, upsample_conv_taps
 from fgnet_plugin.ops.noise_bias_act import noise_bias_act
 
-pytest.importorskip("cuda.core", reason="cuda-core is there on Linux and Windows only")
+cuda = pytest.importorskip("cuda.core", reason="cuda-core is there on Linux and Windows only")
 
 _ENTRY = re.compile(
     r"entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
@@ -43,14 +47,68 @@ def test_compiles_without_spills(program: str, architecture: str) -> None:
 
 def test_compiled_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = nvrtc.compile_program("decode_heatmaps", "sm_90", tmp_path)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(path.read_bytes() == first.cubin for path in files)
-    again = nvrtc.compile_program("decode_heatmaps", "sm_90", tmp_path)
-    assert again.cubin == first.cubin
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == files
+    (kept,) = tmp_path.iterdir()
+    assert kept.read_bytes().endswith(first.cubin)
+    with monkeypatch.context() as patch:
+        patch.setattr(cuda, "Program", None)  # nothing is compiled
+        assert nvrtc.compile_program("decode_heatmaps", "sm_90", tmp_path).cubin == first.cubin
+    assert list(tmp_path.iterdir()) == [kept]
     changed = nvrtc.source("decode_heatmaps").replace("-1.0f", "-2.0f")
     monkeypatch.setattr(nvrtc, "source", lambda name: changed)
     assert nvrtc.compile_program("decode_heatmaps", "sm_90", tmp_path).cubin != first.cubin
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-9], lambda content: content[:-9] + b"x" + content[-8:], lambda _: b""]
+)
+def test_what_is_damaged_in_the_cache_is_compiled_anew(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    first = nvrtc.compile_program("decode_heatmaps", "sm_90", tmp_path)
+    (kept,) = tmp_path.iterdir()
+    good = kept.read_bytes()
+    kept.write_bytes(damage(good))
+    assert nvrtc.compile_program("decode_heatmaps", "sm_90", tmp_path).cubin == first.cubin
+    assert kept.read_bytes() == good
+
+
+def test_a_full_disk_costs_no_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, content: bytes) -> int:
+        self.touch()  # what was written until then
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    expected = nvrtc.compile_program("decode_heatmaps", "sm_90").cubin
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert nvrtc.compile_program("decode_heatmaps", "sm_90", tmp_path).cubin == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_driver_refuses_is_compiled_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry of the cache that is whole but can't be loaded is replaced; a program that never loads is an error."""
+    compiled, broken = [], {"relu_norm_add"}
+
+    def compile_program(name: str, architecture: str, cache: Path | None, again: bool = False) -> nvrtc.Compiled:
+        compiled.append((name, again))
+        return nvrtc.Compiled(b"good" if again else name.encode(), "")
+
+    def load(name: str, cubin: bytes, device: int) -> dict[str, object]:
+        if cubin.decode() in broken:
+            raise nvrtc.LoadError(f"{name}.cu was compiled but can't be loaded: no kernel image")
+        return {name: cubin}
+
+    monkeypatch.setenv("FGNET_HOME", str(tmp_path))
+    for name, value in {
+        "get_device_capability": lambda device: (9, 0),
+        "device": lambda device: contextlib.nullcontext(),
+        "is_current_stream_capturing": lambda: False,
+        "current_stream": lambda: types.SimpleNamespace(synchronize=lambda: None),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(nvrtc, "compile_program", compile_program)
+    monkeypatch.setattr(nvrtc, "_load", load)
+    assert set(nvrtc.make_all.__wrapped__(0)) == set(nvrtc.KERNELS)
+    assert [name for name, again in compiled if again] == ["relu_norm_add"]
+    broken.add("good")
+    with pytest.raises(nvrtc.KernelError, match="can't be loaded: no kernel image"):
+        nvrtc.make_all.__wrapped__(0)
 
 
 def test_what_does_not_compile_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,9 +126,11 @@ def test_without_a_place_to_keep_them_they_are_compiled_anew(tmp_path: Path, mon
     (tmp_path / "file").touch()
     monkeypatch.setenv("FGNET_HOME", str(tmp_path / "file"))
     assert nvrtc.cache_of_programs() is None
+    # An environment without platformdirs, as on a machine that has torch alone
     monkeypatch.delenv("FGNET_HOME")
     monkeypatch.setitem(sys.modules, "platformdirs", None)
-    assert nvrtc.cache_of_programs() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert nvrtc.cache_of_programs() == tmp_path / "caches" / "fgnet-plugin" / "kernels"
 
 
 def test_missing_sources_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +150,44 @@ def test_where_kernels_fail_one_warning_and_torch(monkeypatch: pytest.MonkeyPatc
         assert not dispatch.choose(device, torch.float32)
     assert not dispatch.choose(device, torch.float32)
     assert len(warned) == 1
+
+
+def test_where_a_kernel_can_not_run_plain_torch_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One warning for a launch that fails, after which no kernel of that device is tried; one for operands of other kinds."""
+    ran, trouble = [], [nvrtc.UnsupportedOperand("takes float32")]
+
+    class Registered:
+        def register_kernel(self, device: str) -> Callable[[Callable[..., object]], None]:
+            assert device == "cuda"
+            return lambda function: ran.append(function)
+
+        def register_fake(self, function: object) -> None: ...
+
+        def register_autograd(self, function: object) -> None: ...
+
+    def kernel(x: torch.Tensor) -> str:
+        if trouble:
+            raise trouble[-1]
+        return "kernel"
+
+    monkeypatch.setattr(torch.library, "custom_op", lambda *_, **__: Registered())
+    monkeypatch.setattr(dispatch, "_failed", {})
+    monkeypatch.setattr(dispatch, "_refused", set())
+    dispatch.register("some_operation", lambda x: "definition", kernel, None, None)  # type: ignore[arg-type]
+    (run,), x = ran, types.SimpleNamespace(device=torch.device("cuda", 1))
+    with pytest.warns(UserWarning, match="some_operation: plain torch computes it .*: takes float32") as warned:
+        assert [run([x]), run([x])] == ["definition"] * 2
+    assert len(warned) == 1
+    trouble.clear()
+    assert run([x]) == "kernel"
+    trouble.append(nvrtc.KernelError("unspecified launch failure"))
+    with pytest.warns(UserWarning, match=r"kernels are not used, plain torch is .*: unspecified launch failure") as warned:
+        assert run([x]) == "definition"
+    trouble.clear()
+    assert run([x]) == "definition"
+    assert len(warned) == 1
+    other = types.SimpleNamespace(device=torch.device("cuda", 0))
+    assert run([other]) == "kernel"
 
 
 def test_arguments_are_of_types_that_cuda_core_takes() -> None:

@@ -16,7 +16,6 @@ from fgnet_plugin.action_units import au_number
 from fgnet_plugin.comparison.bootstrap import Case, interval, resampled_scores
 from fgnet_plugin.training.evaluate.predictions import Predictions
 from fgnet_plugin.training.evaluate.runs import Run
-from fgnet_plugin.training.evaluate.subject_bootstrap import resampled
 from fgnet_plugin.utils.arrays import Floats
 
 MEASURES = "f1", "auc"
