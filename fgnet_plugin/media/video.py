@@ -233,9 +233,7 @@ class _Reader:
             packet = next(self._packets, None)
             self._ended = packet is None
             if packet is not None:
-                if (
-                    self._can_seek and packet.pos not in index.places[position : position + 1]
-                ):  # the seek led elsewhere
+                if self._can_seek and packet.pos not in index.places[position : position + 1]:  # the seek led elsewhere
                     self._can_seek = False
                     return self._start(self._started)
                 if index.cut and position == len(index.numbers) - 1:
