@@ -25,7 +25,6 @@ from fgnet_plugin.media.images import check_file
 
 try:
     import av
-    from av.sidedata.sidedata import Type as SideDataType
     from av.stream import Disposition
 except ModuleNotFoundError:  # of the extras `feat` and `train`: `Video` says so, and pictures can be read without it
     av = None  # type: ignore[assignment]
@@ -495,7 +494,12 @@ _UPRIGHT: _Flips = (False, False, False)
 
 def _flips(frame: VideoFrame) -> _Flips:
     """Read from a frame's display matrix how a player shows it, to the nearest quarter turn."""
-    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]  # PyAV's annotations say str
+    try:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # raised for all where FFmpeg has other data, too, that PyAV does not know, as of HEIF
+        return {0: _UPRIGHT, 1: (True, False, True), -1: (True, True, False)}.get(
+            round(frame.rotation / 90), (False, True, True)
+        )
     if data is None:
         return _UPRIGHT
     a, b, _, c, d = np.frombuffer(memoryview(data), np.int32)[:5].tolist()  # x' = a x + c y, y' = b x + d y
