@@ -27,12 +27,11 @@ def compare(
     if len(called) != len(tables) or len(set(called)) < len(called):
         raise typer.BadParameter(f"--names must be {len(tables)} different names with commas between them")
     with package_warnings():
-        import pandas as pd
-
         from fgnet_plugin.cli.output import read_parquet
         from fgnet_plugin.comparison.agreement import compare as compared
         from fgnet_plugin.media.images import check_file
         from fgnet_plugin.pyfeat.fex_frames import read_table
+        from fgnet_plugin.utils.journal import read_csv
 
         read = {
             name: read_parquet(path) if path.suffix == ".parquet" else read_table(path)
@@ -40,7 +39,7 @@ def compare(
         }
         if labels is not None:
             check_file(labels, "table")
-        found = compared(read, pd.read_csv(labels) if labels else None, threshold=threshold)
+        found = compared(read, read_csv(labels) if labels else None, threshold=threshold)
         results = {"": found.agreement} | ({"-accuracy": found.accuracy} if found.accuracy is not None else {})
         for suffix, table in results.items():
             typer.echo(table.drop(columns="name").to_string(index=False, float_format="{:.2f}".format) + "\n")

@@ -14,9 +14,19 @@ from torch import Tensor
 
 from fgnet_plugin.errors import InputError
 
-SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".jfif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+try:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+except ModuleNotFoundError:  # of the extra `feat`: `read_picture` says so
+    pillow_heif = None  # type: ignore[assignment]
+
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .heic .heif .jfif .jpe .jpeg .jpg .jp2 .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()  # noqa: SIM905
+)
 """Files with these suffixes are taken for pictures."""
 
+_ANIMATED = "GIF", "WEBP", "PNG", "AVIF"
 _ORIENTATION = 0x0112  # EXIF's number for how the camera was held
 
 
@@ -60,7 +70,8 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
 def read_picture(path: str | Path, upright: bool = True) -> Tensor:
     """Read a picture file as uint8 RGB [3, H, W].
 
-    Grey, CMYK, palettes and 16 bits become RGB of 8 bits; transparency becomes white; of several pages, the first is read.
+    Grey, CMYK, palettes and 16 bits become RGB of 8 bits; transparency becomes white; of several pages, the first is read, and
+    of an animation the first frame, with a warning.
 
     Args:
         path: any file that Pillow reads.
@@ -76,16 +87,21 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 90 to 180 megapixels: a large photo
             with Image.open(path) as file:
+                frames = int(getattr(file, "n_frames", 1)) if file.format in _ANIMATED else 1
                 turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
                 pixels = _pixels(ImageOps.exif_transpose(file) if upright and turned else file)
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a readable image; export it as JPEG or PNG") from error
+        advice = "run: pip install pillow-heif" if pillow_heif is None and _is_heif(path) else "export it as JPEG or PNG"
+        raise InputError(f"{path} is not a readable image; {advice}") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InputError(f"{path} has too many pixels ({most:.0f} million at most are read); make it smaller first") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # PIL raises SyntaxError for broken PNGs
         reason = str(error) or type(error).__name__
         raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error
+    if frames > 1:
+        video = "; detect(…, data_type='video') reads all of a GIF" if Path(path).suffix.lower() == ".gif" else ""
+        warnings.warn(f"{path} is animated: of its {frames} frames, only the first is read{video}", stacklevel=2)
     if turned and not upright:
         warnings.warn(
             f"{path} is stored turned (EXIF orientation); py-feat reads pictures as stored, so its faces lie on their side "
@@ -93,6 +109,13 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
             stacklevel=2,
         )
     return pixels
+
+
+def _is_heif(path: str | Path) -> bool:
+    """Tell by its first bytes whether a file is HEIC or HEIF, as iPhones write it, also under the name of a JPEG."""
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def _pixels(picture: Image.Image) -> Tensor:

@@ -3,13 +3,14 @@
 A batch is the dictionary that `Detectorv1.forward` takes ("Image", "Scale", "Padding", "FileName"), and in addition:
 "Frame" (numbers), "Original" (the frames before resizing; left out where nothing was resized) and "Errors".
 A frame that can't be read does not break its batch: it is left out, and among the batch's "Errors" is a dictionary with its
-"Error" and its file's "Path".
+"Error" and its file's "Path", and for one that is lost with others of a video the "Gap" that names them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch.utils.data import Dataset, default_collate
 
 from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.media.images import SUFFIXES, check_file, check_files, picture_size, read_picture
-from fgnet_plugin.media.video import Video
+from fgnet_plugin.media.video import DamagedVideoError, Video
 
 _OVERSHOOT = 64.0  # what a bicubic resize may add to pixel values, and more
 KINDS = ("image", "video", "tensor")
@@ -100,12 +101,14 @@ class VideoFrames(Dataset[Item]):
     def __getitem__(self, i: int) -> Item:
         try:
             return _item(self.video[self.frames[i]], self.video.path, self.frames[i], self.output_size, False)
+        except DamagedVideoError as error:
+            return {"Error": error, "Path": self.video.path, "Frame": self.frames[i], "Gap": error.gap}
         except (InputError, OSError) as error:
             return {"Error": error, "Path": self.video.path, "Last": True}  # those that follow would fail one by one
 
     def time(self, frame: int) -> str | None:
         """Format the time of a frame in minutes and seconds, as py-feat does: ``"01:05"``."""
-        return str(VideoDataset.convert_sec_to_min_sec(frame / self.video.fps))
+        return str(VideoDataset.convert_sec_to_min_sec(max(self.video.time(int(frame)), 0.0)))
 
 
 InputDataset = Pictures | Tensors | VideoFrames
@@ -122,7 +125,8 @@ def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding
 def collate(items: list[Item]) -> Item:
     """Make a batch of a dataset's items; of frames that could not be read, only their errors. "Last" ends it.
 
-    Frames of different sizes make no batch, but an InputError under "Mixed": torch would raise it with a worker's traceback.
+    Where the size of a video's frames changes, "Parts" holds a batch of each run of one size. Pictures of different sizes make
+    no batch, but an InputError under "Mixed": torch would raise it with a worker's traceback.
     """
     last = next((i for i, item in enumerate(items) if "Last" in item), len(items))
     items = items[: last + 1]
@@ -131,6 +135,9 @@ def collate(items: list[Item]) -> Item:
     if not items:
         return failed
     sizes = {tuple(item["Image"].shape): item["FileName"] for item in items}
+    if len(sizes) > 1 and len({item["FileName"] for item in items}) == 1:
+        parts = groupby(items, lambda item: tuple(item["Image"].shape))
+        return failed | {"Parts": [collate(list(part)) for _, part in parts]}
     if len(sizes) > 1:
         (a, one), (b, other) = list(sizes.items())[:2]
         message = (

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -142,16 +143,22 @@ class DetectRun:
     def _batches(self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool) -> Iterator[pd.DataFrame | None]:
         """Yield the rows of each batch that is not done yet; None for a batch of which no frame could be read."""
         total = sum(len(dataset) for dataset in self.datasets)
+        warned: set[str] = set()
         with tqdm(total=total, unit="frame", disable=not progress_bar) as bar:
             started = self._start_batches(done, bar, num_workers, pin_memory)
             for batch in lookahead(started) if self.detector.overlaps else started:
                 rows = None if batch.rows is None else batch.rows.result()
                 if batch.failed and self.errors == "raise":
                     error = batch.failed[0]["Error"]
+                    if rows is not None and "Frame" in batch.failed[0]:
+                        rows = rows[rows["frame"] < batch.failed[0]["Frame"]]
                     error.rows = rows  # of an incomplete batch: they are returned, but not counted as done
                     raise error
                 for item in batch.failed:
-                    warnings.warn(SkippedInput(str(item["Error"]), item["Path"]), stacklevel=2)
+                    message = item.get("Gap", str(item["Error"]))
+                    if message not in warned:  # all frames of a gap have the same
+                        warnings.warn(SkippedInput(message, item["Path"]), stacklevel=2)
+                    warned.add(message)
                 yield rows
                 bar.update(batch.frames)
                 yield from [None] * batch.lost
@@ -174,9 +181,10 @@ class DetectRun:
                 if "Mixed" in batch:
                     raise batch["Mixed"]
                 failed = batch["Errors"]
-                ends = bool(failed) and dataset.kind == "video"
+                ends = any("Last" in item for item in failed)
+                parts = [self._start(part, dataset) for part in batch.get("Parts", [batch] if "Image" in batch else [])]
                 yield _Batch(
-                    self._start(batch, dataset) if "Image" in batch else None,
+                    Deferred(partial(_rows_of, parts)) if parts else None,
                     failed,
                     frames=min(batch_size, len(dataset) - first - i * batch_size),
                     lost=batches - skipped - i - 1 if ends else 0,
@@ -244,6 +252,12 @@ def _identity(dataset: InputDataset) -> list[object]:
         return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]
     files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(dataset)]
     return [dataset.kind, files, len(dataset)]
+
+
+def _rows_of(parts: list[Deferred[pd.DataFrame]]) -> pd.DataFrame:
+    """Wait for the rows of a batch's parts."""
+    rows = [part.result() for part in parts]
+    return rows[0] if len(rows) == 1 else pd.concat(rows, ignore_index=True)
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from fgnet_plugin.media.images import check_file, read_picture
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.pyfeat.datasets import kind_of
 from fgnet_plugin.pyfeat.fex import LANDMARKS
+from fgnet_plugin.utils.journal import read_csv
 
 Where = str | Path | Mapping[str, str | Path] | None
 
@@ -60,7 +61,10 @@ def read_table(table: pd.DataFrame | str | Path) -> pd.DataFrame:
         return read_openface(str(table))
     if not {"x_0", "y_0"} <= set(columns):
         raise InputError(f"{table} has no landmarks (columns x_0 … y_67): it is no CSV of py-feat's detectors or of OpenFace")
-    return read_feat(str(table))
+    fex = read_feat(str(table))
+    if "input" in fex.columns:
+        fex["input"] = read_csv(table, usecols=["input"])["input"]
+    return fex
 
 
 def landmarks_of(table: pd.DataFrame) -> Tensor:

@@ -188,7 +188,23 @@ def is_unfinished(table: Path) -> bool:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV or parquet file; every number of a CSV file exactly as it was written."""
-    return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, **_EXACT)
+    return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, **_EXACT)
+
+
+def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
+    """Read a CSV file, its column "input" as text: files may be called 001, NA, 1e5 or TRUE.
+
+    Args:
+        path: of the file.
+        options: of `pandas.read_csv`.
+
+    Raises ValueError, as `pandas.read_csv`, for a file that is no table.
+    """
+    table = pd.read_csv(path, **options)
+    for column in [name for name in table.columns if str(name).strip() == "input"]:
+        text = pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False)[column]
+        table[column] = text.where(text != "")
+    return table
 
 
 def write_table(rows: pd.DataFrame, path: Path, suffix: str) -> None:

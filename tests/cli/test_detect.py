@@ -22,6 +22,7 @@ from huggingface_hub import constants
 from offline import remembered_faces
 
 from fgnet_plugin.cli.app import main
+from fgnet_plugin.pyfeat.annotate import annotate
 from fgnet_plugin.pyfeat.fex import AUS
 from fgnet_plugin.utils.journal import read_table
 
@@ -272,6 +273,28 @@ def test_an_interrupted_run_goes_on(out: str, how: signal.Signals, batches: int,
     Path(f"{out}.run").unlink()
     code, _, err = fgnet(*VIDEO, "--out", out, "--resume")
     assert (code, f"error: {out} exists, but not {out}.run, which says how it was made" in err) == (1, True)
+
+
+def test_names_are_text(fgnet: Fgnet) -> None:
+    """In CSV and Parquet, when a run is continued, in labels, and for AUs that are added."""
+    names = ["001", "NA", "1e5", "TRUE"]
+    for name in names:
+        shutil.copy(FACE, name)
+    assert fgnet("detect", "--offline", *names[:2], "--out", "some.csv")[0] == 0
+    assert read_table(Path("some.csv"))["input"].tolist() == names[:2]
+    for out in ("all.csv", "all.parquet"):
+        code, summary, err = fgnet("detect", "--offline", *names, "--batch-size", 2, "--out", out)
+        assert (code, [line.split()[0] for line in summary.splitlines()[2:6]]) == (0, names), err
+        assert read_table(Path(out))["input"].tolist() == names
+        assert fgnet("detect", "--offline", *names, "--batch-size", 2, "--out", out, "--resume")[0] == 0
+    assert annotate("all.csv", "fgnet-rendered", progress_bar=False)["input"].tolist() == names
+    for table in (read_table(Path("all.csv")), pd.read_parquet("all.parquet")):
+        assert table["input"].tolist() == names
+    labels = read_table(Path("all.csv"))[["input", "frame"]].assign(AU12=[0, 1, 1, 0])
+    labels.to_csv("labels.csv", index=False)
+    code, _, err = fgnet("compare", "all.csv", "all.parquet", "--labels", "labels.csv", "--names", "a,b", "--out", "t.csv")
+    assert (code, err) == (0, "")
+    assert set(pd.read_csv("t-accuracy.csv")["n"]) == {4}
 
 
 def test_compare(fgnet: Fgnet, small_checkpoint: Path) -> None:

@@ -1,6 +1,7 @@
 """What users give by mistake, or by right in an odd format: it works, or brings an error that names it and says what to do."""
 
 import errno
+import re
 import shutil
 import subprocess
 import warnings
@@ -136,14 +137,29 @@ def test_a_video_that_is_damaged_in_the_middle(detect: Callable[..., Fex]) -> No
     assert_same(before, whole[: len(before)], digits=5)
     with pytest.warns(SkippedInput) as told:
         skipped = detect(["damaged.mp4", FACE], batch_size=4, skip_frames=3, errors="skip")
-    assert len([warning for warning in told if isinstance(warning.message, SkippedInput)]) == 1
-    assert skipped["input"].tolist() == ["damaged.mp4"] * len(before) + [str(FACE)]
+    said = [str(warning.message) for warning in told if isinstance(warning.message, SkippedInput)]
+    assert len(said) == 1
+    # Its one keyframe is frame 0. Frame 36 is stored before the damage.
+    assert re.match(r"damaged\.mp4: frames 33 to 71 \(1\.10 to 2\.37 s\) cannot be decoded", said[0])
+    assert before["frame"].tolist() == [*range(0, 33, 3)]
+    assert skipped["frame"].tolist() == [*range(0, 33, 3), 36, 0]
+    assert skipped["input"].tolist() == ["damaged.mp4"] * 12 + [str(FACE)]
     with pytest.raises(InputError) as caught:
         detect("damaged.mp4", batch_size=4, skip_frames=3, save="x.csv")
     assert "complete batches); detect(…, save=…, resume=True) continues from there" in caught.value.__notes__[0]
     with pytest.warns(SkippedInput):
         resumed = detect("damaged.mp4", batch_size=4, skip_frames=3, save="x.csv", resume=True, errors="skip")
-    assert_same(resumed, before, digits=5)
+    assert resumed["frame"].tolist() == [*range(0, 33, 3), 36]
+    assert_same(resumed[:11], before, digits=5)
+
+
+def test_a_size_that_changes_in_mid_video(detect: Callable[..., Fex]) -> None:
+    """Each frame in its own size, whatever the batch; the next input is read."""
+    clip = Path(__file__).parents[1] / "media/files/02_zoom.webm"
+    several = detect([clip, FACE], batch_size=8, skip_frames=3)
+    assert several["frame"].tolist() == [*range(0, 24, 3), 0]
+    assert several["FrameWidth"].tolist()[:8] == [480] * 4 + [320] * 4
+    assert_same(several[:8], detect(clip, batch_size=1, skip_frames=3), digits=4)
 
 
 def test_odd_pictures_have_the_pixels_of_ordinary_ones(detect: Callable[..., Fex], face: Image.Image) -> None:

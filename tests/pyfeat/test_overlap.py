@@ -180,7 +180,7 @@ def test_files_that_cannot_be_read(plain: Detector, late: Detector, log: list[st
     assert told[0] == told[1] == [(bad, "detect_run.py"), (missing, "detect_run.py")]
 
 
-def test_a_damaged_video_ends_and_the_next_input_follows(plain: Detector, late: Detector, tmp_path: Path) -> None:
+def test_a_damaged_video_goes_on_and_the_next_input_follows(plain: Detector, late: Detector, tmp_path: Path) -> None:
     clip = feat_path("single_face.mp4")
     content = bytearray(clip.read_bytes())
     content[len(content) // 2 :][:30000] = content[len(content) // 2 : len(content) // 2 + 30000] = bytes(30000)
