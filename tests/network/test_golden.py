@@ -145,7 +145,8 @@ def test_a_face_does_not_depend_on_its_batch(full_net: FGNet, crops: Tensor) -> 
 
 
 @pytest.mark.parametrize(
-    ("precision", "channels_last", "faces"), [("float32", True, 8), ("bfloat16", None, 8), ("float16", None, 2)]
+    ("precision", "channels_last", "faces"),
+    [("float32", True, 8), ("bfloat16", None, 8), pytest.param("float16", None, 2, marks=pytest.mark.slow)],
 )
 def test_layout_and_precision_keep_the_decisions(
     precision: str, channels_last: bool | None, faces: int, full_net: FGNet, full_checkpoint: Path, crops: Tensor
