@@ -20,6 +20,8 @@ from fgnet_plugin.ops import nvrtc
 
 _failed: dict[int, str] = {}
 """CUDA devices whose kernels could not be made or started -> why."""
+on_cuda_devices: dict[str, Callable[..., Any]] = {}
+"""What each operation runs on a CUDA device."""
 _refused: set[str] = set()
 """Operations that were given an operand which their kernel does not take."""
 
@@ -107,6 +109,7 @@ def register(
         differentiable = f"{reference.__module__}.{reference.__name__}"
         raise RuntimeError(f"{name} is for detection only and has no gradient: call {differentiable} for one")
 
+    on_cuda_devices[name] = on_cuda
     op = torch.library.custom_op(f"fgnet::{name}", definition, mutates_args=(), schema=schema)
     op.register_kernel("cuda")(on_cuda)
     op.register_fake(fake)
