@@ -28,8 +28,8 @@ from fgnet_plugin.ops.decode_heatmaps import decode_heatmaps
 # Operations that move nothing: other views of the same memory, and memory that is not written yet
 _FREE = {
     "_reshape_alias", "_unsafe_view", "alias", "as_strided", "chunk", "detach", "empty", "empty_like", "empty_strided",
-    "expand", "new_empty", "new_empty_strided", "permute", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "transpose",
-    "unbind", "unfold", "unsqueeze", "view",
+    "expand", "new_empty", "new_empty_strided", "permute", "select", "slice", "split", "split_with_sizes", "squeeze", "t",
+    "transpose", "unbind", "unfold", "unsqueeze", "view",
 }  # fmt: skip
 
 
