@@ -18,6 +18,7 @@ from fgnet_plugin.ops.transfer import to_device
 
 _FFHQ_SIZE = 256  # px a side of the faces that the published networks read
 Send = Callable[[Sequence[Tensor]], list[Tensor]]
+"""Copies tensors to another device."""
 _TOGETHER = 32  # faces sampled at once; on the CPU, one on each core
 
 

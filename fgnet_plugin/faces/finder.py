@@ -15,7 +15,7 @@ from torch import Tensor
 from fgnet_plugin.faces.cascade import TILTS, Candidates, find_windows, merged
 from fgnet_plugin.faces.crops import CROP_SIZE, MIRRORED, Square, crop_square, cut_crops, from_crop
 from fgnet_plugin.faces.landmark_net import load_landmark_net
-from fgnet_plugin.media.images import Image, read_photo
+from fgnet_plugin.media.images import ImageLike, read_photo
 from fgnet_plugin.utils.threads import thread_count, torch_threads
 
 _FIRST_CONFIDENCE = 0.2  # a first look with less is no face: the second one costs as much again
@@ -80,7 +80,9 @@ class FaceFinder:
         self.threshold, self.smallest_face, self.thorough = threshold, smallest_face, thorough
 
     @torch.no_grad()
-    def find(self, images: Iterable[Image], threshold: float | None = None, thorough: bool | None = None) -> list[FoundFaces]:
+    def find(
+        self, images: Iterable[ImageLike], threshold: float | None = None, thorough: bool | None = None
+    ) -> list[FoundFaces]:
         """Faces of photos.
 
         Args:
@@ -158,7 +160,7 @@ class FaceFinder:
         return from_crop(torch.cat(points), square), torch.cat(confidences), torch.cat(apart)
 
 
-def find_faces(images: Iterable[Image]) -> list[FoundFaces]:
+def find_faces(images: Iterable[ImageLike]) -> list[FoundFaces]:
     """Faces of photos, with the bundled weights on the CPU; see `FaceFinder`, which keeps the weights for more photos."""
     return FaceFinder().find(images)
 
