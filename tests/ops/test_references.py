@@ -95,7 +95,10 @@ def test_blur_is_the_published_kernel() -> None:
 def test_grouped_conv(groups: int, size: int, batch: int, layout: torch.memory_format) -> None:
     x = torch.randn(batch, groups * 8, size, size).to(memory_format=layout)
     weight, bias = torch.randn(groups * 6, 8, 3, 3), torch.randn(groups * 6)
-    assert_same(grouped_conv2d(x, weight, bias, groups), grouped_conv2d_reference(x, weight, bias, groups))
+    found = grouped_conv2d(x, weight, bias, groups)
+    assert_same(found, grouped_conv2d_reference(x, weight, bias, groups))
+    if layout == torch.channels_last or (groups > 1 and batch * size**2 // 4 < 64):
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("size", "kernel", "batch"), [(8, 5, 2), (16, 5, 2), (16, 3, 1), (32, 5, 1), (64, 3, 2)])
