@@ -86,7 +86,7 @@ class Counter(TorchDispatchMode):
 
 def _moved(name: str, read: list[Tensor], written: list[Tensor]) -> float:
     total = sum(map(_size, written))
-    if name == "index_select":  # of the map, what is selected
+    if name in ("index_select", "gather_patches"):  # of the map, what is selected
         return 2 * total
     if name == "index_fill_":  # a few rows
         return 0

@@ -64,6 +64,7 @@ def operands(dtype: torch.dtype) -> dict[str, tuple[object, ...]]:
 
     both, plane, vector = torch.rand(2, 48) + 0.5, torch.randn(9, 9), torch.randn(48)
     of_channels = (torch.randn(8), torch.randn(8), torch.randn(8))
+    index = torch.tensor([0, -1, 8, 3, 3, 7, -1], dtype=torch.int32)
     picture = torch.randint(0, 256, (3, 120, 141), dtype=torch.uint8)
     square = torch.tensor([[[70.0, 60.0], [19.0, 17.0], [-17.0, 19.0]]] * 2, dtype=torch.float64)
     return {
@@ -72,6 +73,7 @@ def operands(dtype: torch.dtype) -> dict[str, tuple[object, ...]]:
         "relu_norm_add": (drawn(2, 48, 9, 9), vector, vector, vector, drawn(2, 48, 17, 17)),
         "taps_relu_norm_add": (drawn(2, 200, 5, 5), *of_channels, drawn(2, 8, 10, 10)),
         "decode_heatmaps": (drawn(2, 12, 17, 17),),
+        "gather_patches": (drawn(2, 48, 9, 9), index, index[:5], both),
         "ffhq_crop": ([picture, picture[:, 3:]], square, 2, 24, dtype, True),
     }
 
@@ -151,7 +153,7 @@ def test_every_operation_is_launched(libraries: list[str], tmp_path: Path) -> No
         for case, deviation in found.pop("deviations").items():  # both results are rounded; of the crop, positions, too
             dtype = getattr(torch, case.split("torch.")[1])
             assert deviation <= 2 * TOLERANCE[dtype] + (1e-4 if case.startswith("ffhq_crop") else 0), case
-        assert len(kernels) == 3 * 6
+        assert len(kernels) == 3 * 7
         assert {kernel.split("_float")[0].split("_bfloat")[0] for kernel in kernels} == {
             kernel for names in nvrtc.KERNELS.values() for kernel in names if kernel != "ffhq_crop4"
         }

@@ -267,6 +267,8 @@ def test_operations_are_registered_as_torch_wants(dtype: torch.dtype) -> None:
         products, other = torch.randn(2, 200, 5, 5, dtype=dtype), torch.randn(2, 8, 10, 10, dtype=dtype)
         torch.library.opcheck(torch.ops.fgnet.taps_relu_norm_add, (products, vector, vector, vector, other), test_utils=checks)
         torch.library.opcheck(torch.ops.fgnet.decode_heatmaps, (x,), test_utils=checks)
+        rows = torch.tensor([0, -1, 4, 3], dtype=torch.int32)
+        torch.library.opcheck(torch.ops.fgnet.gather_patches, (x, rows, rows[1:], both), test_utils=checks)
 
 
 def test_nothing_of_it_loads_without_a_gpu() -> None:

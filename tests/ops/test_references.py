@@ -126,7 +126,7 @@ def whole_pair(up: StyledConv, conv: StyledConv, x: torch.Tensor, rows: torch.Te
 def points_of_pair(up: StyledConv, conv: StyledConv, x: torch.Tensor, rows: torch.Tensor, target: int) -> torch.Tensor:
     """The same, where the resize reads."""
     (style, up_demodulation), (post, demodulation) = up.factors(rows[:, 0]), conv.factors(rows[:, 1])
-    return resized_pair(up, conv, scale_channels(x, style), (up_demodulation, demodulation), post, target)
+    return resized_pair(up, conv, x, style, (up_demodulation, demodulation), post, target)
 
 
 @pytest.mark.parametrize(("size", "target"), [(16, 8), (32, 8), (64, 8), (64, 32), (128, 16), (256, 32)])
