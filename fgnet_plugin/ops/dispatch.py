@@ -65,7 +65,8 @@ def _made(device: torch.device) -> bool:
 
 
 def _give_up(index: int, error: nvrtc.KernelError) -> None:
-    _failed[index] = str(error)
+    if not isinstance(error, nvrtc.CapturingError):  # that passes
+        _failed[index] = str(error)
     what = "plain torch is (slower, the same up to rounding; FGNET_KERNELS=0 silences this)"
     warnings.warn(f"FG-Net's CUDA kernels are not used, {what}: {error}", stacklevel=5)
 

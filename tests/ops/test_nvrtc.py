@@ -109,6 +109,17 @@ def test_what_the_driver_refuses_is_compiled_once_more(tmp_path: Path, monkeypat
     broken.add("good")
     with pytest.raises(nvrtc.KernelError, match="can't be loaded: no kernel image"):
         nvrtc.make_all.__wrapped__(0)
+    # While somebody records a graph nothing is loaded, which is no reason to give up.
+    compiled.clear()
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr(nvrtc, "make_all", nvrtc.make_all.__wrapped__)
+    monkeypatch.setattr(dispatch, "_failed", {})
+    with pytest.warns(UserWarning, match="a CUDA graph is being recorded; call the model once before that"):
+        assert not dispatch.choose(torch.device("cuda", 0), torch.float32)
+    assert compiled == []
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    broken.clear()
+    assert dispatch.choose(torch.device("cuda", 0), torch.float32)
 
 
 def test_what_does_not_compile_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
