@@ -8,7 +8,10 @@ import torch
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 
-pytestmark = pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
+]
 
 
 def needs(*modules: str) -> None:
