@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,15 @@ from torch import Tensor
 
 from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
 from fgnet_plugin.alignment.padding import padded_face
-from fgnet_plugin.alignment.region import Region, finish, sampled_face
+from fgnet_plugin.alignment.region import find_regions, finish, half_axes, sampled_face
 from fgnet_plugin.alignment.validation import Landmarks, check_squares, checked_photos, checked_points
 from fgnet_plugin.ops.antialias import working
 from fgnet_plugin.ops.ffhq_crop import ffhq_crop
 from fgnet_plugin.ops.transfer import to_device
 
 _FFHQ_SIZE = 256  # px a side of the faces that the published networks read
+Send = Callable[[Sequence[Tensor]], list[Tensor]]
+"""Copies tensors to another device."""
 _TOGETHER = 32  # faces sampled at once; on the CPU, one on each core
 
 
@@ -74,6 +76,7 @@ def align_for_network(
     dtype: torch.dtype,
     *,
     kernels: bool = False,
+    send: Send | None = None,
 ) -> AlignedFaces:
     """Run `align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
 
@@ -85,11 +88,13 @@ def align_for_network(
         images, landmarks, size: as there; photos in [0, 255].
         dtype: of normalised faces: float32, bfloat16 or float16.
         kernels: as the model that reads them was fused (`FGNet.kernels`).
+        send: copies the parts of the photos that the faces need to the device where they are aligned; without, that is the
+            photos' device.
 
     Raises:
         TypeError, ValueError: as there.
     """
-    return _aligned(images, landmarks, size, False, kernels, dtype)
+    return _aligned(images, landmarks, size, False, kernels, dtype, send)
 
 
 def _aligned(
@@ -99,12 +104,13 @@ def _aligned(
     rounded: bool,
     kernels: bool,
     network: torch.dtype | None,
+    send: Send | None = None,
 ) -> AlignedFaces:
     """Run `align_faces`, or `align_for_network` with faces of the dtype `network`."""
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
     if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
-        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, None if network is None else torch.float32)
+        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, None if network is None else torch.float32, send)
         return _averaged(large, _FFHQ_SIZE // size, network)
     photos = checked_photos(images)
     points, photo_of = checked_points(landmarks, len(photos))
@@ -113,30 +119,34 @@ def _aligned(
     check_squares(corners, photo_of, photos)
     rounded = rounded or dtype != torch.uint8
     fused = kernels and dtype == torch.uint8 and bool(photos)
-    result = _Result.of(len(corners), size, dtype if rounded else torch.float32, device, network if fused else None)
-    seen = torch.empty_like(corners)
-    plain: dict[tuple[int, ...], list[tuple[int, Region]]] = {}
-    cropped: dict[int, list[tuple[int, Region]]] = {}
-    for i, photo in enumerate(photo_of):
-        region = Region.of(photos[photo], corners[i], size)
-        seen[i] = region.seen
+    regions = find_regions(photos, photo_of, corners, size)
+    pictures = [region.picture for region in regions]
+    if send is not None and pictures:
+        pictures = send(pictures)
+        device = pictures[0].device
+    regions = [region.ready(picture) for region, picture in zip(regions, pictures, strict=True)]
+    result = _Result.of(len(regions), size, dtype if rounded else torch.float32, device, network if fused else None)
+    plain: dict[tuple[int, ...], list[int]] = {}
+    cropped: dict[int, list[int]] = {}
+    for i, region in enumerate(regions):
         if region.padding:
             result.write([i], finish(padded_face(region, size), [region], rounded))
         elif fused and region.picture.dtype == torch.uint8:  # it was not shrunk
-            cropped.setdefault(region.factor(size), []).append((i, region))
+            cropped.setdefault(region.factor(size), []).append(i)
         else:
-            plain.setdefault((*region.shape, region.samples(size, size)), []).append((i, region))
-    for factor, alike in cropped.items():
-        which, regions = zip(*alike, strict=True)
-        squares = torch.stack([region.positions(size, 0) for region in regions])
-        pictures = [region.picture for region in regions]
+            plain.setdefault((*region.shape, region.samples(size, size)), []).append(i)
+    for factor, which in cropped.items():
+        squares = half_axes(torch.stack([regions[i].corners for i in which]))
+        pictures = [regions[i].picture for i in which]
         faces = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
         result.take(which, faces.round_() if rounded else faces)
     together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
     for alike in plain.values():
         for start in range(0, len(alike), together):
-            which, regions = zip(*alike[start : start + together], strict=True)
-            result.write(which, finish(sampled_face(regions, size), regions, rounded))
+            which = alike[start : start + together]
+            some = [regions[i] for i in which]
+            result.write(which, finish(sampled_face(some, size), some, rounded))
+    seen = torch.stack([region.seen for region in regions]) if regions else corners
     return AlignedFaces(
         result.faces,
         to_device(torch.tensor(photo_of, dtype=torch.int64, device="cpu"), device),

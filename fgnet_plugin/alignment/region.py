@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ _LARGE = 2.0  # a large face's square has more pixels a side, as a multiple of t
 class Region:
     """The part of a photo, perhaps shrunk, that one face needs."""
 
-    picture: Tensor  # [3, h, w], as the photo or, where it was shrunk, float
+    picture: Tensor  # [3, h, w], as the photo or, where it was shrunk, float; where it is to be, the whole photo
+    shrunk: tuple[int, int, slice, slice] | None  # where it is to be: to which height and width, rows and columns needed
     corners: Tensor  # [4, 2] float64, in pixels of the picture
     seen: Tensor  # [4, 2] float64, in pixels of the photo: where the sampled square lies
     side: float
@@ -42,39 +44,72 @@ class Region:
 
     def positions(self, size: int, margin: int) -> Tensor:
         """Return centre, half x axis and half y axis of the square, with a margin in pixels of the aligned face: [3, 2]."""
-        top_left, bottom_left, bottom_right, top_right = self.corners
-        wider = (1 + 2 * margin / size) / 2
-        return torch.stack([(top_left + bottom_right) / 2, (top_right - top_left) * wider, (bottom_left - top_left) * wider])
+        return half_axes(self.corners, 1 + 2 * margin / size)
 
-    @staticmethod
-    def of(photo: Tensor, corners: Tensor, size: int) -> Region:
-        """Take FFHQ's steps before sampling: shrink, crop, decide on the padding."""
-        side = float((corners[3] - corners[0]).norm())
-        height, width = photo.shape[1:]
-        seen = corners
-        shrink = int(side / size / 2)
+    def ready(self, picture: Tensor) -> Region:
+        """Make the region ready to be sampled, with its picture on the device where that happens."""
+        if self.shrunk is None:
+            return self if picture is self.picture else dataclasses.replace(self, picture=picture)
+        height, width, rows, columns = self.shrunk
+        small = reduced(
+            picture,
+            lanczos(picture.shape[1], height, rows.start, rows.stop),
+            lanczos(picture.shape[2], width, columns.start, columns.stop),
+        )
+        limits = (0, 255) if picture.dtype == torch.uint8 else (value.to(small) for value in picture.aminmax())
+        return dataclasses.replace(self, picture=small.clamp(*limits), shrunk=None)  # Lanczos's filter overshoots
+
+
+def half_axes(corners: Tensor, wider: float = 1.0) -> Tensor:
+    """Return centre, half x axis and half y axis of squares [..., 4, 2], made wider by that factor: [..., 3, 2]."""
+    top_left, bottom_left, bottom_right, top_right = corners.unbind(-2)
+    x, y = (top_right - top_left) * (wider / 2), (bottom_left - top_left) * (wider / 2)
+    return torch.stack([(top_left + bottom_right) / 2, x, y], -2)
+
+
+def find_regions(photos: Sequence[Tensor], photo_of: Sequence[int], corners: Tensor, size: int) -> list[Region]:
+    """Take FFHQ's steps before sampling for all faces: shrink, crop, decide on the padding.
+
+    Args:
+        photos: [3, H, W] each.
+        photo_of: the photo of each face.
+        corners: [F, 4, 2] float64 on the CPU, of the faces' squares.
+        size: of the aligned faces, px.
+
+    Returns:
+        F regions; call `Region.ready` before they are sampled.
+    """
+    sides = (corners[:, 3] - corners[:, 0]).norm(dim=-1)
+    shrinks = (sides / size / 2).long().clamp(min=1)
+    sides, small = sides / shrinks, corners / shrinks[:, None, None]
+    lows, highs = small.amin(1).floor().long().tolist(), small.amax(1).ceil().long().tolist()
+    placed = []
+    for photo, shrink, side, low, high in zip(photo_of, shrinks.tolist(), sides.tolist(), lows, highs, strict=True):
+        height, width = photos[photo].shape[1:]
         if shrink > 1:
             height, width = max(round(height / shrink), 1), max(round(width / shrink), 1)
-            corners, side = corners / shrink, side / shrink  # FFHQ's; the picture shrinks by a little more or less, and
-            scale = corners.new_tensor([photo.shape[2] / width, photo.shape[1] / height])
-            seen = (corners + 0.5) * scale - 0.5  # its pixels' centres move: half a pixel of the photo, with shrink = 2
         border = max(round(side * 0.1), 3)
-        low, high = corners.amin(0).floor().int().tolist(), corners.amax(0).ceil().int().tolist()
         x0, y0 = max(low[0] - border, 0), max(low[1] - border, 0)
         x1, y1 = min(high[0] + border, width), min(high[1] + border, height)
-        if shrink > 1:
-            rows = lanczos(photo.shape[1], height, y0, y1)
-            columns = lanczos(photo.shape[2], width, x0, x1)
-            picture = reduced(photo, rows, columns)
-            limits = (0, 255) if photo.dtype == torch.uint8 else (value.to(picture) for value in photo.aminmax())
-            picture = picture.clamp(*limits)  # Lanczos's filter overshoots
-        else:
-            picture = photo[:, y0:y1, x0:x1]
         lacking = (border - low[0] + x0, border - low[1] + y0, high[0] - x1 + border, high[1] - y1 + border)
-        lacking = tuple(max(edge, 0) for edge in lacking)
         least = round(side * 0.3)
-        padding = tuple(max(edge, least) for edge in lacking) if max(lacking) > border - 4 else None
-        return Region(picture, corners - corners.new_tensor([x0, y0]), seen, side, photo.dtype, padding)
+        left, top, right, bottom = (max(edge, least) for edge in lacking)
+        padding = (left, top, right, bottom) if max(lacking) > border - 4 else None
+        placed.append((height, width, slice(y0, y1), slice(x0, x1), padding))
+    starts = [(columns.start, rows.start) for _, _, rows, columns, _ in placed]
+    regions, cut = [], small - torch.tensor(starts, dtype=corners.dtype, device="cpu").view(-1, 1, 2)
+    for photo, shrink, side, of_photo, of_small, local, (height, width, rows, columns, padding) in zip(
+        (photos[i] for i in photo_of), shrinks.tolist(), sides.tolist(), corners, small, cut, placed, strict=True
+    ):
+        if shrink == 1:
+            regions.append(Region(photo[:, rows, columns], None, local, of_photo, side, photo.dtype, padding))
+            continue
+        # FFHQ's square shrinks so many times, the picture a little more or less, and its pixels' centres move: half a pixel
+        # of the photo, where it shrinks by 2.
+        scale = of_small.new_tensor([photo.shape[2] / width, photo.shape[1] / height])
+        seen = (of_small + 0.5) * scale - 0.5
+        regions.append(Region(photo, (height, width, rows, columns), local, seen, side, photo.dtype, padding))
+    return regions
 
 
 def sampled_face(regions: Sequence[Region], size: int) -> Tensor:
@@ -84,7 +119,7 @@ def sampled_face(regions: Sequence[Region], size: int) -> Tensor:
     pictures = torch.empty(len(regions), 3, *first.shape, dtype=working(first.dtype), device=first.picture.device)
     for picture, region in zip(pictures, regions, strict=True):
         picture[:, : region.picture.shape[1], : region.picture.shape[2]] = region.picture
-    positions = torch.stack([region.positions(size, 0) for region in regions])
+    positions = half_axes(torch.stack([region.corners for region in regions]))
     return sampled(pictures, positions, first.samples(size, size), size)
 
 

@@ -60,37 +60,42 @@ def checked_points(landmarks: Landmarks | Sequence[Landmarks], photos: int) -> t
     return torch.cat([*together, torch.empty(0, 68, 2, dtype=torch.float64)]), photo_of
 
 
-def show_faces(landmarks: Tensor, height: int, width: int) -> Tensor:
+def show_faces(landmarks: Tensor, height: int | Tensor, width: int | Tensor) -> Tensor:
     """Decide which landmarks can be aligned: finite, not all but equal, their square not outside of a photo of that size.
 
     Args:
         landmarks: [n, 68, 2] in pixels of the photo.
-        height, width: of the photo.
+        height, width: of the photo, or [n] of each face's.
 
     Returns:
         [n] bool on the CPU. `align_faces` raises ValueError for the others.
     """
     squares = ffhq_square(landmarks.detach().to("cpu", torch.float64))
-    return torch.tensor([_fault(square, height, width) is None for square in squares], dtype=torch.bool)
+    broken, outside = _faults(squares, height, width)
+    return ~(broken | outside)
 
 
-def _fault(square: Tensor, height: int, width: int) -> str | None:
-    """Say why a face with this square [4, 2] can't be cut out, or None."""
-    side = float((square[3] - square[0]).norm())
-    if not square.isfinite().all() or side < _LEAST_SIDE:
-        return "show no face: they are NaN or all but equal; leave that face out"
-    (left, top), (right, bottom) = square.amin(0).tolist(), square.amax(0).tolist()
-    if right < 0 or bottom < 0 or left > width - 1 or top > height - 1:
-        return (
-            f"lie outside of it ({width}×{height} px; the face's square has its middle at "
-            f"{square[:, 0].mean():.0f}, {square[:, 1].mean():.0f}); landmarks must be in pixels of the photo"
-        )
-    return None
+def _faults(squares: Tensor, height: int | Tensor, width: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Find squares [F, 4, 2] that are none, or lie outside of their photos: [F] bool each."""
+    side = (squares[:, 3] - squares[:, 0]).norm(dim=-1)
+    broken = ~squares.isfinite().all(-1).all(-1) | (side < _LEAST_SIDE)
+    (left, top), (right, bottom) = squares.amin(1).unbind(-1), squares.amax(1).unbind(-1)
+    return broken, (right < 0) | (bottom < 0) | (left > width - 1) | (top > height - 1)
 
 
 def check_squares(corners: Tensor, photo_of: list[int], photos: list[Tensor]) -> None:
     """Raise ValueError for the first face that can't be cut out; its message names photo and face."""
-    for i, (square, photo) in enumerate(zip(corners, photo_of, strict=True)):
-        fault = _fault(square, *photos[photo].shape[1:])
-        if fault is not None:
-            raise ValueError(f"landmarks of face {photo_of[:i].count(photo)} in photo {photo} {fault}")
+    sizes = torch.tensor([photos[i].shape[1:] for i in photo_of], device="cpu").view(-1, 2)
+    broken, outside = _faults(corners, *sizes.unbind(-1))
+    wrong = (broken | outside).nonzero()[:, 0].tolist()
+    if not wrong:
+        return
+    face, photo = wrong[0], photo_of[wrong[0]]
+    (height, width), (x, y) = sizes[face].tolist(), corners[face].mean(0).tolist()
+    fault = "show no face: they are NaN or all but equal; leave that face out"
+    if not broken[face]:
+        fault = (
+            f"lie outside of it ({width}×{height} px; the face's square has its middle at {x:.0f}, {y:.0f}); landmarks must be "
+            "in pixels of the photo"
+        )
+    raise ValueError(f"landmarks of face {photo_of[:face].count(photo)} in photo {photo} {fault}")

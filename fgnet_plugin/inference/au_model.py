@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.alignment import AlignedFaces, align_for_network, show_faces
+from fgnet_plugin.alignment.align import Send
 from fgnet_plugin.checkpoints.download import download
 from fgnet_plugin.checkpoints.fgnet import load, read_info
 from fgnet_plugin.checkpoints.registry import manifest, resolve
@@ -161,14 +162,14 @@ class AUModel:
         Readings are computed in the order of their submission. Until a result is returned, its frames may be freed, but not
         changed.
         """
-        valid = [
-            show_faces(points, *frame.shape[1:]) if len(points) else torch.zeros(0, dtype=torch.bool)
-            for frame, points in zip(frames, landmarks, strict=True)
-        ]
+        counts = [len(points) for points in landmarks]
+        sizes = torch.tensor([frame.shape[1:] for frame in frames]).view(-1, 2).repeat_interleave(torch.tensor(counts), 0)
+        points = torch.cat([torch.empty(0, 68, 2), *(points.detach().cpu() for points in landmarks)])
+        shown = show_faces(points, *sizes.unbind(1))
+        valid, read = torch.split(shown, counts), shown.nonzero()[:, 0]
         needed = [i for i, faces in enumerate(valid) if faces.any()]
         photos = [frames[i] for i in needed]
-        read = torch.cat([torch.zeros(0, dtype=torch.bool), *valid]).nonzero()[:, 0]
-        scores = torch.full((sum(len(points) for points in landmarks), len(self.aus)), float("nan"))
+        scores = torch.full((len(points), len(self.aus)), float("nan"))
         with torch.inference_mode(), torch_threads():
             chosen = [landmarks[i][valid[i].to(landmarks[i].device)] for i in needed]
             if self._streams is not None:
@@ -181,10 +182,13 @@ class AUModel:
     ) -> Deferred[Reading]:
         """`submit` on streams; `read` and `scores` as in `_reading`."""
         with self._lock:
-            # Frames of the CPU are uploaded as bytes; those of a device are rounded there.
-            sent = streams.send([as_uint8(photo) if photo.device.type == "cpu" else photo for photo in photos])
+            # Frames of the CPU are uploaded as bytes, and only the faces' parts; those of a device are rounded there.
+            boxes = all(photo.device.type == "cpu" for photo in photos)
+            photos = [as_uint8(photo) if photo.device.type == "cpu" else photo for photo in photos]
+            photos = photos if boxes else streams.send(photos)
             with streams.computing():
-                aligned, prediction = self._compute([as_uint8(photo) for photo in sent], landmarks)
+                send = streams.send if boxes else None
+                aligned, prediction = self._compute([as_uint8(photo) for photo in photos], landmarks, send)
                 on_cpu = streams.fetch(prediction.scores.float())
 
         def wait() -> Reading:
@@ -195,12 +199,17 @@ class AUModel:
 
         return Deferred(wait)
 
-    def _compute(self, photos: Sequence[Tensor], landmarks: Sequence[Tensor]) -> tuple[AlignedFaces, Prediction]:
-        """Align the faces of photos, all on the model's device and all with valid landmarks, and run the network on them."""
+    def _compute(
+        self, photos: Sequence[Tensor], landmarks: Sequence[Tensor], send: Send | None = None
+    ) -> tuple[AlignedFaces, Prediction]:
+        """Align the faces of photos, all with valid landmarks, and run the network on them.
+
+        The photos are on the model's device, or `send` brings what is needed of them there.
+        """
         # Pixels are not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the
         # scores. They are float32 in any precision, as the encoder's trunk is.
         size, kernels = self.net.config.image_size, self.net.kernels
-        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels)
+        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, send=send)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
             return aligned, self.net.predict(faces, self.batch_size, validate=False)

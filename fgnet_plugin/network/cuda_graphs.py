@@ -22,6 +22,8 @@ from fgnet_plugin.network.fgnet import FGNet
 COMPILE_MODE = "max-autotune-no-cudagraphs"
 """Of torch.compile; without its own CUDA graphs, which would be one a batch size without bound."""
 _WARM_UPS = 3
+_recorders: dict[torch.device, tuple[torch.cuda.Stream, threading.Lock]] = {}
+_recorders_lock = threading.Lock()
 _T = TypeVar("_T")
 
 
@@ -48,6 +50,17 @@ def parts(count: int, most: int) -> Iterator[slice]:
     """Split `count` faces into consecutive parts of at most `most` each."""
     for start in range(0, count, most):
         yield slice(start, min(start + most, count))
+
+
+def recorder(device: torch.device) -> tuple[torch.cuda.Stream, threading.Lock]:
+    """Return the stream on which all graphs of a device are recorded, and the lock to hold meanwhile.
+
+    torch hands out 32 streams in turn: with one of its own, a model could record on a stream that another thread records on.
+    """
+    with _recorders_lock:
+        if device not in _recorders:
+            _recorders[device] = torch.cuda.Stream(), threading.Lock()  # type: ignore[no-untyped-call]
+        return _recorders[device]
 
 
 def fill(buffer: Tensor, faces: Tensor) -> None:
@@ -104,6 +117,8 @@ class Replayed:
     one takes some seconds, at the first batch of its size. Where recording fails, one warning says so, and the network is
     called as usual from then on; so it is without a CUDA device.
 
+    Called while somebody records a CUDA graph, it becomes part of that one, without graphs of its own.
+
     A graph holds the addresses of the weights: a model that was moved to another device needs a new `Replayed`. Calls may come
     from several threads and CUDA streams; they are worked off one after the other.
 
@@ -149,7 +164,6 @@ class Replayed:
             self._detect = torch.compile(net.detect, mode=COMPILE_MODE, dynamic=False)
         self._recent: Recent[Recording] = Recent(kept)
         self._input: Tensor | None = None  # [max_batch, 3, S, S]: where every graph reads
-        self._stream: torch.cuda.Stream | None = None  # where graphs are recorded
         self._pool: Any = None  # handle of the graphs' memory
         self._done: torch.cuda.Event | None = None  # the last call's work on the device
         self._lock = threading.Lock()
@@ -199,7 +213,7 @@ class Replayed:
     @contextmanager
     def _on_device(self) -> Iterator[None]:
         """Enter the model's CUDA device, after the last call's work there, which may have been queued on another stream."""
-        if not self._on_cuda:
+        if not self._on_cuda or self._captured():
             yield
             return
         with torch.cuda.device(self.net.device):
@@ -212,8 +226,17 @@ class Replayed:
             finally:
                 self._done.record(stream)
 
+    def _captured(self) -> bool:
+        """Whether somebody records a graph, so that no other one can be recorded or replayed now."""
+        if not self._on_cuda:
+            return False
+        with torch.cuda.device(self.net.device):
+            return torch.cuda.is_current_stream_capturing()
+
     def _read(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Detect in 1 to `max_batch` faces; the results may have more rows."""
+        if self._captured():
+            return self.net.detect(faces)
         size = fitting(len(faces), self.sizes)
         recording = self._recording(size) if self._graphs else None
         if recording is not None:
@@ -251,20 +274,20 @@ class Replayed:
     def _record(self, size: int) -> Recording:
         """Record a graph of `FGNet.detect` on the buffer's first `size` rows."""
         faces = self._buffer(size)
-        if self._stream is None:
-            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream, lock = recorder(self.net.device)
+        if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        with _tuning() if self.tune else nullcontext():
+        with lock, _tuning() if self.tune else nullcontext():
             # What is made once (kernels, cuDNN's plans, the libraries' workspaces) can't be made while a graph is recorded,
             # and some of it is made for each stream: so before, and on the same one.
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 for _ in range(_WARM_UPS):
                     self._detect(faces)
-            torch.cuda.current_stream().wait_stream(self._stream)
+            torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             # Other threads may go on with the device meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 heatmaps, activations = self._detect(faces)
         return Recording(graph.replay, heatmaps, activations)
 

@@ -14,10 +14,10 @@ def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         scale and shift [C], computed in float64 and rounded once, to float32 (float64 where the layer is).
     """
     mean, variance = _statistics(norm)
-    scale = norm.weight.double() * torch.rsqrt(variance + norm.eps)
-    shift = norm.bias.double() - mean * scale
-    dtype = torch.promote_types(norm.weight.dtype, torch.float32)
-    return scale.to(dtype), shift.to(dtype)
+    scale = exact(norm.weight) * torch.rsqrt(variance + norm.eps)
+    shift = exact(norm.bias) - mean * scale
+    like = norm.weight.to(torch.promote_types(norm.weight.dtype, torch.float32))
+    return scale.to(like), shift.to(like)
 
 
 @torch.no_grad()
@@ -26,15 +26,20 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
     Computed in float64 and rounded once; the weight keeps its memory layout.
     """
-    bias = None if conv.bias is None else conv.bias.double()
-    scale, shift = norm.weight.double(), norm.bias.double()
-    weight, folded = fuse_conv_bn_weights(conv.weight.double(), bias, *_statistics(norm), norm.eps, scale, shift)
-    conv.weight.data = weight.data.to(conv.weight.dtype)
-    conv.bias = nn.Parameter(folded.data.to(conv.weight.dtype), requires_grad=False)
+    bias = None if conv.bias is None else exact(conv.bias)
+    scale, shift = exact(norm.weight), exact(norm.bias)
+    weight, folded = fuse_conv_bn_weights(exact(conv.weight), bias, *_statistics(norm), norm.eps, scale, shift)
+    conv.weight.data = weight.data.to(conv.weight)
+    conv.bias = nn.Parameter(folded.data.to(conv.weight), requires_grad=False)
 
 
 def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Return mean and variance that a BatchNorm has learnt, float64."""
     assert norm.running_mean is not None  # there are BatchNorms without; torch's type allows for both
     assert norm.running_var is not None
-    return norm.running_mean.double(), norm.running_var.double()
+    return exact(norm.running_mean), exact(norm.running_var)
+
+
+def exact(value: Tensor) -> Tensor:
+    """Bring a tensor to float64; one of an Apple GPU, which has none, on the CPU."""
+    return value.to("cpu" if value.device.type == "mps" else value.device, torch.float64)

@@ -57,11 +57,13 @@ class Generator(nn.Module):
             up, conv = layers[j], layers[j + 1]
             (style, up_demodulation), (post, demodulation) = factors[j], factors[j + 1]
             # A map that was resized for the interpreter has no other reader than `up`.
-            x = scale_channels(x, style, overwrite=not torch.is_grad_enabled() and maps[-1] is not x)
+            spent = not torch.is_grad_enabled() and maps[-1] is not x
             # Each point of a resize needs 4×4 pixels of `up`: a saving only where these are fewer than all.
             if j == len(layers) - 2 and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
-                maps.append(resized_pair(up, conv, x, (up_demodulation, demodulation), post, max_size, self.last_map))
+                demodulations = up_demodulation, demodulation
+                maps.append(resized_pair(up, conv, x, style, demodulations, post, max_size, spent, self.last_map))
                 break
+            x = scale_channels(x, style, overwrite=spent)
             x = conv(up(x, up_demodulation, post, fresh_noise), demodulation, None, fresh_noise)
             resized = max_size is not None and x.shape[-1] > max_size and not conv.kernels
             maps.append(resize(x, max_size) if max_size is not None and resized else x)

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fgnet_plugin.ops.gather_patches import gather_patches
+from fgnet_plugin.ops.modulated_conv import scale_channels
 from fgnet_plugin.ops.noise_bias_act import noise_bias_act
 from fgnet_plugin.ops.resample import BLUR, sample_points
 
@@ -32,8 +34,8 @@ class Side:
     points: Tensor  # [n] which points of the resize
     rows: Tensor  # [n, 4] rows of the upsampled map: first - 1 … first + 2, clamped to the map
     inside: Tensor  # [n, 4] whether these are on the map; outside, the last layer's convolution reads 0
-    source: Tensor  # [n·taps] rows of the small map that these 4 are made of, clamped
-    outside: Tensor  # positions in `source` that are not on the small map, where the upsampling reads 0
+    source: Tensor  # [n·taps] int32, rows of the small map that these 4 are made of, -1 where they are not on it
+    outside: Tensor  # positions of -1 in `source`, where the upsampling reads 0
     taps: int  # 4 for even patches, 5 for odd ones
     spread: Tensor  # [4, taps, 3]: for each of the 4 rows, how the kernel's 3 rows, blurred, spread over the taps
     weight: Tensor  # [n, 2] bilinear weights of the 2 middle rows
@@ -53,6 +55,7 @@ def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Ten
             start, taps = first[points] - 1, 4 + parity
             rows = start[:, None] + torch.arange(4, device="cpu")
             source = (start.div(2, rounding_mode="floor") - 1)[:, None] + torch.arange(taps, device="cpu")
+            outside = (source < 0) | (source >= size // 2)
             # Row r of the upsampled map is the sum over s, a, b with 2s + a = r + b - 1 of kernel[a] · blur[b] · x[s].
             k, tap, a = torch.meshgrid(*(torch.arange(n, device="cpu") for n in (4, taps, 3)), indexing="ij")
             b = a - (parity + k + 1 - 2 * tap)
@@ -61,8 +64,8 @@ def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Ten
                 points=points.to(device),
                 rows=rows.clamp(0, size - 1).to(device),
                 inside=((rows >= 0) & (rows < size)).to(device),
-                source=source.clamp(0, size // 2 - 1).flatten().to(device),
-                outside=((source < 0) | (source >= size // 2)).flatten().nonzero().flatten().to(device),
+                source=torch.where(outside, -1, source).int().flatten().to(device),
+                outside=outside.flatten().nonzero().flatten().to(device),
                 taps=taps,
                 spread=spread.to(device),
                 weight=torch.stack([1 - weight[points], weight[points]], dim=1).to(device),
@@ -157,19 +160,23 @@ def resized_pair(
     up: StyledConv,
     conv: StyledConv,
     x: Tensor,
+    style: Tensor,
     demodulations: Pair,
     post: Tensor,
     target: int,
+    overwrite: bool = False,
     last_map: LastMap | None = None,
 ) -> Tensor:
-    """Compute ``resize(conv(up(x, demodulations[0], post), demodulations[1]), target)``.
+    """Compute ``resize(conv(up(scale_channels(x, style), demodulations[0], post), demodulations[1]), target)``.
 
     Args:
         up, conv: the upsampling layer and the one after it.
-        x: [B, I, size/2, size/2], already times the style of `up`.
+        x: [B, I, size/2, size/2].
+        style: [B, I], of `up`.
         demodulations: [B, M] and [B, O].
         post: [B, M], the style of `conv`.
         target: side of the result, px, smaller than size.
+        overwrite: x may be overwritten (detection only).
         last_map: what a fused model has put together already, for that target.
 
     Returns:
@@ -181,10 +188,16 @@ def resized_pair(
         made = patches(up, conv, target, x.dtype, demodulations[0].dtype)
         order = sides(conv.noise.shape[-1], target, x.device)[1]
     biases, out = (up.bias, conv.bias), []
+    x = x if up.kernels else scale_channels(x, style, overwrite)
     for across in _rows_of(made):
-        strip = _gather(x, 1, across[0].rows, across[0].rows_outside)
-        gathered = [(patch, _gather(strip, 2, patch.columns, patch.columns_outside)) for patch in across]
-        parts = [_points(part, patch, post, demodulations, biases, up.kernels) for patch, part in gathered]
+        if up.kernels:
+            gathered = [gather_patches(x, patch.rows, patch.columns, style, kernels=True) for patch in across]
+        else:
+            strip = _gather(x, 1, across[0].rows, across[0].rows_outside)
+            gathered = [_gather(strip, 2, patch.columns, patch.columns_outside) for patch in across]
+        parts = [
+            _points(part, patch, post, demodulations, biases, up.kernels) for part, patch in zip(gathered, across, strict=True)
+        ]
         out.append(torch.cat(parts, dim=3).index_select(3, order))
     return torch.cat(out, dim=2).index_select(2, order)
 
@@ -230,6 +243,6 @@ def _neighbours(value: Tensor) -> Tensor:
 
 def _gather(x: Tensor, dim: int, source: Tensor, outside: Tensor) -> Tensor:
     """Gather the rows (dim 1) or columns (dim 2) that patches are made of, 0 where they lie outside; channels last."""
-    gathered = x.permute(0, 2, 3, 1).index_select(dim, source)
+    gathered = x.permute(0, 2, 3, 1).index_select(dim, source.clamp(min=0))
     fill = gathered.index_fill if torch.is_grad_enabled() else gathered.index_fill_
     return fill(dim, outside, 0.0).permute(0, 3, 1, 2)

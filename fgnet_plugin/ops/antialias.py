@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,23 @@ from fgnet_plugin.ops.transfer import to_device
 LOBES = 3  # of Lanczos's filter: pixels of the result that it reaches to each side
 _BAND = 32  # rows that one matrix product reduces
 
-Bands = tuple[tuple[slice, slice, Tensor], ...]
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """A filter along one axis, as products with small matrices."""
+
+    bands: tuple[tuple[slice, slice, Tensor], ...]
+    """For each band of results: their slice, the slice of pixels that they read, and the matrix, float64 on the CPU."""
+    _copies: dict[tuple[torch.device, torch.dtype, int], tuple[tuple[slice, slice, Tensor], ...]] = field(default_factory=dict)
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> tuple[tuple[slice, slice, Tensor], ...]:
+        """Return the bands with their matrices in that dtype on that device, copied once (for each CUDA stream)."""
+        stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+        key = device, dtype, stream
+        if key not in self._copies:
+            with torch.inference_mode(False):
+                self._copies[key] = tuple((out, read, to_device(matrix.to(dtype), device)) for out, read, matrix in self.bands)
+        return self._copies[key]
 
 
 def sampled(pictures: Tensor, squares: Tensor, samples: int, size: int) -> Tensor:
@@ -47,9 +64,11 @@ def grid(squares: Tensor, samples: int) -> Tensor:
 
 def reduced(picture: Tensor, rows: Bands, columns: Bands) -> Tensor:
     """Filter a picture [..., h, w] to [..., rows out, columns out] of the working dtype: two products with banded matrices."""
-    picture = picture.to(working(picture.dtype))
-    narrow = torch.cat([like(matrix, picture) @ picture[..., source, :] for _, source, matrix in rows], -2)
-    return torch.cat([narrow[..., source] @ like(matrix, picture).mT for _, source, matrix in columns], -1)
+    result, device = working(picture.dtype), picture.device
+    # On a CUDA device a program may have chosen TF32 for products in float32, which is too coarse for pixels.
+    exact = torch.float64 if device.type == "cuda" else result
+    narrow = torch.cat([matrix @ picture[..., source, :].to(exact) for _, source, matrix in rows.on(device, exact)], -2)
+    return torch.cat([narrow[..., source] @ matrix.mT for _, source, matrix in columns.on(device, exact)], -1).to(result)
 
 
 def like(tensor: Tensor, picture: Tensor) -> Tensor:
@@ -79,7 +98,7 @@ def gaussian(size: int, sigma: float) -> Bands:
 
 
 def _bands(size: int, out_size: int, start: int, stop: int, reach: float, weight: Callable[[Tensor], Tensor]) -> Bands:
-    """Make a filter along one axis, in bands of results: (their slice, the slice of pixels that they read, matrix).
+    """Make a filter along one axis.
 
     Args:
         size, out_size: pixels before and after.
@@ -97,4 +116,4 @@ def _bands(size: int, out_size: int, start: int, stop: int, reach: float, weight
         distance = at - (torch.arange(first, last, dtype=torch.float64, device="cpu") + 0.5)[:, None]
         matrix = weight(distance) * (distance.abs() < reach)
         bands.append((slice(first - start, last - start), slice(low, high), matrix / matrix.sum(1, keepdim=True)))
-    return tuple(bands)
+    return Bands(tuple(bands))

@@ -20,6 +20,8 @@ from fgnet_plugin.ops import nvrtc
 
 _failed: dict[int, str] = {}
 """CUDA devices whose kernels could not be made or started -> why."""
+on_cuda_devices: dict[str, Callable[..., Any]] = {}
+"""What each operation runs on a CUDA device."""
 _refused: set[str] = set()
 """Operations that were given an operand which their kernel does not take."""
 
@@ -63,7 +65,8 @@ def _made(device: torch.device) -> bool:
 
 
 def _give_up(index: int, error: nvrtc.KernelError) -> None:
-    _failed[index] = str(error)
+    if not isinstance(error, nvrtc.CapturingError):  # that passes
+        _failed[index] = str(error)
     what = "plain torch is (slower, the same up to rounding; FGNET_KERNELS=0 silences this)"
     warnings.warn(f"FG-Net's CUDA kernels are not used, {what}: {error}", stacklevel=5)
 
@@ -107,6 +110,7 @@ def register(
         differentiable = f"{reference.__module__}.{reference.__name__}"
         raise RuntimeError(f"{name} is for detection only and has no gradient: call {differentiable} for one")
 
+    on_cuda_devices[name] = on_cuda
     op = torch.library.custom_op(f"fgnet::{name}", definition, mutates_args=(), schema=schema)
     op.register_kernel("cuda")(on_cuda)
     op.register_fake(fake)

@@ -169,7 +169,7 @@ def filter_weights(factor: int) -> Tensor:
         table = torch.zeros(2 * LOBES + 1, 2 * reach, dtype=torch.float32, device="cpu")
         pixels = [*range(LOBES + 1), *range(size - LOBES, size)]
         for row, pixel in zip(table, pixels, strict=True):
-            ((_, source, matrix),) = lanczos(size * factor, size, pixel, pixel + 1)
+            ((_, source, matrix),) = lanczos(size * factor, size, pixel, pixel + 1).bands
             start = source.start - (pixel * factor + factor // 2 - reach)
             row[start : start + matrix.shape[1]] = matrix[0]
         return table

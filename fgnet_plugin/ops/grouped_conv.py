@@ -30,8 +30,9 @@ def grouped_conv2d(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tens
     b, _, h, w = x.shape
     on_cpu = x.device.type == "cpu"
     if groups == 1:
-        step = _CPU_CHANNELS if on_cpu else len(weight)
-        parts = zip(torch.split(weight, step), torch.split(bias, step), strict=True)
+        if not on_cpu or len(weight) <= _CPU_CHANNELS:
+            return F.conv2d(x, weight, bias, stride=2, padding=1)
+        parts = zip(torch.split(weight, _CPU_CHANNELS), torch.split(bias, _CPU_CHANNELS), strict=True)
         return torch.cat([F.conv2d(x, wg, bg, stride=2, padding=1) for wg, bg in parts], dim=1)
     if on_cpu and b * h * w // 4 >= _CPU_CONV_PIXELS:
         each = zip(x.chunk(groups, 1), weight.chunk(groups), bias.chunk(groups), strict=True)
@@ -48,4 +49,5 @@ def _batched_product(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Te
     rows = windows.permute(3, 0, 1, 2, 5, 6, 4).reshape(groups, b * h * w // 4, 9 * i)
     columns = weight.permute(0, 2, 3, 1).reshape(groups, o, 9 * i).transpose(1, 2)
     out = torch.baddbmm(bias.view(groups, 1, o), rows, columns)  # [groups, B·H/2·W/2, O]
-    return out.view(groups, b, h // 2, w // 2, o).permute(1, 0, 4, 2, 3).reshape(b, groups * o, h // 2, w // 2)
+    out = out.view(groups, b, h // 2, w // 2, o).permute(1, 2, 3, 0, 4).reshape(b, h // 2, w // 2, groups * o)
+    return out.permute(0, 3, 1, 2)

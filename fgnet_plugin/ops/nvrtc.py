@@ -29,6 +29,7 @@ KERNELS = {
     "upsample_conv_taps": ("taps_relu_norm_add",),
     "decode_heatmaps": ("decode_heatmaps",),
     "ffhq_crop": ("ffhq_crop2", "ffhq_crop4"),
+    "gather_patches": ("gather_patches",),
 }
 """The kernels of each file of ``cuda/``, which is a program."""
 _WITHOUT_WIDE = ("decode_heatmaps", "ffhq_crop")

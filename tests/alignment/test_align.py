@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from conftest import GOLDEN
 from photos import read_photo
 from torch import Tensor
 
-from fgnet_plugin.alignment import align_faces, ffhq_square, padding, region
+from fgnet_plugin.alignment import align_faces, align_for_network, ffhq_square, padding, region
 
 MIDDLE = slice(40, 216)
 
@@ -290,3 +291,24 @@ def test_unrounded_faces_are_the_rounded_ones_before_rounding() -> None:
     moved = align_faces(photo, points + 1e-4, rounded=False)
     assert (moved.faces - exact.faces).abs().max() < 0.05
     assert align_faces(photo.float(), points, rounded=False).faces.dtype == torch.float32
+
+
+def test_only_the_faces_parts_of_the_photos_are_sent(photos: list[Tensor], landmarks: list[Tensor]) -> None:
+    """To another device: of faces inside, across a border, and so large that their photo is shrunk first; that one whole."""
+    frames = [torch.nn.functional.pad(photo, (0, 1500, 0, 900)) for photo in photos]
+    large = torch.nn.functional.interpolate(photos[1][None].float(), scale_factor=6.0)[0].to(torch.uint8)
+    frames, points = [*frames, photos[0], large], [*landmarks, landmarks[0], 6 * landmarks[1]]
+    sent: list[Tensor] = []
+
+    def send(pictures: Sequence[Tensor]) -> list[Tensor]:
+        sent.extend(pictures)
+        return [picture.clone() for picture in pictures]
+
+    found = align_for_network(frames, points, 128, torch.float32, send=send)
+    expected = align_for_network(frames, points, 128, torch.float32)
+    assert torch.equal(found.faces, expected.faces)
+    assert torch.equal(found.to_photo, expected.to_photo)
+    assert found.photo_sizes == expected.photo_sizes
+    sides = (ffhq_square(torch.cat(points))[:, 3] - ffhq_square(torch.cat(points))[:, 0]).norm(dim=-1)
+    assert all(max(part.shape[1:]) < 1.8 * side for part, side in zip(sent[:-1], sides.tolist(), strict=False))
+    assert sent[-1].shape == large.shape

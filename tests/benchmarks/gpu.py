@@ -15,9 +15,11 @@ from pathlib import Path
 
 sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "helpers"))
 
+import gpu_count
 import pytest
 import torch
 from conftest import write_published
+from gpu_kernels import copy_rate
 from published_code import PublishedNetwork
 
 from fgnet_plugin import convert_published, load
@@ -140,12 +142,16 @@ def main() -> None:
                 other = load(checkpoint, DEVICE, "bfloat16")
                 print_row("  without fusing, kernels", batch, partial(other.predict, x, batch, validate=False), rate)
                 del other
+                chip = gpu_count.Chip(rate * 1e9, matrix_rate(torch.float32) * 1e9, copy_rate())
                 for batch in (1,) if QUICK else (1, 32):
+                    least = gpu_count.bounds(gpu_count.count(batch, "bfloat16"), chip)
                     for part, run in parts(model, drawn_faces(batch)).items():
-                        shares.append(f"  {part:24}{batch:6}{seconds(run, 1.0) * 1e3:10.2f} ms")
+                        taken = f"{seconds(run, 1.0) * 1e3:10.2f} ms, bound {least[part] * 1e3:8.2f} ms"
+                        shares.append(f"  {part:24}{batch:6}{taken}")
                 del x, run  # they hold the model and its maps
             net = model = detect = None  # type: ignore[assignment]
-    print("bfloat16 by part, each launched by itself, without CUDA graphs:", *shares, sep="\n")
+    print("bfloat16 by part, each launched by itself, without CUDA graphs; bounds by this run's rates (gpu_count.py):")
+    print(*shares, sep="\n")
     if "published" in best:
         for label in best.keys() - {"published"}:
             print(f"{label}: {best[label] / best['published']:.1f} × the published code's faces/s, the best batch of each")

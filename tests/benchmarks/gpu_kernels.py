@@ -21,6 +21,7 @@ from torch import Tensor
 from fgnet_plugin.network import FGNetConfig
 from fgnet_plugin.ops import decode_heatmaps as decoding
 from fgnet_plugin.ops import dispatch, ffhq_crop, noise_bias_act, relu_norm_add, upsample_conv_taps
+from fgnet_plugin.ops import gather_patches as gathering
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
@@ -107,6 +108,11 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, relu_norm_add.relu_norm_add, x, rest))
     maps = [drawn(batch, 12, 128, 128, dtype=dtype) for _ in range(ROTATED)]
     found.append(_case("decode 12×128²", batch * 12 * 128**2 * (item + 4), decoding.decode_heatmaps, maps, [()] * ROTATED))
+    rows, style = torch.arange(370, device=DEVICE, dtype=torch.int32), drawn(batch, sizes[512])
+    maps = [drawn(batch, sizes[512], 512, 512, dtype=dtype) for _ in range(ROTATED)]
+    gathered = [(rows, rows, style)] * ROTATED
+    whole = batch * sizes[512] * 370**2 * item
+    found.append(_case("gather_patches 370² of 512²", 2 * whole, gathering.gather_patches, maps, gathered))
     found += _taps(batch, dtype, sizes[32], sizes[64], 64) + _taps(batch, dtype, sizes[64], sizes[128], 128)
     found.append(_crop(batch, dtype))
     return found

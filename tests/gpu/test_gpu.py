@@ -16,6 +16,7 @@ WEIGHTS = Path(__file__).parents[2] / "weights"
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 
 pytestmark = [
+    pytest.mark.gpu,
     pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
     pytest.mark.usefixtures("plain_float32"),
 ]

@@ -18,7 +18,7 @@ ON_GPU = DEVICE.type == "cuda"
 BRIEF = not ON_GPU or os.environ.get("FGNET_BRIEF") == "1"  # under compute-sanitizer, or on the CPU
 LEVELS = {torch.float32: 0.05, torch.bfloat16: 0.3, torch.float16: 0.1}  # of 255: positions and sums, and the result's rounding
 
-pytestmark = pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,6 +19,7 @@ DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 
 pytestmark = [
+    pytest.mark.gpu,
     pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
     pytest.mark.usefixtures("plain_float32"),
 ]

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
-from fgnet_plugin.ops import decode_heatmaps, dispatch, noise_bias_act, nvrtc, relu_norm_add, upsample_conv_taps
+from fgnet_plugin.ops import decode_heatmaps, dispatch, gather_patches, noise_bias_act, nvrtc, relu_norm_add, upsample_conv_taps
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 
 pytestmark = [
+    pytest.mark.gpu,
     pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
     pytest.mark.usefixtures("_launches"),
 ]
@@ -131,6 +132,17 @@ def test_taps_relu_norm_add(shape: tuple[int, int], dtype: torch.dtype) -> None:
             for one in range(b):  # the definition holds 25 maps of the result's size
                 given = doubled(products[one : one + 1], bias, scale, shift, None if more is None else more[one : one + 1])
                 assert_close(found[one : one + 1], upsample_conv_taps.taps_relu_norm_add_reference(*given))
+
+
+@torch.no_grad()
+def test_gather_patches(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    side, c = shape
+    for b in batches(*shape):
+        x, style = drawn(b, c, side, side, dtype=dtype), drawn(b, c)
+        rows, columns = (torch.randint(-1, side, (n,), device=DEVICE).int() for n in (side, side + 3))
+        found = gather_patches.gather_patches_cuda(x, rows, columns, style)
+        expected = gather_patches.gather_patches_reference(x.float(), rows, columns, style)
+        assert torch.equal(found, expected.to(dtype))
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
 
 pytestmark = [
+    pytest.mark.gpu,
     pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
     pytest.mark.usefixtures("plain_float32"),
 ]
@@ -114,6 +115,7 @@ def test_the_default_stream_goes_on_beside_fg_net(
     model: AUModel, batches: list[tuple[list[Tensor], list[Tensor]]], expected: list[Reading]
 ) -> None:
     model.read(*batches[1])
+    float(torch.ones(1000, device=DEVICE).sum())  # CUDA loads a kernel at its first use, and waits for the device then
     assert model._streams is not None
     with model._streams.computing():
         torch.cuda._sleep(2_000_000_000)  # cycles: about a second, in which everything below but the last line is over

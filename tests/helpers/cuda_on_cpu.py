@@ -29,8 +29,8 @@ def _build_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def program(name: str) -> ctypes.CDLL:
-    """A program of ``cuda/`` as a shared library."""
+def library(name: str) -> Path:
+    """Compile a program of ``cuda/`` to a shared library, once in a process."""
     folder = Path(_build_folder().name)
     entries = [
         f'extern "C" void on_cpu_{kernel}(const int *grid, const int *block, void **arguments, int descending) '
@@ -41,20 +41,16 @@ def program(name: str) -> ctypes.CDLL:
     (folder / f"{name}.cpp").write_text("\n".join([header.replace("#pragma once\n", ""), nvrtc.source(name), *entries]))
     out = folder / f"{name}.so"
     # Zig traps undefined behaviour by default: an overflow or a misaligned access ends the run.
-    command = [
-        sys.executable,
-        "-m",
-        "ziglang",
-        "c++",
-        "-std=c++17",
-        "-O1",
-        "-shared",
-        "-fPIC",
-        "-nostdlib++",
-        "-Wno-unknown-pragmas",
-    ]
-    subprocess.run([*command, "-o", str(out), str(folder / f"{name}.cpp")], check=True)
-    return ctypes.CDLL(str(out))
+    options = ["-std=c++17", "-O1", "-shared", "-fPIC", "-nostdlib++", "-Wno-unknown-pragmas"]
+    command = [sys.executable, "-m", "ziglang", "c++", *options, "-o", str(out), str(folder / f"{name}.cpp")]
+    subprocess.run(command, check=True)
+    return out
+
+
+@functools.cache
+def program(name: str) -> ctypes.CDLL:
+    """Load a program of ``cuda/``."""
+    return ctypes.CDLL(str(library(name)))
 
 
 def _program_of(kernel: str) -> str:

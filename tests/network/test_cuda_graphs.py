@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fgnet_plugin.network import FGNet, normalize
+from fgnet_plugin.network import FGNet, cuda_graphs, normalize
 from fgnet_plugin.network.cuda_graphs import Recent, Recording, Replayed, batch_sizes, fill, fitting, parts
 
 
@@ -206,6 +206,16 @@ def test_bad_input_is_refused(small_net: FGNet) -> None:
         detect(torch.zeros(1, 3, 64, 64))
 
 
+def test_one_stream_a_device_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever streams torch hands out, and one thread at a time."""
+    monkeypatch.setattr(cuda_graphs, "_recorders", {})
+    monkeypatch.setattr(torch.cuda, "Stream", object)
+    first, second = (cuda_graphs.recorder(torch.device("cuda", index)) for index in (0, 1))
+    assert cuda_graphs.recorder(torch.device("cuda", 0)) is first
+    assert first[0] is not second[0]
+    assert first[1] is not second[1]
+
+
 def test_the_order_of_what_is_asked_of_the_device(
     small_net: FGNet, small_faces: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,8 +257,11 @@ def test_the_order_of_what_is_asked_of_the_device(
         "stream": lambda stream: contextlib.nullcontext(),
         "device": lambda device: contextlib.nullcontext(),
         "graph_pool_handle": lambda: "one pool",
+        "is_current_stream_capturing": lambda: captured,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(cuda_graphs, "_recorders", {})
+    captured = False
     faces, detect, tuned = normalize(small_faces), Replayed(small_net, 4), []
     detect._on_cuda = detect._graphs = True
     usual = detect._detect
@@ -272,4 +285,12 @@ def test_the_order_of_what_is_asked_of_the_device(
     }
     assert log == [call[0], *made[4], *call[1:], *call, call[0], *made[1], *call[1:]]
     assert all(tuned)
+    log.clear()
+    captured = True  # by somebody else, in whose graph these calls end up
+    monkeypatch.setattr(small_net, "detect", noted)
+    for model in (detect, Replayed(small_net, 2)):
+        model._on_cuda = model._graphs = True
+        heatmaps, _ = model(faces[:3])
+        torch.testing.assert_close(heatmaps, usual(faces[:3])[0], atol=1e-5, rtol=1e-5)
+    assert log == ["call with 3", "call with 2", "call with 1"]
     assert torch.backends.cudnn.benchmark == before

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fgnet_plugin import load, save
 from fgnet_plugin.checkpoints.fgnet import read_info
 from fgnet_plugin.network import FGNet, FGNetConfig, interpreter, normalize
-from fgnet_plugin.network.fold_batchnorm import affine, fold
+from fgnet_plugin.network.fold_batchnorm import affine, exact, fold
 from fgnet_plugin.network.sparse_last_layer import LastMap
 from fgnet_plugin.ops.resample import resize
 
@@ -250,6 +251,12 @@ def test_folding_a_batch_norm() -> None:
     fold(conv, norm)
     assert conv.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(conv(x), expected)
+
+
+def test_an_apple_gpu_which_has_no_float64_is_spared_it() -> None:
+    value = SimpleNamespace(device=torch.device("mps"), to=lambda device, dtype: (device, dtype))
+    assert exact(value) == ("cpu", torch.float64)  # type: ignore[arg-type]
+    assert exact(torch.ones(2, device="meta")).device.type == "meta"
 
 
 def test_the_constant_input_is_left_alone(net: FGNet, small_faces: Tensor) -> None:

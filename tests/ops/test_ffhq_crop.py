@@ -250,7 +250,7 @@ def test_flat_photos_lose_half_a_level(on_kernel: list[str]) -> None:
 def test_weights_are_lanczos_at_every_size(factor: int, size: int) -> None:
     table, taps = crop.filter_weights(factor), 6 * factor
     dense = torch.zeros(size, size * factor, dtype=torch.float64)
-    for rows, columns, matrix in antialias.lanczos(size * factor, size, 0, size):
+    for rows, columns, matrix in antialias.lanczos(size * factor, size, 0, size).bands:
         dense[rows, columns] = matrix
     found = torch.zeros(size, size * factor + 2 * taps, dtype=torch.float64)
     for pixel in range(size):

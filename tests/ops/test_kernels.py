@@ -12,6 +12,7 @@ from fgnet_plugin.ops import (
     conv_of_upsampled,
     decode_heatmaps,
     dispatch,
+    gather_patches,
     noise_bias_act,
     nvrtc,
     relu_norm_add,
@@ -148,6 +149,19 @@ def test_resize_reads_the_pixels_that_torch_reads(source: int, target: int) -> N
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
 
 
+@covering("shape, count", SHAPES, [(1, 1), (5, 9), (33, 4)])
+def test_gather_patches(shape: tuple[int, ...], dtype: torch.dtype, count: tuple[int, int]) -> None:
+    """Any rows and columns, some more than once, some beyond the map."""
+    x, style = drawn(shape, dtype), torch.randn(shape[:2])
+    rows, columns = (torch.randint(-1, side, (n,)).int() for side, n in zip(shape[2:], count, strict=True))
+    found = gather_patches.gather_patches_cuda(x, rows, columns, style)
+    expected = gather_patches.gather_patches_reference(x.float(), rows, columns, style)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found, expected.to(dtype))  # one product in float32, rounded once
+    one = torch.zeros(1, dtype=torch.int32)
+    assert (gather_patches.gather_patches_cuda(x, one - 1, one, style) == 0).all()
+
+
 @covering("shape", [(2, 12, 16, 16), (1, 8, 33, 20), (3, 1, 5, 5), (1, 44, 17, 16), (1, 32, 16, 16)])
 def test_decode(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     x = drawn(shape, dtype) * 1.5
@@ -211,6 +225,11 @@ def test_small_operands_of_another_size_are_refused() -> None:
         upsample_conv_taps.taps_relu_norm_add_cuda(products, good[2][:8], good[2], good[2], None)
     with pytest.raises(ValueError, match=r"feature_map must be \[1, 16, 8, 8\] of torch.float32"):
         upsample_conv_taps.taps_relu_norm_add_cuda(products, good[2], good[2], good[2], drawn((1, 16, 4, 4), torch.float32))
+    index = torch.zeros(3, dtype=torch.int32)
+    with pytest.raises(ValueError, match=r"columns must be int32 \[n\] on cpu, got torch.int64 \[3\]"):
+        gather_patches.gather_patches_cuda(x, index, index.long(), good[0])
+    with pytest.raises(ValueError, match="style must have 32 values"):
+        gather_patches.gather_patches_cuda(x, index, index, good[2])
     with pytest.raises(nvrtc.UnsupportedOperand, match="takes float32, bfloat16, float16, got"):
         noise_bias_act.noise_bias_act_cuda(x.double(), *good, None, None)
 

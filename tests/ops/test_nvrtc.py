@@ -109,6 +109,17 @@ def test_what_the_driver_refuses_is_compiled_once_more(tmp_path: Path, monkeypat
     broken.add("good")
     with pytest.raises(nvrtc.KernelError, match="can't be loaded: no kernel image"):
         nvrtc.make_all.__wrapped__(0)
+    # While somebody records a graph nothing is loaded, which is no reason to give up.
+    compiled.clear()
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr(nvrtc, "make_all", nvrtc.make_all.__wrapped__)
+    monkeypatch.setattr(dispatch, "_failed", {})
+    with pytest.warns(UserWarning, match="a CUDA graph is being recorded; call the model once before that"):
+        assert not dispatch.choose(torch.device("cuda", 0), torch.float32)
+    assert compiled == []
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    broken.clear()
+    assert dispatch.choose(torch.device("cuda", 0), torch.float32)
 
 
 def test_what_does_not_compile_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +278,8 @@ def test_operations_are_registered_as_torch_wants(dtype: torch.dtype) -> None:
         products, other = torch.randn(2, 200, 5, 5, dtype=dtype), torch.randn(2, 8, 10, 10, dtype=dtype)
         torch.library.opcheck(torch.ops.fgnet.taps_relu_norm_add, (products, vector, vector, vector, other), test_utils=checks)
         torch.library.opcheck(torch.ops.fgnet.decode_heatmaps, (x,), test_utils=checks)
+        rows = torch.tensor([0, -1, 4, 3], dtype=torch.int32)
+        torch.library.opcheck(torch.ops.fgnet.gather_patches, (x, rows, rows[1:], both), test_utils=checks)
 
 
 def test_nothing_of_it_loads_without_a_gpu() -> None:

@@ -95,7 +95,10 @@ def test_blur_is_the_published_kernel() -> None:
 def test_grouped_conv(groups: int, size: int, batch: int, layout: torch.memory_format) -> None:
     x = torch.randn(batch, groups * 8, size, size).to(memory_format=layout)
     weight, bias = torch.randn(groups * 6, 8, 3, 3), torch.randn(groups * 6)
-    assert_same(grouped_conv2d(x, weight, bias, groups), grouped_conv2d_reference(x, weight, bias, groups))
+    found = grouped_conv2d(x, weight, bias, groups)
+    assert_same(found, grouped_conv2d_reference(x, weight, bias, groups))
+    if layout == torch.channels_last or (groups > 1 and batch * size**2 // 4 < 64):
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("size", "kernel", "batch"), [(8, 5, 2), (16, 5, 2), (16, 3, 1), (32, 5, 1), (64, 3, 2)])
@@ -123,7 +126,7 @@ def whole_pair(up: StyledConv, conv: StyledConv, x: torch.Tensor, rows: torch.Te
 def points_of_pair(up: StyledConv, conv: StyledConv, x: torch.Tensor, rows: torch.Tensor, target: int) -> torch.Tensor:
     """The same, where the resize reads."""
     (style, up_demodulation), (post, demodulation) = up.factors(rows[:, 0]), conv.factors(rows[:, 1])
-    return resized_pair(up, conv, scale_channels(x, style), (up_demodulation, demodulation), post, target)
+    return resized_pair(up, conv, x, style, (up_demodulation, demodulation), post, target)
 
 
 @pytest.mark.parametrize(("size", "target"), [(16, 8), (32, 8), (64, 8), (64, 32), (128, 16), (256, 32)])
