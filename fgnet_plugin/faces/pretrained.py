@@ -29,4 +29,4 @@ def load_bundled(network: Network, name: str, device: torch.device | str) -> Net
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} is damaged, or of another version of this package: {reason} …") from error
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last).to(device)

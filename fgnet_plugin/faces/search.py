@@ -51,20 +51,37 @@ def detect(network: BlazeFace, photos: Tensor, threshold: float, smallest_face: 
     Returns:
         For each photo its `Detections`, each face once, on the CPU.
     """
-    rows: list[Tensor] = [torch.empty(0, 18)]
-    weights = next(network.parameters())
+    rows: list[list[Tensor]] = [[torch.empty(0, 17)] for _ in photos]
     for level, scale, frame in _levels(photos, smallest_face):
         for tile, left, top in _tiles(level, frame):
-            logits, boxes = network(tile.to(weights.device, weights.dtype) / 127.5 - 1)
-            scores = logits.sigmoid()
-            photo, anchor = (scores > threshold).nonzero(as_tuple=True)
-            offset = boxes.new_tensor([left, top])
-            chosen = boxes[photo, anchor]  # [n, 8, 2]
-            points = (torch.cat([chosen[:, :1], chosen[:, 2:]], 1) + offset) / scale.to(boxes) - 0.5
-            found = torch.cat([points.flatten(1), chosen[:, 1] / scale.to(boxes), scores[photo, anchor][:, None]], 1)
-            rows.append(torch.cat([photo[:, None], found], 1).cpu())
-    everything = torch.cat(rows)
-    return [_merged(everything[everything[:, 0] == i, 1:]) for i in range(len(photos))]
+            for i, found in enumerate(_read(network, tile, threshold)):
+                found[:, :14] += found.new_tensor([left, top]).repeat(7)
+                found[:, :16] /= scale.repeat(8)
+                found[:, :14] -= 0.5
+                rows[i].append(found)
+    return [_merged(torch.cat(found)) for found in rows]
+
+
+def detect_best(network: BlazeFace, crops: Tensor) -> Detections:
+    """The surest detection, be it weak, in each of B crops [B, 3, H, W] in [-1, 1], sides multiples of 32.
+
+    Coordinates are BlazeFace's.
+    """
+    rows = torch.stack([found[found[:, -1].argmax()] for found in _read(network, crops * 127.5 + 127.5, 0.0)])
+    return _as_detections(rows)
+
+
+def _read(network: BlazeFace, pictures: Tensor, threshold: float) -> list[Tensor]:
+    """Read pictures in [0, 255]: for each, rows [n, 17] of centre and six points, size, and score, on the CPU."""
+    weights = next(network.parameters())
+    logits, boxes = network(pictures.to(weights.device, weights.dtype, memory_format=torch.channels_last) / 127.5 - 1)
+    found = []
+    for values, one in zip(logits.sigmoid(), boxes, strict=True):
+        chosen = values > threshold
+        one = one[chosen]
+        points = torch.cat([one[:, :1], one[:, 2:]], 1).flatten(1)
+        found.append(torch.cat([points, one[:, 1], values[chosen, None]], 1).cpu())
+    return found
 
 
 def _levels(photos: Tensor, smallest_face: float) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -100,18 +117,22 @@ def _starts(side: int) -> Sequence[int]:
 def _merged(rows: Tensor) -> Detections:
     """Weighted non-maximum suppression of rows of 14 coordinates, 2 sizes and a score."""
     rows = rows[rows[:, -1].argsort(descending=True, stable=True)]
-    centre, half = rows[:, :2], rows[:, 14:16] / 2
-    boxes = torch.cat([centre - half, centre + half], 1)
-    left = (half > 0).all(1)
-    faces = [torch.empty(0, 19)]
+    boxes = _as_detections(rows).boxes
+    left = (rows[:, 14:16] > 0).all(1)
+    faces = [torch.empty(0, 17)]
     while left.any():
         first = int(left.int().argmax())
         same = left & (_overlap(boxes[first], boxes) > _SAME_FACE)
         weights = rows[same, -1:] / rows[same, -1:].sum()
-        faces.append(torch.cat([(boxes[same] * weights).sum(0), (rows[same, :14] * weights).sum(0), rows[first, -1:]])[None])
+        faces.append(torch.cat([(rows[same, :-1] * weights).sum(0), rows[first, -1:]])[None])
         left &= ~same
-    found = torch.cat(faces)
-    return Detections(found[:, :4], found[:, 6:18].unflatten(1, (6, 2)), found[:, 18])
+    return _as_detections(torch.cat(faces))
+
+
+def _as_detections(rows: Tensor) -> Detections:
+    """Rows of 14 coordinates, 2 sizes and a score as `Detections`."""
+    centre, half = rows[:, :2], rows[:, 14:16] / 2
+    return Detections(torch.cat([centre - half, centre + half], 1), rows[:, 2:14].view(-1, 6, 2), rows[:, 16])
 
 
 def _overlap(box: Tensor, boxes: Tensor) -> Tensor:

@@ -20,10 +20,6 @@ from fgnet_plugin.utils.threads import torch_threads
 
 NAME = "bundled"
 """`face_model` and `landmark_model` of the networks that come with this package."""
-THRESHOLD = 0.8
-"""`face_detection_threshold` that `FaceFinder` is made for; py-feat's 0.5 is RetinaFace's."""
-
-
 _told = threading.local()  # by each thread for its next call: one detector may work in several
 
 
@@ -57,27 +53,27 @@ class BundledFaces:
     def __init__(self, device: torch.device) -> None:
         self.finder = FaceFinder(device=device)
 
-    def find(self, frames: Sequence[Tensor], threshold: float | None, thorough: bool) -> list[FoundFaces]:
+    def find(self, frames: Sequence[Tensor], threshold: float | None) -> list[FoundFaces]:
         """The faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
         with torch_threads():
             photos = [as_uint8(frame).cpu() for frame in frames]
-            return self.finder.find(photos, THRESHOLD if threshold is None else threshold, thorough)
+            return self.finder.find(photos, threshold)
 
     def detect_faces(
-        self, images: Tensor, face_size: int, threshold: float | None, thorough: bool, wants_resmasknet: bool
+        self, images: Tensor, face_size: int, threshold: float | None, wants_resmasknet: bool
     ) -> list[dict[str, Any]]:
         """The dictionaries that `Detectorv1.detect_faces` makes, one a frame, and in each "landmarks": [n, 136] of the crop.
 
         Args:
             images: [B, 3, H, W], uint8 or floating point in [0, 255].
             face_size: pixels a side of the crops for py-feat's other models.
-            threshold, thorough: see `FaceFinder`.
+            threshold: see `FaceFinder`.
             wants_resmasknet: also make the larger crops that this emotion model reads.
         """
         unit = images.float() / 255
         return [
             _as_pyfeats(unit[i : i + 1], i, found, face_size, wants_resmasknet)
-            for i, found in enumerate(self.find(list(images), threshold, thorough))
+            for i, found in enumerate(self.find(list(images), threshold))
         ]
 
 

@@ -183,7 +183,7 @@ class Run:
         detector = self.detector
         face_size = getattr(detector, "face_size", 112)
         if source.kind == "video" and detector.info["face_model"] == BUNDLED:
-            faces = detector.find_faces(batch["Image"], face_size, self.threshold, thorough=False)
+            faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
         else:
             faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
         begun = detector.begin(faces, batch)

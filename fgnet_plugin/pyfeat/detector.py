@@ -155,19 +155,13 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
     def detect_faces(
         self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None
     ) -> list[dict[str, Any]]:
-        """As py-feat's; `face_detection_threshold` is by default 0.5 for its face models and 0.8 for the bundled one."""
-        return self.find_faces(images, face_size, face_detection_threshold)
-
-    def find_faces(
-        self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None, thorough: bool = True
-    ) -> list[dict[str, Any]]:
-        """`detect_faces`; the bundled face model looks for tilted faces in every frame, or (not `thorough`) in few."""
+        """As py-feat's; `face_detection_threshold` is by default 0.5."""
         with gradients_kept():
             if self._faces is not None:
                 wants_resmasknet = self.info["emotion_model"] == "resmasknet"
                 with torch.inference_mode():
                     return self._faces.detect_faces(
-                        images.to(self.device), face_size, face_detection_threshold, thorough, wants_resmasknet
+                        images.to(self.device), face_size, face_detection_threshold, wants_resmasknet
                     )
             threshold = 0.5 if face_detection_threshold is None else face_detection_threshold
             found: list[dict[str, Any]] = super().detect_faces(images, face_size, threshold)

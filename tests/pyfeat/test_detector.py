@@ -21,7 +21,7 @@ import torch
 from conftest import SMALL
 from photos import feat_path, read_frames
 from PIL import Image
-from pyfeat_weights import faces_from_cascade, hub_cache
+from pyfeat_weights import hub_cache, real_face_boxes
 
 import fgnet_plugin
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo
@@ -50,7 +50,7 @@ def offline() -> Detector:
 
 @pytest.fixture
 def made_up(hub_folder: Path) -> Iterator[None]:
-    with hub_cache(hub_folder), faces_from_cascade(thorough=True):
+    with hub_cache(hub_folder), real_face_boxes():
         yield
 
 
