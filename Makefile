@@ -2,20 +2,26 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-TRAINING_TESTS := $(patsubst %,tests/test_%.py,baseline claims corpora distributed evaluate full_size prepare pretraining rendered \
-	shared_steps starts targets training training_rendered)
+PYTEST := $(BIN)/python -m pytest
+# On all cores, up to eight: each worker takes up to 2 GB of memory. A worker that has nothing left to do takes over tests of another.
+PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-train lint bench claims gpu gpu-stages gpu-train clean
+.PHONY: demo test test-slow test-all coverage lint bench claims gpu gpu-stages gpu-train clean
 
 demo: .venv/with-feat ## a photo and a video to AUs, without a download: tables, Fex as CSV, pictures
-	$(BIN)/fgnet demo
+	@echo "fgnet demo: torch and py-feat load for some seconds first"
+	@$(BIN)/fgnet demo
 
-test: .venv/with-dev test-train ## all tests
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(TRAINING_TESTS))
+test: .venv/with-dev ## the tests to run before a change
+	$(PYTEST) $(PARALLEL) -m "not slow"
 
-test-train: .venv-train/ready ## those of the training module, where only the extra `train` is installed, without py-feat
-	.venv-train/bin/python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('feat') is not None)"
-	.venv-train/bin/python -m pytest $(TRAINING_TESTS)
+test-slow: .venv/with-dev ## those that take long: trainings to their end, networks of the published size, py-feat's own tests
+	$(PYTEST) $(PARALLEL) -m slow
+
+test-all: test test-slow ## all tests, each once
+
+coverage: .venv/with-dev ## all tests, and which lines and branches they run
+	$(PYTEST) $(PARALLEL) --cov --cov-report=term-missing:skip-covered --cov-report=html:outputs/coverage
 
 lint: .venv/with-dev ## linters, formatting, types, which folder may import which
 	$(BIN)/ruff check .
@@ -35,12 +41,12 @@ WHEELS ?= wheels
 gpu: ## tests and speed on an NVIDIA GPU; uses a Python that has torch, safetensors, scikit-image, Lightning, pytest(-benchmark), cuda-core
 	@if ls $(WHEELS)/*.whl >/dev/null 2>&1; then $(PYTHON) -m pip install --quiet --no-index --no-deps $(WHEELS)/*.whl; fi
 	@status=0; run() { echo "+ $$*"; env PYTHONPATH=. "$$@" || status=1; }; \
-	run $(PYTHON) -m pytest -s $(sort $(wildcard tests/test_gpu*.py)); \
+	run $(PYTHON) -m pytest -s tests/gpu; \
 	run $(PYTHON) tests/benchmarks/gpu_kernels.py; \
 	run $(PYTHON) tests/benchmarks/gpu.py; \
 	if command -v compute-sanitizer >/dev/null; then for tool in memcheck racecheck; do \
 		run FGNET_BRIEF=1 timeout 75 compute-sanitizer --tool $$tool --report-api-errors no --error-exitcode 9 \
-			$(PYTHON) -m pytest -q -p no:cacheprovider tests/test_gpu_kernels.py tests/test_gpu_crop.py; done; \
+			$(PYTHON) -m pytest -q -p no:cacheprovider tests/gpu/test_gpu_kernels.py tests/gpu/test_gpu_crop.py; done; \
 	else echo "compute-sanitizer is not installed: left out"; fi; \
 	exit $$status
 
@@ -61,19 +67,10 @@ gpu-train: ## the three stages on a GPU, with many times the faces; where it is 
 		--set model.start_from=outputs/gpu/encoder/pretrained.safetensors --set data.rendered.faces_per_epoch=96000
 
 clean:
-	rm -rf .venv .venv-train dist outputs
-
-# Always made anew: torch is linked from .venv, not installed a second time, which saves 6 GB and minutes.
-.venv-train/ready: pyproject.toml .ci/constraints.txt .ci/share_packages.py | .venv/with-dev
-	rm -rf .venv-train
-	$(BIN)/python -m venv --without-pip .venv-train
-	$(BIN)/python .ci/share_packages.py .venv-train torch pip
-	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt \
-		-e '.[train]' pytest pytest-benchmark
-	@touch $@
+	rm -rf .venv dist outputs
 
 .venv/with-%: pyproject.toml .ci/constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[$*]'
+	@$(BIN)/python .ci/install.py $*
 	@touch $@

@@ -1,5 +1,5 @@
 // What the kernels share: elements of 16 and 32 bits, read and written 16 bytes at a time. No header of CUDA's is needed, so
-// that NVRTC compiles it wherever there is a driver. The tests run the same text on the CPU (tests/cuda_on_cpu.h).
+// that NVRTC compiles it wherever there is a driver. The tests run the same text on the CPU (tests/helpers/cuda_on_cpu.h).
 #pragma once
 
 struct bf16 { unsigned short bits; };

@@ -32,8 +32,8 @@ LIMITS = """\
 Mean and standard deviation over {seeds} seeds of the mean of both directions, in the plot, too. What to keep in mind: generator
 and encoder have seen unlabelled faces of *both* corpora, so "across" is not a test on a kind of face that nothing has seen;
 the best of five validations is chosen on {val} more labelled faces of the corpus that is trained on, in every row; all three
-systems have as many steps, and a learning rate that suits them; both FG-Nets have the guide of the configs for rendered faces,
-without which neither leaves chance in so few steps.
+systems have as many steps, and a learning rate that suits them; both FG-Nets have the auxiliary head of the configs
+for rendered faces, without which neither leaves chance in so few steps.
 """
 COLOURS = {PRETRAINED: "#1b6ca8", SCRATCH: "#d1495b", BASELINE: "#8a8d91"}
 

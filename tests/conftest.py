@@ -1,19 +1,23 @@
-"""What several tests need: checkpoints by formula in the published files' layout, and real pictures."""
+"""Fixtures that several tests share: checkpoints by formula in the published files' layout, and real pictures."""
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from skimage import data
 
 from fgnet_plugin import convert_published, load
+from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.checkpoints import published
 from fgnet_plugin.network import FGNet, FGNetConfig
+from fgnet_plugin.utils.threads import core_count
 
 SUMMARY = pytest.StashKey[list[str]]()
 """Lines that benchmarks want printed after everything else."""
@@ -36,6 +40,16 @@ SMALL = FGNetConfig(
 """The published layout at a size for quick tests; its last map is eight times larger than its heatmaps, as there."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the cores among pytest-xdist's workers: each, and each process that a test starts, gets its part as threads.
+
+    Workers inherit the variable from the process that starts them. To set it in the worker would be too late for torch.
+    """
+    workers = config.getoption("numprocesses", None)
+    if workers:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(core_count() // workers, 1)))
+
+
 @pytest.fixture
 def plain_float32() -> Iterator[None]:
     """float32 that is float32 on a GPU, without TF32; the same bits in each run, though cuDNN can add up in any order."""
@@ -51,6 +65,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Prints the benchmarks' table."""
     for line in config.stash.get(SUMMARY, []):
         terminalreporter.write_line(line)
+
+
+def write_once(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], object]) -> Path:
+    """A folder of files that are dear to make: the first worker of a run that needs it writes it, the others wait and read.
+
+    Args:
+        factory: of this worker.
+        name: of the folder.
+        write: fills the empty folder that it is given.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers of this run; pytest removes it, as that of a single process
+    folder, unfinished = base / name, base / f"{name}-unfinished"
+    with FileLock(base / f"{name}.lock"):
+        if not folder.exists():
+            shutil.rmtree(unfinished, ignore_errors=True)  # left by a worker that failed
+            unfinished.mkdir()
+            write(unfinished)
+            unfinished.rename(folder)
+    return folder
 
 
 def write_published(folder: Path, config: FGNetConfig, seed: int) -> tuple[Path, Path]:
@@ -76,16 +111,20 @@ def golden_keys() -> dict[str, dict[str, list[int]]]:
 
 @pytest.fixture(scope="session")
 def full_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The published files at full size, by formula, seed 1."""
-    from fgnet_plugin.action_units import corpus_aus
-
-    return write_published(tmp_path_factory.mktemp("full"), FGNetConfig(aus=corpus_aus("BP4D")), seed=1)
+    """The published files at full size, by formula, seed 1. Tests must leave them as they are."""
+    config = FGNetConfig(aus=corpus_aus("BP4D"))
+    folder = write_once(tmp_path_factory, "full", lambda folder: write_published(folder, config, seed=1))
+    return folder / "model.pth", folder / "encoder.pt"
 
 
 @pytest.fixture(scope="session")
-def full_checkpoint(full_files: tuple[Path, Path]) -> Path:
+def full_checkpoint(full_files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, converted."""
-    return convert_published(*full_files, "BP4D", full_files[0].parent / "fgnet.safetensors")
+
+    def convert(folder: Path) -> None:
+        convert_published(*full_files, "BP4D", folder / "fgnet.safetensors")
+
+    return write_once(tmp_path_factory, "full-converted", convert) / "fgnet.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -135,11 +174,9 @@ def small_faces(crops: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made-up weights of all of py-feat's models, as its hub cache would have them; see `pyfeat_weights`."""
     pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
     from pyfeat_weights import make_hub_cache
 
-    made = make_hub_cache(tmp_path_factory.mktemp("hub"))
-    yield made
-    shutil.rmtree(made)  # 365 MB; pytest keeps the folders of three runs
+    return write_once(tmp_path_factory, "hub", make_hub_cache)

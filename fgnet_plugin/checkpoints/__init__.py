@@ -1,4 +1,4 @@
-"""FG-Net checkpoints: save, load, verify, convert the published files, find them by name."""
+"""Save, load and verify FG-Net checkpoints, convert and download the published files, look up weights by name."""
 
 from typing import TYPE_CHECKING
 

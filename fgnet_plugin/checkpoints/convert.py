@@ -1,4 +1,4 @@
-"""Convert the authors' files to one checkpoint."""
+"""Convert the authors' two files to one checkpoint."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.checkpoints import published
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, save
-from fgnet_plugin.checkpoints.safetensors_file import _stored
+from fgnet_plugin.checkpoints.mismatches import raise_mismatches
 from fgnet_plugin.network import FGNetConfig
 from fgnet_plugin.utils.files import sha256
+from fgnet_plugin.utils.safetensors_file import as_stored
 
 PUBLISHED_LICENCE = (
     "Weights by the authors of FG-Net (ihp-lab/FG-Net), trained on a corpus whose licence covers research only; "
@@ -27,14 +28,14 @@ def convert_published(
     half: bool = False,
     config: FGNetConfig | None = None,
 ) -> Path:
-    """The authors' two files -> one checkpoint, exact (unless `half`), with the trained output channels only.
+    """Convert the authors' two files to one checkpoint, exactly (unless `half`), with the trained output channels only.
 
     Args:
         model_pth: FG-Net's ``model.pth`` for that corpus.
         encoder_pt: pSp's ``encoder.pt``, for the average latent code.
-        corpus: ``"BP4D"`` or ``"DISFA"``: says which AUs the channels are.
+        corpus: ``"BP4D"`` or ``"DISFA"``, which decides the AUs of the channels.
         out: the file to write.
-        fold: test fold, where known.
+        fold: test fold of the corpus, where known.
         half: store float16: 650 MB instead of 1.3 GB.
         config: an architecture other than the published one.
 
@@ -46,12 +47,12 @@ def convert_published(
     config = FGNetConfig(aus=corpus_aus(corpus)) if config is None else config
     average = published.read_latent_average(encoder_pt, config)
     parts = published.read_model(model_pth, config)
-    state, broken = {"encoder.latent_average": average}, []
+    state, not_finite = {"encoder.latent_average": average}, []
     for name, tensor in published.assemble(parts, config):
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            broken.append(f"{name} holds NaN or infinity")
-        state[name] = _stored(name, tensor, half)  # halved one by one: both sizes together would need more memory
-    published.raise_problems(model_pth, broken)
+            not_finite.append(f"{name} holds NaN or infinity")
+        state[name] = as_stored(name, tensor, half)  # halved one by one: both sizes together would need more memory
+    raise_mismatches(model_pth, not_finite)
     del parts
     files = {"model.pth": model_pth, "encoder.pt": encoder_pt}
     info = CheckpointInfo(

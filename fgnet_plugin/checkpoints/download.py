@@ -1,41 +1,38 @@
-"""Download published weights."""
+"""Download and convert published weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from fgnet_plugin.checkpoints.convert import convert_published
 from fgnet_plugin.checkpoints.registry import named, resolve
 from fgnet_plugin.errors import CheckpointError, DownloadError
 
 TIMEOUT_SECONDS, RETRIES = 30, 3
-
-
 CONNECT_SECONDS = 5
 
 
 def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool = False) -> Path:
-    """Fetches published weights from the authors' Google Drive and converts them; an interrupted download is continued.
+    """Download published weights from the authors' Google Drive and convert them; an interrupted download is continued.
 
-    A checkpoint that is there already is left as it is.
+    An existing checkpoint is left as it is.
 
     The environment variable FGNET_MIRROR names a web folder to fetch from instead, with ``encoder.pt`` and
     ``fgnet-bp4d/model.pth`` in it. The files' checksums are recorded in the checkpoint, since the authors publish none.
 
     Args:
-        name: of published weights; bundled ones are there already.
+        name: a name of published weights. Bundled ones need no download: their path is returned.
         half: store float16, see `checkpoints.convert_published`.
-        keep: keep model.pth after conversion. encoder.pt is kept anyway: the other published model needs it too.
-        quiet: no progress bar.
+        keep: keep model.pth after conversion. encoder.pt is kept in any case, because the other published model needs it too.
+        quiet: show no progress bar.
 
     Returns:
         The checkpoint's path.
 
     Raises:
         DownloadError: the link fails; the message says how to get the files in a browser.
-        CheckpointError: no such name, or what was downloaded is no checkpoint.
+        CheckpointError: unknown name, or the downloaded file is no checkpoint.
     """
-    from fgnet_plugin.checkpoints.convert import convert_published
-
     entry = named(name)
     if entry.file or entry.path.is_file():
         return resolve(name)
@@ -55,14 +52,14 @@ def download(name: str, *, half: bool = False, keep: bool = False, quiet: bool =
 
 
 def fetch(address: str, path: Path, *, quiet: bool = False) -> None:
-    """A file from the web (Google Drive's large-file pages included) to `path`, unless it is there already.
+    """Download a file (through Google Drive's page for large files where needed) to `path`, unless that exists.
 
-    It arrives under another name beside `path` and is renamed when complete; a part that an earlier attempt left is
+    The file arrives under another name beside `path` and is renamed when complete; what an earlier attempt left there is
     continued. Raises DownloadError.
     """
     if path.is_file():
         return
-    import gdown
+    import gdown  # with requests, only needed for downloads, and slow to import
     import requests
 
     _check_reachable(address)
@@ -77,7 +74,7 @@ def fetch(address: str, path: Path, *, quiet: bool = False) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises DownloadError within seconds where the server can't be reached: retries would only make people wait."""
+    """Raise DownloadError within seconds where the server can't be reached: retries would only make people wait."""
     import requests
 
     server = "/".join(address.split("/")[:3])
@@ -88,4 +85,4 @@ def _check_reachable(address: str) -> None:
         if any(name in str(error) for name in unconnected):
             raise DownloadError(f"{server} can't be reached from this machine") from error
     except requests.RequestException:
-        pass  # it is there; what is wrong shows at the download
+        pass  # the server answers; the download itself reports what is wrong

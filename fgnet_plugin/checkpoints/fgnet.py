@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file a model, with its architecture, AUs and origin in the metadata."""
+"""Save, load and verify FG-Net checkpoints: safetensors files with architecture, AUs and origin in the metadata."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from fgnet_plugin.checkpoints import published
+from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
 from fgnet_plugin.checkpoints.registry import resolve
-from fgnet_plugin.checkpoints.safetensors_file import _OTHER_FORMATS, FORMAT, _digest, _in_portions, _stored
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.fgnet import Precision
-from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils import safetensors_file
+
+_OTHER_FORMATS = {
+    safetensors_file.BASELINE: (
+        "a baseline of `fgnet train detector`, not an FG-Net: training.models.systems.load_system reads it"
+    ),
+    safetensors_file.PRETRAINED: "pretrained parts, not a whole FG-Net: a training starts from them with model.start_from",
+}
+"""Other files of this package -> the message for users who take one for a checkpoint."""
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint's metadata says."""
+    """Metadata of a checkpoint."""
 
     config: FGNetConfig
     corpus: str
-    """What it was trained on: "BP4D", "DISFA", …"""
+    """Training corpus: "BP4D", "DISFA", …"""
     fold: int | None = None
     """Test fold of the corpus, where known."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -40,9 +45,9 @@ class CheckpointInfo:
     """SHA-256 over metadata and tensors, by which `verify` knows the file."""
 
     def to_metadata(self) -> dict[str, str]:
-        """As safetensors metadata: a flat dict of strings."""
+        """Return the safetensors metadata, without the digest: a flat dict of strings."""
         metadata = {
-            "format": FORMAT,
+            "format": safetensors_file.CHECKPOINT,
             "config": self.config.to_json(),
             "aus": json.dumps(self.config.aus),
             "corpus": self.corpus,
@@ -53,52 +58,38 @@ class CheckpointInfo:
         return metadata if self.fold is None else metadata | {"fold": str(self.fold)}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str] | None) -> CheckpointInfo:
-        """The inverse of `to_metadata`. Raises ValueError where the metadata is not ours."""
-        if metadata and metadata.get("format") in _OTHER_FORMATS:
-            raise ValueError(_OTHER_FORMATS[metadata["format"]])
-        if not metadata or metadata.get("format") != FORMAT:
-            raise ValueError(f"not a checkpoint of this package (its metadata lacks format = {FORMAT})")
-        try:
-            return cls(
-                config=FGNetConfig.from_json(metadata["config"]),
-                corpus=metadata["corpus"],
-                fold=int(metadata["fold"]) if "fold" in metadata else None,
-                training=json.loads(metadata["training"]),
-                licence=metadata["licence"],
-                sources=json.loads(metadata["sources"]),
-                digest=metadata["digest"],
-            )
-        except KeyError as error:
-            raise ValueError(f"its metadata lacks {error}") from error
+    def from_metadata(cls, metadata: Mapping[str, str]) -> CheckpointInfo:
+        """Invert `to_metadata`. Raises KeyError or ValueError for missing or unreadable values."""
+        return cls(
+            config=FGNetConfig.from_json(metadata["config"]),
+            corpus=metadata["corpus"],
+            fold=int(metadata["fold"]) if "fold" in metadata else None,
+            training=json.loads(metadata["training"]),
+            licence=metadata["licence"],
+            sources=json.loads(metadata["sources"]),
+            digest=metadata["digest"],
+        )
 
 
 def save(model: FGNet | Mapping[str, Tensor], path: Path | str, info: CheckpointInfo, half: bool = False) -> Path:
-    """Writes a checkpoint; a file that is there already is replaced only once the new one is complete.
+    """Write a checkpoint; an existing file is replaced only by a complete new one.
 
     Args:
         model: the model, or its state dict.
         path: the file, by convention ``.safetensors``.
         info: its metadata; the digest is computed.
-        half: store weights as float16 (half the size; vectors and the average latent code stay float32).
+        half: store weights as float16, at half the size; vectors and the average latent code stay float32.
 
     Raises:
         ValueError: the model's config is not the one in `info`; or the model was fused for detection.
         OSError: the file can't be written; nothing is left behind.
     """
-    path = Path(path)
     if isinstance(model, FGNet) and model.config != info.config:
         raise ValueError("the metadata's config is not that of the model")
     if isinstance(model, FGNet) and model.fused:
         raise ValueError("this model was fused for detection and can't be saved; load it again, without fuse, and save that")
     state = model.state_dict() if isinstance(model, FGNet) else model
-    # Contiguous in the usual layout, and on the CPU: what safetensors stores.
-    tensors = {name: _stored(name, tensor, half).cpu().contiguous() for name, tensor in state.items()}
-    metadata = info.to_metadata()
-    metadata["digest"] = _digest(metadata, lambda name: tensors[name], tensors)
-    with atomic_write(path) as part:
-        save_file(tensors, part, metadata)
-    return path
+    return safetensors_file.write(Path(path), state, info.to_metadata(), half)
 
 
 def load(
@@ -108,21 +99,21 @@ def load(
     channels_last: bool | None = None,
     fuse: bool = False,
 ) -> FGNet:
-    """A model, ready to detect.
+    """Load a model, ready to detect.
 
     Args:
         name_or_path: a name from ``fgnet weights list`` (``"fgnet-bp4d"``, ``"fgnet-disfa"``, ``"fgnet-rendered"``), or
             the path of a checkpoint file.
-        device: where it goes.
+        device: device of the model.
         precision, channels_last: see `FGNet.prepare`.
-        fuse: for detection only, and faster on GPUs: see `FGNet.fuse`.
+        fuse: make the model faster on GPUs, for detection only: see `FGNet.fuse`.
 
     Returns:
         The model in evaluation mode.
 
     Raises:
-        CheckpointError: no such name or file (the message says how to get it); a file that is no checkpoint, is
-            truncated, or whose tensors don't fit its architecture.
+        CheckpointError: unknown name or missing file (the message says how to get it); a file that is not a checkpoint, is
+            truncated, or has tensors that don't fit its architecture.
 
     Example:
         >>> net = load("fgnet-bp4d")  # doctest: +SKIP
@@ -132,54 +123,36 @@ def load(
     config = read_info(path).config
     with torch.device("meta"):
         model = FGNet(config).eval()
-    model._arrange(precision, channels_last, device.type)
+    model.prepare(precision, channels_last, device)
     model.to_empty(device=device)
     targets = model.state_dict()
-    with safe_open(path, "pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    problems = [f"{name} is missing" for name in targets if name not in found]
-    problems += [f"{name} is not part of the architecture" for name in found if name not in targets]
-    problems += [
-        f"{name} has shape {list(found[name])}, expected {list(target.shape)}"
-        for name, target in targets.items()
-        if name in found and found[name] != tuple(target.shape)
-    ]
-    published.raise_problems(path, problems)
-    for names in _in_portions(targets):
-        with safe_open(path, "pt") as file:  # reopened, so that what was copied leaves memory
-            for name in names:
-                targets[name].copy_(file.get_tensor(name))
+    shapes = {name: tuple(target.shape) for name, target in targets.items()}
+    raise_mismatches(path, find_mismatches(safetensors_file.read_shapes(path), shapes, exactly=True))
+    safetensors_file.copy_tensors(path, targets)
     return model.fuse() if fuse else model
 
 
 def read_info(path: Path | str) -> CheckpointInfo:
-    """The metadata of a checkpoint file. Raises CheckpointError where it is missing, truncated or another kind of file."""
+    """Read the metadata of a checkpoint. Raises CheckpointError where it is missing, truncated or another kind of file."""
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    try:
-        with safe_open(path, "pt") as file:
-            return CheckpointInfo.from_metadata(file.metadata())
-    except SafetensorError as error:
-        hint = "; the authors' .pth and .pt files go through `fgnet weights convert`" if path.suffix in {".pth", ".pt"} else ""
-        raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error}){hint}") from error
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    metadata = safetensors_file.read_metadata(path)
+    file_format = metadata.get("format", "")
+    if file_format != safetensors_file.CHECKPOINT:
+        other = f"not a checkpoint of this package (its metadata lacks format = {safetensors_file.CHECKPOINT})"
+        raise CheckpointError(f"{path}: {_OTHER_FORMATS.get(file_format, other)}")
+    with safetensors_file.reading(path):
+        return CheckpointInfo.from_metadata(metadata)
 
 
 def verify(path: Path | str) -> CheckpointInfo:
-    """Reads a whole checkpoint and compares it with the digest that was recorded when it was written.
+    """Read a whole checkpoint and compare it with the digest that was recorded when it was written.
 
     Returns:
         Its metadata.
 
     Raises:
-        CheckpointError: any byte differs, or the file is no checkpoint.
+        CheckpointError: any byte differs, or the file is not a checkpoint.
     """
-    path, info = Path(path), read_info(path)
-    with safe_open(path, "pt") as file:
-        metadata = dict(file.metadata())
-        recorded = metadata.pop("digest")
-        if _digest(metadata, file.get_tensor, file.keys()) != recorded:
-            raise CheckpointError(f"{path}: damaged, its contents differ from what was written; fetch or convert it again")
+    info = read_info(path)
+    safetensors_file.verify_digest(Path(path))
     return info

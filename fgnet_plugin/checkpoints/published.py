@@ -1,6 +1,6 @@
-"""The authors' checkpoint files: their tensor names, and how each tensor of ours follows from theirs.
+"""Read the authors' checkpoint files, and map their tensors to those of `FGNet`.
 
-Layout read off the published ``model.pth`` (parts ``interpreter``, ``g_all``, ``pspencoder``) and pSp's ``encoder.pt``.
+The layout was read off the published ``model.pth`` (parts ``interpreter``, ``g_all``, ``pspencoder``) and pSp's ``encoder.pt``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.encoder import COARSE_ROWS, MIDDLE_ROWS
@@ -27,25 +28,25 @@ READOUT_CHANNELS = 32
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a tensor of ours comes from: tensors of one part, all of one shape, joined along their first axis."""
+class PublishedTensors:
+    """Tensors of one part, all of one shape, that are joined along their first axis to one tensor of `FGNet`."""
 
     part: str
     names: tuple[str, ...]
     shape: tuple[int, ...]
 
 
-def sources(config: FGNetConfig) -> dict[str, Source]:
-    """Our tensor name -> its source, for every tensor but ``encoder.latent_average`` (that is in encoder.pt)."""
+def sources(config: FGNetConfig) -> dict[str, PublishedTensors]:
+    """Map each tensor name of `FGNet` to its published tensors, except ``encoder.latent_average``, which is in encoder.pt."""
     with torch.device("meta"):
         state = FGNet(config).state_dict()
-    ours: dict[str, Source] = {}
+    ours: dict[str, PublishedTensors] = {}
 
     def add(name: str, part: str, *theirs: str, shape: tuple[int, ...] | None = None) -> None:
         size = tuple(state[name].shape)
         if shape is None:
             shape = size if len(theirs) == 1 else (math.prod(size) // len(theirs) // math.prod(size[1:]), *size[1:])
-        ours[name] = Source(part, theirs, shape)
+        ours[name] = PublishedTensors(part, theirs, shape)
 
     def add_all(prefix: str, part: str, theirs: str) -> None:
         for name in state:
@@ -120,13 +121,13 @@ def _add_generator(config: FGNetConfig, state: Mapping[str, Tensor], add: Any) -
 
 
 def blur_names(config: FGNetConfig) -> list[str]:
-    """Names in ``g_all`` of the fixed 4×4 blurs, which our operations have built in."""
+    """Return the names in ``g_all`` of the fixed 4×4 blurs, which our operations have built in."""
     convs = [f"convs.{j}.conv.blur.kernel" for j in range(0, config.n_layers - 1, 2)]
     return convs + [f"to_rgbs.{i}.upsample.kernel" for i in range(config.n_maps - 1)]
 
 
 def shapes(config: FGNetConfig) -> dict[str, dict[str, tuple[int, ...]]]:
-    """{part: {tensor name: shape}} of a published ``model.pth`` of this architecture."""
+    """Return {part: {tensor name: shape}} of a published ``model.pth`` of this architecture."""
     wanted: dict[str, dict[str, tuple[int, ...]]] = {part: {} for part in PARTS}
     for source in sources(config).values():
         wanted[source.part].update(dict.fromkeys(source.names, source.shape))
@@ -135,38 +136,25 @@ def shapes(config: FGNetConfig) -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 def read_model(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
-    """A published ``model.pth``, checked against the architecture; its tensors stay in the file until they are read.
+    """Open a published ``model.pth`` and check it against the architecture; tensors stay in the file until they are read.
 
-    Raises CheckpointError where the file is something else, truncated, or has missing or misshapen tensors.
+    Raises CheckpointError where the file is of another kind or truncated, or tensors are missing or have other shapes.
     """
     content = read_torch_file(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in PARTS):
         if isinstance(content, dict) and "latent_avg" in content:
             raise CheckpointError(f"{path}: this is pSp's encoder.pt, not FG-Net's model.pth; are the two files swapped?")
-        raise CheckpointError(f"{path}: not an FG-Net model.pth; that file holds the parts {', '.join(PARTS)}{_found(content)}")
+        holds = f"that file holds the parts {', '.join(PARTS)}, this one {describe_contents(content)}"
+        raise CheckpointError(f"{path}: not an FG-Net model.pth; {holds}")
     problems: list[str] = []
     for part, wanted in shapes(config).items():
-        problems += misfits(content[part], wanted, f"{part}: ")
-    raise_problems(path, problems or other_blurs(content["g_all"], config, "g_all: "))
+        problems += find_mismatches(content[part], wanted, f"{part}: ")
+    raise_mismatches(path, problems or other_blurs(content["g_all"], config, "g_all: "))
     return {part: content[part] for part in PARTS}
 
 
-def misfits(
-    tensors: Mapping[str, object], wanted: Mapping[str, tuple[int, ...]], prefix: str, exactly: bool = False
-) -> list[str]:
-    """What tensors are missing, misshapen or, with `exactly`, unknown: one line each, with their names after `prefix`."""
-    problems = [f"{prefix}{name} is missing" for name in wanted if not isinstance(tensors.get(name), Tensor)]
-    if exactly:
-        problems += [f"{prefix}{name} is not part of the architecture" for name in tensors if name not in wanted]
-    for name, shape in wanted.items():
-        tensor = tensors.get(name)
-        if isinstance(tensor, Tensor) and tuple(tensor.shape) != shape:
-            problems.append(f"{prefix}{name} has shape {list(tensor.shape)}, expected {list(shape)}")
-    return problems
-
-
 def other_blurs(tensors: Mapping[str, Tensor], config: FGNetConfig, prefix: str) -> list[str]:
-    """Which of a generator's blurs are others than the one that our operations have built in; absent ones are not looked at."""
+    """List the blurs of a generator that differ from the one that our operations have built in; absent ones are skipped."""
     kernel = blur_kernel(torch.device("cpu"), torch.float32)
     blurs = {name: tensors[name] for name in blur_names(config) if name in tensors}
     return [
@@ -175,28 +163,30 @@ def other_blurs(tensors: Mapping[str, Tensor], config: FGNetConfig, prefix: str)
 
 
 def read_latent_average(path: Path, config: FGNetConfig) -> Tensor:
-    """``latent_avg`` [n_styles, style_dim] float32 of pSp's ``encoder.pt``. Raises CheckpointError as `read_model` does."""
+    """Read ``latent_avg`` [n_styles, style_dim] float32 of pSp's ``encoder.pt``. Raises CheckpointError like `read_model`."""
     content = read_torch_file(path)
     if not isinstance(content, dict) or "latent_avg" not in content:
         if isinstance(content, dict) and "interpreter" in content:
             raise CheckpointError(f"{path}: this is FG-Net's model.pth, not pSp's encoder.pt; are the two files swapped?")
-        raise CheckpointError(f"{path}: not pSp's encoder.pt; that file holds latent_avg{_found(content)}")
+        raise CheckpointError(
+            f"{path}: not pSp's encoder.pt; that file holds latent_avg, this one {describe_contents(content)}"
+        )
     return latent_average(path, content["latent_avg"], config)
 
 
 def latent_average(path: Path, average: object, config: FGNetConfig) -> Tensor:
-    """What a file has under ``latent_avg``, as `read_latent_average` returns it. Raises CheckpointError where it is another."""
+    """Check the value of ``latent_avg`` and return it as float32. Raises CheckpointError for other shapes, NaN or infinity."""
     shape = (config.n_styles, config.style_dim)
     if not isinstance(average, Tensor) or tuple(average.shape) != shape or not bool(average.isfinite().all()):
-        found = list(average.shape) if isinstance(average, Tensor) else type(average).__name__
-        raise CheckpointError(f"{path}: latent_avg must be a finite tensor of shape {list(shape)}, found {found}")
+        actual = list(average.shape) if isinstance(average, Tensor) else type(average).__name__
+        raise CheckpointError(f"{path}: latent_avg must be a finite tensor of shape {list(shape)}, found {actual}")
     return average.float().clone()
 
 
 def assemble(parts: Mapping[str, Mapping[str, Tensor]], config: FGNetConfig) -> Iterator[tuple[str, Tensor]]:
-    """Our tensors of the given parts one after another, in our names and shapes (the trained output channels only).
+    """Yield the tensors of the given parts in the names and shapes of `FGNet`, with the trained output channels only.
 
-    A tensor that is not joined of several still lies in the file.
+    A tensor that is not joined from several is still mapped from the file.
     """
     with torch.device("meta"):
         state = FGNet(config).state_dict()
@@ -211,7 +201,7 @@ def assemble(parts: Mapping[str, Mapping[str, Tensor]], config: FGNetConfig) -> 
 
 
 def read_torch_file(path: Path) -> Any:
-    """What a file of ``torch.save`` holds: tensors and plain containers only; code in it is refused, never run.
+    """Load a file of ``torch.save`` that holds tensors and plain containers; code in it is refused, never run.
 
     An ``argparse.Namespace`` counts as a plain container: training programs leave their arguments in their checkpoints.
     """
@@ -238,20 +228,13 @@ def read_torch_file(path: Path) -> Any:
         raise CheckpointError(f"{path}: unreadable or truncated ({size:,} bytes; {reason}); fetch it again") from error
 
 
-def raise_problems(path: Path, problems: list[str]) -> None:
-    """Raises one CheckpointError that lists the problems with a file, the first few in full; none, if there are none."""
-    if problems:
-        shown = "".join(f"\n  {problem}" for problem in problems[:8])
-        more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise CheckpointError(f"{path}: does not fit this architecture:{shown}{more}")
-
-
 def _is_web_page(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
-def _found(content: object) -> str:
+def describe_contents(content: object) -> str:
+    """Describe what a file of `torch.save` holds, for messages: the first keys of a dict, else the type."""
     if isinstance(content, dict):
-        return f", this one {', '.join(map(str, list(content)[:6])) or 'nothing'}"
-    return f", this one a {type(content).__name__}"
+        return ", ".join(map(str, list(content)[:6])) or "nothing"
+    return f"a {type(content).__name__}"

@@ -1,4 +1,4 @@
-"""Named weights: where they are on this machine, and how they get there."""
+"""Look up named weights: their files on this machine, and how to get them."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ class NamedWeights:
 
     name: str
     kind: str
-    """"published" (converted from the authors' files), "bundled" (part of this package), or "pretrained" (part of this package,
-    too, but generator and encoder only, for a training to start from)."""
+    """"published" (converted from the authors' files), "bundled" (part of this package), or "pretrained" (part of this package
+    as well, but generator and encoder only, from which a training starts)."""
     about: str
     licence: str
     corpus: str = ""
     file: str = ""
-    """Its name in ``weights/``, where it comes with the package."""
+    """Name of the file in ``weights/``, for weights that come with the package."""
     files: dict[str, dict[str, str]] | None = None
-    """Published: the authors' files, ``{"model.pth": {"drive": Google Drive's id}, …}``."""
+    """The authors' files of published weights: ``{"model.pth": {"drive": Google Drive's id}, …}``."""
 
     @property
     def path(self) -> Path:
-        """Where the checkpoint is, or will be."""
+        """Path of the checkpoint, whether it exists or not."""
         return data_folder("weights") / self.file if self.file else cache_folder() / f"{self.name}.safetensors"
 
     @property
     def downloads(self) -> dict[Path, str]:
-        """Published: where each of the authors' files goes on this machine -> its address."""
-        mirror, kept = os.environ.get("FGNET_MIRROR"), cache_folder() / "downloads"
-        found = {}
+        """Path of each of the authors' files on this machine -> its web address; empty for other than published weights."""
+        mirror, folder = os.environ.get("FGNET_MIRROR"), cache_folder() / "downloads"
+        addresses = {}
         for name, file in (self.files or {}).items():
             # pSp's encoder.pt is one file for all published models.
             relative = name if name == "encoder.pt" else f"{self.name}/{name}"
-            found[kept / relative] = f"{mirror.rstrip('/')}/{relative}" if mirror else DRIVE_ADDRESS.format(id=file["drive"])
-        return found
+            address = f"{mirror.rstrip('/')}/{relative}" if mirror else DRIVE_ADDRESS.format(id=file["drive"])
+            addresses[folder / relative] = address
+        return addresses
 
     def how_to_get(self) -> str:
-        """Instructions for a machine where the download does not work."""
+        """Return instructions for a machine where the download does not work."""
         if self.file:
             return f"{self.name} comes with the package, but this version lacks {self.path}"
         lines = [f"to get {self.name} by hand:"]
@@ -62,13 +63,13 @@ class NamedWeights:
 
 
 def manifest() -> dict[str, NamedWeights]:
-    """All named weights: name -> entry."""
+    """Return all named weights: name -> entry."""
     entries: dict[str, Any] = json.loads((data_folder("weights") / "manifest.json").read_text(encoding="utf-8"))
     return {name: NamedWeights(name=name, **entry) for name, entry in entries.items()}
 
 
 def named(name: str) -> NamedWeights:
-    """The entry of a name. Raises CheckpointError for a name that the manifest lacks."""
+    """Return the entry of a name. Raises CheckpointError for an unknown name."""
     entries = manifest()
     if name not in entries:
         raise CheckpointError(f"no weights are called {name!r}; there are {', '.join(entries)}")
@@ -76,10 +77,7 @@ def named(name: str) -> NamedWeights:
 
 
 def resolve(name_or_path: str | Path) -> Path:
-    """The file of a name or path; it exists.
-
-    Raises CheckpointError, saying how to get the file, where it does not exist.
-    """
+    """Return the file of a name or path. Raises CheckpointError, with how to get the file, where it does not exist."""
     path = Path(name_or_path)
     entries = manifest()
     if str(name_or_path) in entries:

@@ -1,4 +1,4 @@
-"""What the published training starts from: StyleGAN2's FFHQ generator and pSp's FFHQ encoder, in their authors' files."""
+"""Read the weights that the published training starts from: StyleGAN2's FFHQ generator and pSp's FFHQ encoder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.checkpoints import published
+from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNetConfig
 from fgnet_plugin.utils.paths import cache_folder
@@ -22,24 +23,24 @@ _STYLEGAN2 = "https://github.com/rosinality/stylegan2-pytorch"
 
 
 def check_starts(stylegan2: str, psp: str) -> None:
-    """Raises CheckpointError where one of the files, see `read_starts`, is absent; the message says where to get it."""
-    where = {psp: _where_psp(), stylegan2: _where_stylegan2()}
-    absent = [f"{name}: no such file; {text}" for name, text in where.items() if name and not Path(name).is_file()]
-    if absent:
-        raise CheckpointError("\n".join(absent))
+    """Raise CheckpointError where a file of `read_starts` is missing; the message says where to get it."""
+    origins = {psp: _psp_origin(), stylegan2: _stylegan2_origin()}
+    missing = [f"{name}: no such file; {origin}" for name, origin in origins.items() if name and not Path(name).is_file()]
+    if missing:
+        raise CheckpointError("\n".join(missing))
 
 
 def read_starts(stylegan2: str, psp: str, config: FGNetConfig) -> dict[str, Tensor]:
-    """Weights that a detector starts from, in our names: ``generator.…`` and, with `psp`, ``encoder.…``; float32.
+    """Read weights that a detector starts from, as ``generator.…`` and, with `psp`, ``encoder.…`` of `FGNet`; float32.
 
     Args:
         stylegan2: file of a generator in rosinality's layout (``stylegan2-ffhq-config-f.pt``), whose ``g_ema`` is taken;
             empty: the generator is the decoder in pSp's file, which is the same one.
         psp: pSp's file (``psp_ffhq_encode.pt``, ``encoder.pt``): encoder and average latent code. Empty: no encoder.
-        config: the architecture that both must fit.
+        config: the architecture that both files must fit.
 
     Raises:
-        CheckpointError: a file is absent (the message says where to get it), of another kind, truncated, holds code, or lacks
+        CheckpointError: a file is missing (the message says where to get it), of another kind, truncated, holds code, or lacks
             tensors, has them in other shapes or with NaN; the message lists them.
     """
     check_starts(stylegan2, psp)
@@ -61,17 +62,16 @@ def read_starts(stylegan2: str, psp: str, config: FGNetConfig) -> dict[str, Tens
 
 
 def _content(path: Path, key: str, kind: str) -> dict[str, Any]:
-    """A file's dict, with a dict under `key`."""
+    """Load a file whose contents are a dict with a dict under `key`."""
     content = published.read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get(key), dict):
         return content
-    listed = ", ".join(map(str, list(content)[:6])) if isinstance(content, dict) else f"a {type(content).__name__}"
     hint = ""
     if isinstance(content, dict) and {"g_ema", "latent_avg"} & set(content):
         hint = "; are model.stylegan2 and model.psp swapped?"
     elif isinstance(content, dict) and "interpreter" in content:
         hint = "; FG-Net's model.pth goes through `fgnet weights convert` and then into model.start_from"
-    raise CheckpointError(f"{path}: not {kind}; that file holds {key}, this one {listed}{hint}")
+    raise CheckpointError(f"{path}: not {kind}; that file holds {key}, this one {published.describe_contents(content)}{hint}")
 
 
 def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,20 +81,20 @@ def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(
     path: Path, parts: dict[str, dict[str, Any]], prefixes: Mapping[str, str], config: FGNetConfig
 ) -> dict[str, Tensor]:
-    """Parts of a file in our names, after a look at every tensor."""
+    """Convert parts of a file to the names of `FGNet`, after a check of every tensor."""
     wanted, blurs = published.shapes(config), set(published.blur_names(config))
     problems: list[str] = []
     for part, tensors in parts.items():
         # Conversions of the same generator by other versions of that program leave its constant blurs out.
         needed = {name: shape for name, shape in wanted[part].items() if name not in blurs or name in tensors}
-        problems += published.misfits(tensors, needed, prefixes[part])
+        problems += find_mismatches(tensors, needed, prefixes[part])
     if not problems and "g_all" in parts:
         problems = published.other_blurs(parts["g_all"], config, prefixes["g_all"])
-    published.raise_problems(path, problems)
-    found = dict(_as_float32(published.assemble(parts, config)))
-    broken = [name for name, tensor in found.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
-    published.raise_problems(path, [f"{name} holds NaN or infinity" for name in broken])
-    return found
+    raise_mismatches(path, problems)
+    state = dict(_as_float32(published.assemble(parts, config)))
+    not_finite = [name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
+    raise_mismatches(path, [f"{name} holds NaN or infinity" for name in not_finite])
+    return state
 
 
 def _as_float32(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
@@ -102,14 +102,14 @@ def _as_float32(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Te
         yield name, tensor.to(torch.float32) if tensor.is_floating_point() else tensor
 
 
-def _where_psp() -> str:
+def _psp_origin() -> str:
     return (
         f"it is pSp's encoder for FFHQ: open {_PSP_DRIVE} in a browser and save it there, or give its place with "
         f"--set model.psp=FILE (`fgnet weights download fgnet-bp4d` keeps it as {cache_folder() / 'downloads' / 'encoder.pt'})"
     )
 
 
-def _where_stylegan2() -> str:
+def _stylegan2_origin() -> str:
     return (
         f"it is StyleGAN2's FFHQ generator, config F, converted with {_STYLEGAN2} (convert_weight.py); give its place with "
         "--set model.stylegan2=FILE, or leave it out: the decoder in pSp's file, model.psp, is the same generator"

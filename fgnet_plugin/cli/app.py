@@ -23,7 +23,7 @@ app.add_typer(train_app, name="train")
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     try:
         app()
     except (CheckpointError, DownloadError, ModuleNotFoundError, OSError, TypeError, ValueError) as error:

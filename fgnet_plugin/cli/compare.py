@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fgnet_plugin.cli.detect import _read_parquet
-from fgnet_plugin.cli.output import _own_warnings
+from fgnet_plugin.cli.console import package_warnings
 
 
 def compare(
@@ -27,15 +26,16 @@ def compare(
     called = names.split(",") if names else [path.stem for path in tables]
     if len(called) != len(tables) or len(set(called)) < len(called):
         raise typer.BadParameter(f"--names must be {len(tables)} different names with commas between them")
-    with _own_warnings():
+    with package_warnings():
         import pandas as pd
 
+        from fgnet_plugin.cli.output import read_parquet
         from fgnet_plugin.comparison.agreement import compare as compared
         from fgnet_plugin.media.images import check_file
         from fgnet_plugin.pyfeat.fex_frames import read_table
 
         read = {
-            name: _read_parquet(path) if path.suffix == ".parquet" else read_table(path)
+            name: read_parquet(path) if path.suffix == ".parquet" else read_table(path)
             for name, path in zip(called, tables, strict=True)
         }
         if labels is not None:

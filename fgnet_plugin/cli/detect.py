@@ -1,21 +1,18 @@
-"""``fgnet detect``, ``fgnet compare`` and ``fgnet demo``."""
+"""``fgnet detect`` and ``fgnet demo``."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.inputs import find_inputs
-from fgnet_plugin.cli.output import _own_warnings, _say_interrupted, print_summary, write_plots
 from fgnet_plugin.errors import InputError, OutputError
 
-if TYPE_CHECKING:
-    from fgnet_plugin.pyfeat.fex import Fex
-
-_INTERRUPTED = 130  # what shells give for Ctrl-C
+_INTERRUPTED = 130  # exit status of shells for Ctrl-C
 
 Out = Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
@@ -42,7 +39,7 @@ def detect(
         typer.Option(help="Of FG-Net: float32, bfloat16 or float16; by default the best for the device, float32 on a CPU."),
     ] = None,
     compile_: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Give FG-Net to torch.compile: minutes at first; for long runs.")
+        bool, typer.Option("--compile/--no-compile", help="Use torch.compile for FG-Net: minutes at first; for long runs.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 8,
     skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
@@ -51,10 +48,10 @@ def detect(
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps", help="Also pictures of the evidence for each AU; needs --plots.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run of the same command.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
-    """AUs of the faces in pictures and videos: a table, a row a face."""
+    """AUs of the faces in pictures and videos: a table with a row for each face."""
     from fgnet_plugin.utils.journal import is_unfinished
 
     if heatmaps and plots is None:
@@ -63,12 +60,13 @@ def detect(
         raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
     unfinished = is_unfinished(out)
     if not (resume or overwrite) and (out.exists() or unfinished):
-        more = "an interrupted run; --resume goes on with it" if unfinished else "a table already"
+        more = "an interrupted run; --resume continues it" if unfinished else "a table already"
         raise InputError(f"{out} holds {more}; --overwrite replaces it, or choose another file with --out")
     paths = find_inputs(inputs)
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
-    with _own_warnings() as skipped:
+    with package_warnings() as skipped:
+        from fgnet_plugin.cli.output import print_summary, report_interruption, write_plots
         from fgnet_plugin.pyfeat.detector import Detector
 
         models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
@@ -85,10 +83,10 @@ def detect(
         try:
             fex = detector.detect(paths, save=out, resume=resume, errors="skip", **options)
         except KeyboardInterrupt:
-            _say_interrupted(out)
+            report_interruption(out)
             raise typer.Exit(_INTERRUPTED) from None
         except OutputError as error:
-            more = ", then go on with the same command and --resume" if is_unfinished(out) else ""
+            more = ", then continue with the same command and --resume" if is_unfinished(out) else ""
             typer.echo(f"error: {error}{more}", err=True)
             raise typer.Exit(1) from None
         print_summary(fex, None if complete else time.perf_counter() - start)
@@ -105,20 +103,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")] = Path("outputs/demo"),
 ) -> None:
     """A photo and a video to AUs, without a download: tables, pictures."""
-    with _own_warnings():
+    with package_warnings():
         from fgnet_plugin.cli.demo import run
 
         run(out)
-
-
-def _read_parquet(path: Path) -> Fex:
-    import pandas as pd
-
-    from fgnet_plugin.media.images import check_file
-    from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
-
-    check_file(path, "table")
-    try:
-        return Fex(pd.read_parquet(path), **COLUMNS, detector="Feat")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no parquet file that can be read ({error})") from error

@@ -36,7 +36,7 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the test subjects.")] = 1000,
     bootstrap_seed: Annotated[int, typer.Option(min=0, help="Another seed, other resamples.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces at a time.")] = 16,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load or draw faces.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load or render faces.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, …")] = "auto",
 ) -> None:
     """Test trainings within and across corpora: F1 and AUC of each AU with spread and intervals, as tables and a page.
@@ -44,9 +44,9 @@ def evaluate(
     Without --on and --domain, each run is tested on its own settings' test fold or file. Runs that differ in fold and seed only
     are averaged. An evaluation that was interrupted goes on where it stopped.
     """
-    from fgnet_plugin.cli.requirements import _prepare
+    from fgnet_plugin.cli.requirements import check_installed
 
-    _prepare(_NEEDED)
+    check_installed(_NEEDED)
     from fgnet_plugin.training.evaluate import evaluation, study, tables
     from fgnet_plugin.training.evaluate.test_sets import Requested
 

@@ -1,26 +1,25 @@
-"""What ``fgnet detect`` prints and plots."""
+"""Print and plot the results of ``fgnet detect``."""
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import typer
 
-from fgnet_plugin.errors import SkippedInput
-from fgnet_plugin.pyfeat.fex import Fex
+from fgnet_plugin.action_units import NAMES, au_number
+from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.au_model import AUModel
+from fgnet_plugin.media.images import check_file
+from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
+from fgnet_plugin.pyfeat.heatmaps import plot_heatmaps
+from fgnet_plugin.pyfeat.plots import known_aus, plot_faces, plot_time_course
+from fgnet_plugin.utils.journal import growing_path, is_unfinished, read_table, write_table
 
 
 def print_summary(fex: pd.DataFrame, seconds: float | None = None) -> None:
-    """A short table: what was found in each input, and how often each AU."""
-    from fgnet_plugin.action_units import NAMES, au_number
-    from fgnet_plugin.pyfeat.plots import known_aus
-
+    """Print how many faces were found in each input, and how often each AU is present."""
     typer.echo(f"\n{'input':40}{'frames':>8}{'with face':>11}{'faces':>8}")
     for name, rows in fex.groupby("input", sort=False):
         faces = rows[rows["FaceRectX"].notna()]
@@ -35,11 +34,8 @@ def print_summary(fex: pd.DataFrame, seconds: float | None = None) -> None:
         typer.echo(f"\n{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s")
 
 
-def write_plots(fex: Fex, folder: Path, heatmaps: bool, model: Any) -> Iterator[Path]:
-    """Pictures of each input: photos with their faces and AUs, videos' AUs over time; evidence for the clearest face."""
-    from fgnet_plugin.pyfeat.heatmaps import plot_heatmaps
-    from fgnet_plugin.pyfeat.plots import known_aus, plot_faces, plot_time_course
-
+def write_plots(fex: Fex, folder: Path, heatmaps: bool, model: AUModel | None) -> Iterator[Path]:
+    """Plot each input: a photo with its faces and AUs, a video's AUs over time; heatmaps of the clearest face."""
     folder.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
     aus = known_aus(fex)
@@ -67,32 +63,8 @@ def write_plots(fex: Fex, folder: Path, heatmaps: bool, model: Any) -> Iterator[
             yield path
 
 
-@contextmanager
-def _own_warnings() -> Iterator[list[str]]:
-    """Of warnings, only this package's are shown, in a line each; py-feat's and its dependencies' stay out of the output.
-
-    Gives a list that grows by the inputs that are left out.
-    """
-    from tqdm.auto import tqdm
-
-    skipped: list[str] = []
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        if isinstance(message, SkippedInput):
-            skipped.append(message.path)
-        tqdm.write(f"warning: {message}", file=sys.stderr)  # above the progress bar
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", category=UserWarning, module=r"fgnet_plugin\b")
-        warnings.showwarning = show
-        yield skipped
-
-
-def _say_interrupted(out: Path) -> None:
-    """What there is after Ctrl-C; rows that grow in another file are put where they are looked for."""
-    from fgnet_plugin.utils.journal import growing_path, is_unfinished, read_table, write_table
-
+def report_interruption(out: Path) -> None:
+    """Say what is there after Ctrl-C; rows of a table that grows in another file are copied to where they are looked for."""
     growing = growing_path(out)
     if not (is_unfinished(out) and growing.is_file() and growing.stat().st_size):
         typer.echo("\ninterrupted before the first batch was complete; the same command with --resume starts again", err=True)
@@ -101,4 +73,13 @@ def _say_interrupted(out: Path) -> None:
     if out != growing:
         write_table(rows, out, out.suffix)
     frames = len(rows[["input", "frame"]].drop_duplicates())
-    typer.echo(f"\ninterrupted: {frames} complete frames are in {out}; the same command with --resume goes on", err=True)
+    typer.echo(f"\ninterrupted: {frames} complete frames are in {out}; the same command with --resume continues", err=True)
+
+
+def read_parquet(path: Path) -> Fex:
+    """Read a table that ``fgnet detect`` wrote as .parquet."""
+    check_file(path, "table")
+    try:
+        return Fex(pd.read_parquet(path), **COLUMNS, detector="Feat")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable parquet file ({error})") from error

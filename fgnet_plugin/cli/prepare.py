@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fgnet_plugin.training.prepare import Corpus
+    from fgnet_plugin.training.prepare import RawCorpus
 
 prepare_app = typer.Typer(no_args_is_help=True, help="A corpus as distributed -> aligned faces, landmarks, labels, a report.")
 
@@ -84,9 +84,9 @@ def disfa(
 
 
 def _ready() -> None:
-    from fgnet_plugin.cli.requirements import _prepare
+    from fgnet_plugin.cli.requirements import check_installed
 
-    _prepare(("av", "pandas", "tqdm"))
+    check_installed(("av", "pandas", "tqdm"))
 
 
 def _names(aus: str) -> list[str] | None:
@@ -94,7 +94,7 @@ def _names(aus: str) -> list[str] | None:
 
 
 def _write(
-    corpus: Corpus, out: Path, landmarks: Path | None, smallest_face: float | None, size: int, kind: Suffix, workers: int
+    corpus: RawCorpus, out: Path, landmarks: Path | None, smallest_face: float | None, size: int, kind: Suffix, workers: int
 ) -> None:
     from fgnet_plugin.training.prepare import FinderLandmarks, StoredLandmarks, prepare
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 
-_TO_RENDER = ("numba", "cv2", "PIL", "tqdm")
+TO_RENDER = ("numba", "cv2", "PIL", "tqdm")
 
 
-_TO_TRAIN = ("lightning", "torchmetrics", "yaml", "pandas", *_TO_RENDER)
+TO_TRAIN = ("lightning", "torchmetrics", "pydantic", "yaml", "pandas", *TO_RENDER)
 
 
-def _prepare(needed: tuple[str, ...] = _TO_TRAIN) -> None:
+def check_installed(needed: tuple[str, ...] = TO_TRAIN) -> None:
     """Before torch is loaded: ends the program with one line where the extra is not installed, and lets threads sleep."""
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:

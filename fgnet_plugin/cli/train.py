@@ -9,7 +9,7 @@ import typer
 
 from fgnet_plugin.cli.evaluate import evaluate
 from fgnet_plugin.cli.prepare import prepare_app
-from fgnet_plugin.cli.requirements import _TO_RENDER, _prepare
+from fgnet_plugin.cli.requirements import TO_RENDER, check_installed
 
 train_app = typer.Typer(no_args_is_help=True, help="Training, from a settings file. Needs the extra `train`.")
 train_app.add_typer(prepare_app, name="prepare")
@@ -24,7 +24,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from last.ckpt in 
 train_app.command()(evaluate)
 
 
-def _tell(path: Path) -> None:
+def _print_path(path: Path) -> None:
     """Prints what a training has written; of several processes, only the first does."""
     from fgnet_plugin.training.collectives import say
 
@@ -34,41 +34,41 @@ def _tell(path: Path) -> None:
 @train_app.command()
 def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
     """Train FG-Net; the best weights so far are always in fgnet.safetensors in the training's folder."""
-    _prepare()
+    check_installed()
     from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.train import train_detector
 
-    _tell(train_detector(read_detector(config, set_ or ()), resume))
+    _print_path(train_detector(read_detector(config, set_ or ()), resume))
 
 
 @train_app.command()
 def generator(config: Config, resume: Resume = False, set_: Set = None) -> None:
-    """Train StyleGAN2 on aligned faces without labels; samples.png in the training's folder shows what it paints."""
-    _prepare()
+    """Train StyleGAN2 on aligned faces without labels; samples.png in the training's folder shows its faces."""
+    check_installed()
     from fgnet_plugin.training.config.pretraining import read_generator
     from fgnet_plugin.training.train import train_generator
 
-    _tell(train_generator(read_generator(config, set_ or ()), resume))
+    _print_path(train_generator(read_generator(config, set_ or ()), resume))
 
 
 @train_app.command()
 def encoder(config: Config, resume: Resume = False, set_: Set = None) -> None:
     """Train an encoder that inverts a generator; reconstructions.png in the training's folder shows how well."""
-    _prepare()
+    check_installed()
     from fgnet_plugin.training.config.pretraining import read_encoder
     from fgnet_plugin.training.train import train_encoder
 
-    _tell(train_encoder(read_encoder(config, set_ or ()), resume))
+    _print_path(train_encoder(read_encoder(config, set_ or ()), resume))
 
 
 @train_app.command()
 def landmarks(config: Config, resume: Resume = False, set_: Set = None) -> None:
     """Train the landmark network, on rendered faces."""
-    _prepare()
+    check_installed()
     from fgnet_plugin.training.config.detector import read_landmarks
     from fgnet_plugin.training.train import train_landmarks
 
-    _tell(train_landmarks(read_landmarks(config, set_ or ()), resume))
+    _print_path(train_landmarks(read_landmarks(config, set_ or ()), resume))
 
 
 @train_app.command()
@@ -89,11 +89,11 @@ def render(
     size: Annotated[int, typer.Option(min=16, help="Side of the pictures, px.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other faces.")] = 0,
     framing: Annotated[str, typer.Option(help="aligned as FFHQ is, or photo.")] = "aligned",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 2,
     sheets: Annotated[bool, typer.Option("--sheets", help="Only two pictures: every AU beside neutral, and 64 faces.")] = False,
 ) -> None:
     """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""
-    _prepare(_TO_RENDER)
+    check_installed(TO_RENDER)
     from fgnet_plugin.training.rendered import DOMAINS, write_corpus
     from fgnet_plugin.training.rendered.sheets import au_sheet, face_sheet
 

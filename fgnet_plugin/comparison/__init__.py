@@ -1,4 +1,4 @@
-"""Agreement between AU models, and their accuracy against human codes."""
+"""Measure the agreement of AU models, and their accuracy against human codes."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
-"""How far models agree on AUs, and which of them is right where people coded the same faces.
+"""Compare AU models with each other and with human labels of the same faces.
 
-The models' tables come from py-feat (a Fex), from this package or from OpenFace; nothing of them is imported here.
+The models' tables come from py-feat (a Fex), from this package or from OpenFace; none of these is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import cohen_kappa_score
 
 from fgnet_plugin.action_units import by_number, facs_name
-from fgnet_plugin.comparison.accuracy import accuracy_table, judge, mean
+from fgnet_plugin.comparison.accuracy import accuracy_table, labelled_scores, mean
 from fgnet_plugin.comparison.matching import JointRows, join
 from fgnet_plugin.comparison.tables import AUTable, read_labels, read_model
 from fgnet_plugin.errors import InputError
@@ -33,7 +33,7 @@ _FEW_CLUSTERS = 5  # with fewer files, resampling them says little
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `compare` found. Rows are faces; an AU is known in a row where it has a value that is not NaN."""
+    """Result of `compare`. Rows are faces; an AU is known in a row where it has a value that is not NaN."""
 
     agreement: pd.DataFrame
     """One row for each AU and pair of models that both know it, over the n rows where both do.
@@ -46,29 +46,29 @@ class Comparison:
     """With labels: one row for each AU and model, then one with AU ``"mean"`` for each model; else None.
 
     Columns: ``AU``, ``name``, ``model``, ``n``, ``prevalence`` (share of the labels that are 1), ``f1``, ``f1_low``,
-    ``f1_high``, ``auc``, ``auc_low``, ``auc_high``. Of an AU all models are judged on the same n rows: those that have a label
-    and that every model knows (a model that knows no labelled row of the AU has n = 0 and holds nobody back). F1 is NaN
+    ``f1_high``, ``auc``, ``auc_low``, ``auc_high``. For each AU, all models are scored on the same n rows: those that have a
+    label and that every model knows (a model that knows no labelled row of the AU has n = 0 and excludes no rows). F1 is NaN
     without a row with the AU, AUC without rows of both kinds. ``"mean"`` is over the AUs that all models know, so that models
     that know more AUs compare fairly; its n counts the rows with at least one of them.
     """
     predictions: dict[str, pd.DataFrame]
     """Model -> its AUs, [R, AUs]: the same R rows for each model, NaN where it lacks one; index (input, frame)."""
     decisions: dict[str, pd.DataFrame]
-    """Model -> of the same shape, 1.0 where the AU counts as present, 0.0 where not, NaN where unknown."""
+    """Model -> a table of the same shape: 1.0 where the AU counts as present, 0.0 where not, NaN where unknown."""
     labels: pd.DataFrame | None
     """The labels of the same R rows: 1.0, 0.0, or NaN where not coded."""
     resampled: str | None
-    """What the bootstrap drew: ``"rows"``, or the column whose values it drew, such as ``"input"``; None without labels."""
+    """Units of the bootstrap: ``"rows"``, or the column whose values were drawn, such as ``"input"``; None without labels."""
 
     def plot(self) -> Figure:
-        """Agreement of each pair and prevalence by AU; with labels, below, F1 and AUC with their intervals.
+        """Plot the agreement of each pair and the prevalence by AU; with labels, below, F1 and AUC with their intervals.
 
         Needs matplotlib. The figure belongs to no window: save it with ``.savefig("comparison.png", dpi=150)``; notebooks show
         it by themselves. Meant for 2 to 5 models and up to 20 AUs.
         """
         from fgnet_plugin.comparison.plot import draw
 
-        return draw(self)
+        return draw(self.agreement, self.accuracy, self.decisions, self.labels)
 
 
 def compare(
@@ -82,43 +82,43 @@ def compare(
     cluster: str | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Agreement of models on the same faces and, with labels, how right each of them is.
+    """Measure the agreement of models on the same faces and, with labels, the accuracy of each.
 
-    Frames of one video are not independent: an interval from resampled rows is then too narrow, often several times. Name as
-    `cluster` what is independent, best the people filmed.
+    Frames of one video are not independent, and intervals from resampled rows are then too narrow, often several times. Give as
+    `cluster` the column whose values are independent: best, the people filmed.
 
-    Rows of two tables belong together by ``input`` (file) and ``frame``. In a frame with one face in both that is all; among
-    several faces, the boxes that overlap most are the same face, from an IoU of 0.3 on (``FaceRectX``, ``FaceRectY``,
-    ``FaceRectWidth``, ``FaceRectHeight``, or else around the landmarks ``x_0`` … ``y_67``; both tables in pixels of the same
-    size of picture). Where a table has none of the first table's paths, files go by their names, with as many of the folders
-    above as make them unique. Pictures (.jpg, .png …) match whatever their frame. Without ``input``, frames match alone;
-    without ``frame`` too, rows in order. An ``input`` that names one table (.csv), as py-feat's ``read_openface`` sets it, is
-    none.
+    Rows of two tables are matched by ``input`` (file) and ``frame``. In a frame with one face in both tables, that suffices;
+    among several faces, the boxes that overlap most are the same face, if their IoU is at least 0.3 (``FaceRectX``,
+    ``FaceRectY``, ``FaceRectWidth``, ``FaceRectHeight``, or else the boxes around the landmarks ``x_0`` … ``y_67``; both tables
+    in pixels of the same image size). Where a table has none of the first table's paths, files are matched by their names, with
+    as many parent folders as make them unique. Images (.jpg, .png …) match whatever their frame. Without ``input``, rows are
+    matched by frame alone; without ``frame``, too, in order. An ``input`` that names one table (.csv), as py-feat's
+    ``read_openface`` sets it, is ignored.
 
     Args:
-        fexes: model's name -> its table, such as a Fex: AUs as ``AU01`` … in [0, 1], NaN where unknown. OpenFace's work as they
-            are: intensities ``AU01_r`` are divided by 5; an AU counts as present by ``AU01_c``, or without it from intensity 1
-            (here 0.2); rows without ``success`` are unknown; frames, which OpenFace counts from 1, become those from 0 (of
-            several videos, add ``input`` yourself). Two models at least, or one and labels.
-        labels: FACS codes, ``AU01``, ``AU1`` or ``au1``: 1, 0, or NaN, -1 or 9 where not coded. Matched as above (a frame with
-            several faces needs boxes here too), or, without ``input`` and ``frame``, in order: then all tables need the same
+        fexes: model's name -> its table, such as a Fex: AUs as ``AU01`` … in [0, 1], NaN where unknown. Tables of OpenFace are
+            read as they are: intensities ``AU01_r`` are divided by 5; an AU counts as present by ``AU01_c``, or without that
+            column from intensity 1 (0.2 after the division); rows without ``success`` are unknown; frames, which OpenFace
+            counts from 1, are counted from 0 (for several videos, add ``input`` yourself). At least two models, or one and
+            labels.
+        labels: FACS codes, ``AU01``, ``AU1`` or ``au1``: 1, 0, or NaN, -1 or 9 where not coded. Matched as above (boxes are
+            needed in frames with several faces), or, without ``input`` and ``frame``, in order: then all tables need the same
             rows.
         threshold: value from which an AU counts as present.
-        thresholds: model's name -> its own, which goes before `threshold` and before all that OpenFace says (on the scale of
-            [0, 1]).
+        thresholds: model's name -> threshold for this model, in [0, 1], which replaces `threshold` and OpenFace's own rules.
         bootstrap: number of resamples for the intervals; 0 for none.
         confidence: share of resamples within an interval (percentiles). Resamples in which a score is undefined do not count;
-            where they are more than half, and where there is but one thing to draw, the interval is NaN.
+            where they are more than half, or there is only one unit to draw, the interval is NaN.
         cluster: column, of the labels or of a model's table, whose values are drawn with all their rows. By default
-            ``"input"`` where the labelled rows come from at least 5 files, otherwise single rows.
-        seed: of the drawing.
+            ``"input"`` if the labelled rows come from at least 5 files, otherwise single rows.
+        seed: of the random draws.
 
     Returns:
         The comparison; `Comparison.plot` draws it.
 
     Raises:
         InputError: tables that cannot be read or matched, models without an AU in common, labels that are not 0 and 1; the
-            message says which and what to do.
+            message names the table and the remedy.
         ValueError: `bootstrap` or `confidence` out of range.
 
     Example:
@@ -135,11 +135,11 @@ def compare(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     if len(fexes) < 2 - (labels is not None):
-        raise InputError(f"two models at least are wanted (or one and labels), got {', '.join(map(repr, fexes)) or 'none'}")
-    own = dict(thresholds or {})
-    if strangers := sorted(set(own) - set(fexes)):
-        raise InputError(f"thresholds name {strangers[0]!r}, which is no model here; models are {', '.join(map(repr, fexes))}")
-    models = [read_model(name, fex, threshold, own.get(name)) for name, fex in fexes.items()]
+        raise InputError(f"at least two models are needed (or one and labels), got {', '.join(map(repr, fexes)) or 'none'}")
+    model_thresholds = dict(thresholds or {})
+    if unknown := sorted(set(model_thresholds) - set(fexes)):
+        raise InputError(f"thresholds name {unknown[0]!r}, which is not a model; models are {', '.join(map(repr, fexes))}")
+    models = [read_model(name, fex, threshold, model_thresholds.get(name)) for name, fex in fexes.items()]
     truth = None if labels is None else read_labels(labels)
     _require_shared_aus(models, truth)
     in_order = truth is not None and truth.inputs is None and truth.frames is None
@@ -152,15 +152,15 @@ def compare(
     if truth is None:
         return Comparison(agreement, None, predictions, decisions, None, None)
     aligned = rows.spread(truth.values, len(models))
-    judged = judge(predictions, decisions, aligned)
-    used = np.unique(np.concatenate([of_one.rows for of_one in judged]))
+    scores = labelled_scores(predictions, decisions, aligned)
+    used = np.unique(np.concatenate([entry.rows for entry in scores]))
     units, resampled = _units(cluster, rows, [*models, truth], used)
-    accuracy = accuracy_table(judged, list(predictions), units, bootstrap, confidence, seed)
+    accuracy = accuracy_table(scores, list(predictions), units, bootstrap, confidence, seed)
     return Comparison(agreement, accuracy, predictions, decisions, aligned, resampled)
 
 
 def intraclass_correlation(ratings: Floats, kind: Literal["agreement", "consistency"] = "agreement") -> float:
-    """Intraclass correlation of single ratings, two-way (McGraw & Wong, Psychological Methods 1996, table 4).
+    """Compute the intraclass correlation of single ratings, two-way (McGraw & Wong, Psychological Methods 1996, table 4).
 
     With the mean squares of rows MSR, of columns MSC and of the residual MSE, for n rows and k columns::
 
@@ -172,10 +172,10 @@ def intraclass_correlation(ratings: Floats, kind: Literal["agreement", "consiste
 
     Args:
         ratings: [n, k] of n faces by k raters, without NaN.
-        kind: which of the two.
+        kind: "agreement" for ICC(A,1), "consistency" for ICC(C,1).
 
     Returns:
-        At most 1; NaN for fewer than two rows or columns, and where each rater gives one value only.
+        At most 1; NaN for fewer than two rows or columns, and where each rater gives only one value.
 
     Example:
         >>> round(intraclass_correlation(np.array([[0.1, 0.2], [0.5, 0.6], [0.9, 1.0]])), 3)
@@ -185,9 +185,9 @@ def intraclass_correlation(ratings: Floats, kind: Literal["agreement", "consiste
     if n < 2 or k < 2 or not np.ptp(ratings, axis=0).any():
         return math.nan
     centred = ratings - ratings.mean()
-    of_rows, of_columns = centred.mean(axis=1), centred.mean(axis=0)
-    residual = centred - of_rows[:, None] - of_columns
-    ms_rows, ms_columns = k * (of_rows**2).sum() / (n - 1), n * (of_columns**2).sum() / (k - 1)
+    row_means, column_means = centred.mean(axis=1), centred.mean(axis=0)
+    residual = centred - row_means[:, None] - column_means
+    ms_rows, ms_columns = k * (row_means**2).sum() / (n - 1), n * (column_means**2).sum() / (k - 1)
     ms_error = (residual**2).sum() / ((n - 1) * (k - 1))
     total = ms_rows + (k - 1) * ms_error + (k / n * (ms_columns - ms_error) if kind == "agreement" else 0.0)
     return float((ms_rows - ms_error) / total) if total > 0 else math.nan
@@ -217,14 +217,14 @@ def _with_labels_in_order(rows: JointRows, models: Sequence[AUTable], truth: AUT
 
 
 def _agreement(predictions: Mapping[str, pd.DataFrame], decisions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    found = []
-    for au in by_number({au for table in predictions.values() for au in table}):
-        for a, b in combinations([name for name, table in predictions.items() if au in table], 2):
+    table = []
+    for au in by_number({au for known in predictions.values() for au in known}):
+        for a, b in combinations([name for name, known in predictions.items() if au in known], 2):
             x, y = predictions[a][au].to_numpy(), predictions[b][au].to_numpy()
             both = np.isfinite(x) & np.isfinite(y)
             x, y = x[both], y[both]
             present_x, present_y = (decisions[name][au].to_numpy()[both].astype(int) for name in (a, b))
-            found.append(
+            table.append(
                 {
                     "AU": au,
                     "name": facs_name(au),
@@ -241,7 +241,7 @@ def _agreement(predictions: Mapping[str, pd.DataFrame], decisions: Mapping[str, 
                 }
             )
     measures = ["n", "pearson_r", "icc", "kappa", "prevalence_a", "prevalence_b", "mean_a", "mean_b"]
-    return pd.DataFrame(found, columns=["AU", "name", "model_a", "model_b", *measures])
+    return pd.DataFrame(table, columns=["AU", "name", "model_a", "model_b", *measures])
 
 
 def _pearson(x: Floats, y: Floats) -> float:
@@ -259,7 +259,7 @@ def _kappa(x: npt.NDArray[np.int_], y: npt.NDArray[np.int_]) -> float:
 
 
 def _units(cluster: str | None, rows: JointRows, tables: Sequence[AUTable], used: Integers) -> tuple[Integers, str]:
-    """What is drawn together: a number for each of the R rows, [R], from 0 over the used ones and -1 elsewhere; its name."""
+    """Number the units of the bootstrap: [R] from 0 over the used rows and -1 in the others; and return the units' name."""
     units = np.full(len(rows.index), -1)
     if cluster is None and (rows.inputs is None or len(set(rows.inputs[used])) < _FEW_CLUSTERS):
         units[used] = np.arange(len(used))
@@ -269,14 +269,16 @@ def _units(cluster: str | None, rows: JointRows, tables: Sequence[AUTable], used
     if column == "input" and rows.inputs is not None:
         values[:] = rows.inputs
     else:
-        holding = [
-            (table.source[column], at) for table, at in zip(tables, rows.positions, strict=True) if column in table.source
+        columns = [
+            (table.source[column], positions)
+            for table, positions in zip(tables, rows.positions, strict=True)
+            if column in table.source
         ]
-        if not holding:
+        if not columns:
             raise InputError(f"cluster names the column {column!r}, which neither labels nor models have")
-        for of_table, at in holding:  # the labels, which are last, have the last word
-            known = of_table.notna().to_numpy()
-            values.iloc[at[known]] = of_table.to_numpy(dtype=object)[known]
+        for cells, positions in columns:  # the labels come last, so their values replace those of the models
+            known = cells.notna().to_numpy()
+            values.iloc[positions[known]] = cells.to_numpy(dtype=object)[known]
     missing = int(values.iloc[used].isna().sum())
     if missing:
         raise InputError(f"{missing} labelled rows have nothing in the column {column!r}, which cluster names")

@@ -1,4 +1,4 @@
-"""Match the rows of several tables: same input, same frame, same face."""
+"""Match the rows of several tables that are the same face of the same frame of the same file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from fgnet_plugin.comparison.openface import _are_pictures
+from fgnet_plugin.comparison.openface import are_images
 from fgnet_plugin.comparison.tables import AUTable
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.arrays import Floats, Integers
@@ -21,24 +21,24 @@ _SAME_FACE = 0.3  # IoU; detectors differ in whether a box holds the forehead
 
 @dataclass(frozen=True, eq=False)
 class JointRows:
-    """The R faces that at least one of several tables has."""
+    """The R faces that at least one of several tables has a row for."""
 
     index: pd.MultiIndex
     """[R] levels ``input`` (as the first table that has the face writes it; empty without) and ``frame``."""
     inputs: npt.NDArray[np.object_] | None
-    """[R] names of the files, the same for one file whatever its folder; None where tables have no ``input``."""
+    """[R] file names, equal for the same file in different folders; None where tables have no ``input``."""
     positions: list[Integers]
-    """Of each table, in which of the R rows its rows are: [n]."""
+    """For each table, the positions of its n rows among the R: [n]."""
 
     def spread(self, values: pd.DataFrame, table: int) -> pd.DataFrame:
-        """Values [n, …] of a table -> [R, …], NaN in the rows that it lacks."""
+        """Spread values [n, …] of a table to all R rows, [R, …], with NaN in the rows that it lacks."""
         spread = np.full((len(self.index), values.shape[1]), np.nan)
         spread[self.positions[table]] = values.to_numpy()
         return pd.DataFrame(spread, index=self.index, columns=values.columns)
 
 
 def join(tables: Sequence[AUTable]) -> JointRows:
-    """Matches the rows of tables, each with those of all before it; `comparison.compare` says how.
+    """Match the rows of each table with those of all tables before it, by the rules of `comparison.compare`.
 
     Raises:
         InputError: tables that cannot be matched, or of which one has no row in common with those before it.
@@ -48,20 +48,21 @@ def join(tables: Sequence[AUTable]) -> JointRows:
     keys = pd.MultiIndex.from_arrays([np.concatenate(inputs), np.concatenate(frames)], names=["input", "frame"])
     codes = np.split(keys.factorize()[0], np.cumsum(width)[:-1])
     for table, code in zip(tables, codes, strict=True):
-        again = pd.Series(code).duplicated().to_numpy()
-        if again.any() and np.isnan(table.boxes).any(axis=1).all():
+        repeated = pd.Series(code).duplicated().to_numpy()
+        if repeated.any() and np.isnan(table.boxes).any(axis=1).all():
+            example = _example(table, int(repeated.argmax()))
             raise InputError(
-                f"{_called(table)} has several rows for {_example(table, int(again.argmax()))} and nothing to tell their faces"
-                " apart by: wanted are a column frame, and FaceRectX, FaceRectY, FaceRectWidth, FaceRectHeight"
+                f"{_name(table)} has several rows for {example} and nothing to distinguish their faces by: add a column frame,"
+                " and FaceRectX, FaceRectY, FaceRectWidth, FaceRectHeight"
             )
     joint_codes, joint_boxes = codes[0], tables[0].boxes.copy()
     positions, originals, shortened = [np.arange(width[0])], [_original(tables[0])], [inputs[0]]
     for i in range(1, len(tables)):
-        here, there = match(joint_codes, joint_boxes, codes[i], tables[i].boxes)
-        if not len(here):
+        joint_rows, table_rows = match(joint_codes, joint_boxes, codes[i], tables[i].boxes)
+        if not len(joint_rows):
             raise InputError(_nothing_matches(tables[:i], tables[i], np.intersect1d(joint_codes, codes[i]).size))
         position = np.full(width[i], -1)
-        position[there] = here
+        position[table_rows] = joint_rows
         new = position < 0
         position[new] = len(joint_codes) + np.arange(new.sum())
         joint_boxes = np.concatenate([joint_boxes, tables[i].boxes[new]])
@@ -77,15 +78,15 @@ def join(tables: Sequence[AUTable]) -> JointRows:
 
 
 def match(codes: Integers, boxes: Floats, other_codes: Integers, other_boxes: Floats) -> tuple[Integers, Integers]:
-    """Which rows of two tables are the same face.
+    """Pair the rows of two tables that are the same face.
 
     Args:
         codes, other_codes: [n], [m] the same number for the same frame of the same file, from 0.
         boxes, other_boxes: [n, 4], [m, 4] x1, y1, x2, y2; NaN where unknown.
 
     Returns:
-        Rows of the one [k] and of the other [k], paired. A frame with one row in both is a pair; among several, the pairing
-        with the most overlap is, without pairs of an IoU below 0.3.
+        Rows of the first table [k] and of the second [k], paired. A frame with one row in both is a pair; among several rows,
+        the pairing with the most overlap is chosen, and pairs of an IoU below 0.3 are left out.
     """
     if np.array_equal(codes, other_codes) and np.array_equal(boxes, other_boxes, equal_nan=True):
         return np.arange(len(codes)), np.arange(len(codes))
@@ -94,7 +95,7 @@ def match(codes: Integers, boxes: Floats, other_codes: Integers, other_boxes: Fl
     count, other_count = np.bincount(codes, minlength=size), np.bincount(other_codes, minlength=size)
     start, other_start = count.cumsum() - count, other_count.cumsum() - other_count
     single = np.flatnonzero((count == 1) & (other_count == 1))
-    here, there = [order[start[single]]], [other_order[other_start[single]]]
+    paired, other_paired = [order[start[single]]], [other_order[other_start[single]]]
     for code in np.flatnonzero((count > 0) & (other_count > 0) & (count + other_count > 2)):
         rows = order[start[code] : start[code] + count[code]]
         other_rows = other_order[other_start[code] : other_start[code] + other_count[code]]
@@ -102,13 +103,13 @@ def match(codes: Integers, boxes: Floats, other_codes: Integers, other_boxes: Fl
         overlap[overlap < _SAME_FACE] = 0  # before the pairing: many poor overlaps must not outweigh a good one
         i, j = linear_sum_assignment(overlap, maximize=True)
         kept = overlap[i, j] > 0
-        here.append(rows[i[kept]])
-        there.append(other_rows[j[kept]])
-    return np.concatenate(here), np.concatenate(there)
+        paired.append(rows[i[kept]])
+        other_paired.append(other_rows[j[kept]])
+    return np.concatenate(paired), np.concatenate(other_paired)
 
 
 def box_iou(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union of boxes [n, 4] and [m, 4] (x1, y1, x2, y2) -> [n, m] in [0, 1]; 0 where one is NaN."""
+    """Compute the intersection over union of boxes [n, 4] and [m, 4] (x1, y1, x2, y2): [n, m] in [0, 1]; 0 where one is NaN."""
     low, high = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
     both = np.maximum(high - low, 0).prod(-1)
     area, other_area = ((box[:, 2:] - box[:, :2]).prod(-1) for box in (boxes, others))
@@ -117,45 +118,45 @@ def box_iou(boxes: Floats, others: Floats) -> Floats:
 
 
 def _files(tables: Sequence[AUTable]) -> list[npt.NDArray[np.object_]]:
-    """Of each table the names of its files, [n], alike in all tables; empty names where none has the column ``input``."""
+    """For each table, the file name of each row, [n], written alike in all tables; empty without the column ``input``."""
     named = [table for table in tables if table.inputs is not None]
     unnamed = [table for table in tables if table.inputs is None]
     if unnamed:
         several = [table for table in named if len(set(table.inputs)) > 1]  # type: ignore[arg-type]
         if several:
             raise InputError(
-                f"{_called(unnamed[0])} has no column input, but {_called(several[0])} holds several files: frames alone do"
+                f"{_name(unnamed[0])} has no column input, but {_name(several[0])} holds several files: frames alone do"
                 " not say which rows belong together"
             )
         return [np.full(len(table), "", dtype=object) for table in tables]
-    of_tables = [table.inputs for table in tables if table.inputs is not None]
-    files = [set(inputs) for inputs in of_tables]
+    all_inputs = [table.inputs for table in tables if table.inputs is not None]
+    files = [set(inputs) for inputs in all_inputs]
     if all(files[0] & other for other in files[1:]):
-        return of_tables
-    parts = {file: [part for part in re.split(r"[\\/]+", file) if part] for of_table in files for file in of_table}
+        return all_inputs
+    parts = {file: [part for part in re.split(r"[\\/]+", file) if part] for names in files for file in names}
     for depth in range(1, 1 + max(map(len, parts.values()), default=0)):
-        short = {file: "/".join(of_file[-depth:]) for file, of_file in parts.items()}
-        if all(len({short[file] for file in of_table}) == len(of_table) for of_table in files):
-            return [np.array([short[file] for file in inputs], dtype=object) for inputs in of_tables]
-    return of_tables
+        short = {file: "/".join(path[-depth:]) for file, path in parts.items()}
+        if all(len({short[file] for file in names}) == len(names) for names in files):
+            return [np.array([short[file] for file in inputs], dtype=object) for inputs in all_inputs]
+    return all_inputs
 
 
 def _frames(tables: Sequence[AUTable]) -> list[Floats]:
-    """Of each table the frame of each row, [n]; a picture has only one, whatever its number."""
+    """For each table, the frame of each row, [n]; 0 for images, whatever number they have."""
     lacking = [table.inputs is None and table.frames is None for table in tables]
     if all(lacking):
         if len({len(table) for table in tables}) > 1:
-            sizes = ", ".join(f"{_called(table)} {len(table)}" for table in tables)
+            sizes = ", ".join(f"{_name(table)} {len(table)}" for table in tables)
             raise InputError(f"without the columns input and frame, tables need the same number of rows; they have: {sizes}")
         return [np.arange(len(table), dtype=float) for table in tables]
     if any(lacking):
-        raise InputError(f"{_called(tables[lacking.index(True)])} has neither a column input nor frame, which others have")
+        raise InputError(f"{_name(tables[lacking.index(True)])} has neither a column input nor frame, which others have")
     frames = []
     for table in tables:
-        of_table = np.zeros(len(table)) if table.frames is None else table.frames
+        numbers = np.zeros(len(table)) if table.frames is None else table.frames
         if table.inputs is not None:
-            of_table = np.where(_are_pictures(table.inputs), 0.0, of_table)
-        frames.append(of_table)
+            numbers = np.where(are_images(table.inputs), 0.0, numbers)
+        frames.append(numbers)
     return frames
 
 
@@ -163,7 +164,7 @@ def _original(table: AUTable) -> npt.NDArray[np.object_]:
     return np.full(len(table), "", dtype=object) if table.inputs is None else table.inputs
 
 
-def _called(table: AUTable) -> str:
+def _name(table: AUTable) -> str:
     return "the table of labels" if table.name == "labels" else repr(table.name)
 
 
@@ -173,13 +174,11 @@ def _example(table: AUTable, row: int) -> str:
 
 
 def _nothing_matches(before: Sequence[AUTable], table: AUTable, same_frames: int) -> str:
-    others = ", ".join(_called(other) for other in before)
+    others = ", ".join(_name(other) for other in before)
     if same_frames:
         return (
-            f"{_called(table)} and {others} have {same_frames} frames in common, but no face in the same place: their boxes"
+            f"{_name(table)} and {others} have {same_frames} frames in common, but no face in the same place: their boxes"
             f" overlap by less than {_SAME_FACE} (IoU), or there are none and a frame has several faces"
         )
-    examples = [
-        f"{_called(of)} has {len(of)} rows" + (f" from {_example(of, 0)}" if len(of) else "") for of in (table, *before)
-    ]
-    return f"no row of {_called(table)} is of the same input and frame as one of {others}: " + "; ".join(examples)
+    examples = [f"{_name(of)} has {len(of)} rows" + (f" from {_example(of, 0)}" if len(of) else "") for of in (table, *before)]
+    return f"no row of {_name(table)} is of the same input and frame as one of {others}: " + "; ".join(examples)

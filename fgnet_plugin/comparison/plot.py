@@ -1,11 +1,11 @@
-"""Drawing of a comparison: agreement and prevalence by AU above, and with labels F1 and AUC below."""
+"""Plot a comparison: agreement and prevalence by AU above, and with labels F1 and AUC below."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fgnet_plugin.action_units import facs_name
 
-if TYPE_CHECKING:
-    from fgnet_plugin.comparison.agreement import Comparison
-
 # Okabe & Ito's colours, which colour-blind readers tell apart, and shapes for print without colour.
 _COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
 _MARKERS = "o", "s", "^", "D", "v", "P", "X"
@@ -32,12 +29,14 @@ _LABELS = 2.3  # inches, for the names of AUs
 _LONGEST = 22  # letters of a model's name on a heat map
 
 
-def draw(comparison: Comparison) -> Figure:
-    """The figure of a comparison; see `Comparison.plot`."""
-    models = list(comparison.predictions)
+def draw(
+    agreement: pd.DataFrame, accuracy: pd.DataFrame | None, decisions: Mapping[str, pd.DataFrame], labels: pd.DataFrame | None
+) -> Figure:
+    """Return the figure of `Comparison.plot`; the tables are those of a `Comparison`."""
+    models = list(decisions)
     pairs = len(list(combinations(models, 2)))
-    aus = list(dict.fromkeys(comparison.agreement["AU"]))
-    scored = [] if comparison.accuracy is None else list(dict.fromkeys(comparison.accuracy["AU"]))
+    aus = list(dict.fromkeys(agreement["AU"]))
+    scored = [] if accuracy is None else list(dict.fromkeys(accuracy["AU"]))
     upper = 0.0 if not pairs else _ROW * max(len(aus), 2) + (1.7 if pairs == 1 else 2.7)
     lower = 0.0 if not scored else _ROW * len(scored) * max(1.0, len(models) / 2.5) + 1.7
     agreeing = 4.5 if pairs < 2 else len(_MEASURES) * max(1.3, _CELL * pairs)
@@ -47,14 +46,15 @@ def draw(comparison: Comparison) -> Figure:
     heights = [height for height in (upper, lower) if height]
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     if pairs:
-        _draw_agreement(parts[0], comparison, aus, models)
-    if scored:
-        _draw_accuracy(parts[-1], comparison.accuracy, scored, models)
+        prevalence_axes = _draw_agreement(parts[0], agreement, aus)
+        _draw_prevalence(prevalence_axes, decisions, labels, aus)
+    if accuracy is not None and scored:
+        _draw_accuracy(parts[-1], accuracy, scored, models)
     return figure
 
 
-def _draw_agreement(part: SubFigure, comparison: Comparison, aus: Sequence[str], models: Sequence[str]) -> None:
-    table = comparison.agreement
+def _draw_agreement(part: SubFigure, table: pd.DataFrame, aus: Sequence[str]) -> Axes:
+    """Draw the agreement of one pair as points, of several as heat maps; return the empty axes to the right."""
     pairs = list(dict.fromkeys(zip(table["model_a"], table["model_b"], strict=True)))
     if len(pairs) == 1:
         left, right = part.subplots(1, 2, sharey=True, width_ratios=[4.5, 3.2])
@@ -78,11 +78,11 @@ def _draw_agreement(part: SubFigure, comparison: Comparison, aus: Sequence[str],
             shown = table.pivot(index="AU", columns=["model_a", "model_b"], values=measure).reindex(index=aus, columns=pairs)
             _heat_map(axes, shown, f"agreement: {name}")
         _by_au(maps[0], aus)
-    _draw_prevalence(right, comparison, aus, models)
+    return right
 
 
 def _heat_map(axes: Axes, shown: pd.DataFrame, title: str) -> None:
-    """Values [AUs, pairs] in [-1, 1] as colours and numbers; a dash where there is none."""
+    """Draw values [AUs, pairs] in [-1, 1] as colours and numbers; a dash for NaN."""
     colours = colormaps["RdBu"]
     norm = Normalize(-1, 1)
     values = shown.to_numpy(dtype=float)
@@ -99,19 +99,19 @@ def _heat_map(axes: Axes, shown: pd.DataFrame, title: str) -> None:
     axes.set_xlabel(title, fontsize=10)
 
 
-def _draw_prevalence(axes: Axes, comparison: Comparison, aus: Sequence[str], models: Sequence[str]) -> None:
-    tables = {model: comparison.decisions[model] for model in models}
-    if comparison.labels is not None:
-        tables["labels"] = comparison.labels
-    for i, (name, table) in enumerate(tables.items()):
+def _draw_prevalence(
+    axes: Axes, decisions: Mapping[str, pd.DataFrame], labels: pd.DataFrame | None, aus: Sequence[str]
+) -> None:
+    tables = [*decisions.items(), *([("labels", labels)] if labels is not None else [])]
+    for i, (name, table) in enumerate(tables):
         shares = table.mean().reindex(aus)
-        of_labels = i == len(models)
+        of_labels = i == len(decisions)
         style: dict[str, Any] = (
             {"marker": "|", "color": "black", "markersize": 12, "markeredgewidth": 1.8}
             if of_labels
             else {"marker": _MARKERS[i % len(_MARKERS)], "color": _COLOURS[i % len(_COLOURS)], "markersize": 4.5}
         )
-        y = _places(len(aus), 0 if of_labels else i, 1 if of_labels else len(models))
+        y = _places(len(aus), 0 if of_labels else i, 1 if of_labels else len(decisions))
         axes.plot(shares, y, linestyle="", label=_short(name), zorder=1 if of_labels else 2, **style)
     axes.set_xlim(-0.03, 1.03)
     axes.set_title("share of rows with the AU", fontsize=10)
@@ -145,7 +145,7 @@ def _draw_accuracy(part: SubFigure, accuracy: pd.DataFrame, aus: Sequence[str], 
 
 
 def _by_au(axes: Axes, aus: Sequence[str], named: bool = True) -> None:
-    """Rows of AUs from the top, with FACS names."""
+    """Make the vertical axis one of AUs, from the top, with FACS names."""
     names = [f"{au} {facs_name(au)}".strip() if au != "mean" else "mean (shared AUs)" for au in aus]
     axes.set_ylim(len(aus) - 0.5, -0.5)
     axes.set_yticks(range(len(aus)), names, fontsize=9)
@@ -160,12 +160,12 @@ def _by_au(axes: Axes, aus: Sequence[str], named: bool = True) -> None:
 
 
 def _places(rows: int, i: int, of: int) -> npt.NDArray[np.float64]:
-    """Heights of the i-th of several points in each row, so that equal ones do not hide each other."""
+    """Return the heights of the i-th of several points in each row, so that equal points do not hide each other."""
     return np.arange(rows, dtype=np.float64) + 0.72 * ((i + 0.5) / of - 0.5)
 
 
 def _legend(axes: Axes, columns: int) -> None:
-    """Below the panel, out of the way of the points."""
+    """Put the legend below the panel, where it hides no point."""
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=2.8, ncols=columns, frameon=False, fontsize=8.5,
         handletextpad=0.3, columnspacing=1.2,

@@ -1,4 +1,11 @@
-"""Square face crops and their coordinates, for the landmark network."""
+"""Square face crops and their coordinates, for the landmark network.
+
+Convention:
+    - Photo coordinates are indices, as in `fgnet_plugin.alignment`: (0, 0) is the centre of the first pixel, x comes first.
+    - Crop coordinates are in [-1, 1] across the square, from edge to edge: pixel j of a crop of n px has its centre at
+      (2·j + 1)/n - 1 (``align_corners=False``). They do not depend on the crop's size.
+    - Angles are in radians, from the photo's x axis towards its y axis, which points down.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fgnet_plugin.faces.blazeface import load_blazeface
 from fgnet_plugin.faces.crops import Square, cut_crops, from_crop
 from fgnet_plugin.faces.face_mesh import CROP_SIZE, POINTS, landmarks_68, load_face_mesh
 from fgnet_plugin.faces.search import SMALLEST_FACE, Detections, detect, detect_best
-from fgnet_plugin.media.images import Image, read_photo
+from fgnet_plugin.media.images import ImageLike, read_photo
 from fgnet_plugin.utils.threads import thread_count, torch_threads
 
 THRESHOLD = 0.5
@@ -88,7 +88,7 @@ class FaceFinder:
         self.threshold, self.smallest_face = threshold, smallest_face
 
     @torch.no_grad()
-    def find(self, images: Iterable[Image], threshold: float | None = None) -> list[FoundFaces]:
+    def find(self, images: Iterable[ImageLike], threshold: float | None = None) -> list[FoundFaces]:
         """Find the faces of photos.
 
         Faces that lean by up to 45° are found at once. Where most lean more, or there is none, the photo is turned by quarters.
@@ -207,7 +207,7 @@ class FaceFinder:
         return points.cpu(), logits.cpu()
 
 
-def find_faces(images: Iterable[Image]) -> list[FoundFaces]:
+def find_faces(images: Iterable[ImageLike]) -> list[FoundFaces]:
     """Find the faces of photos on the CPU; see `FaceFinder`, which keeps the networks for more photos."""
     return FaceFinder().find(images)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.faces.crops import CROP_SIZE
 from fgnet_plugin.utils.paths import data_folder
+from fgnet_plugin.utils.safetensors_file import LANDMARKS, read_metadata, read_tensors
 
-WEIGHTS, FORMAT = "face-landmarks.safetensors", "fgnet-plugin-landmarks/1"
-"""Name of the network's file, and what its metadata call it."""
+WEIGHTS, FORMAT = "face-landmarks.safetensors", LANDMARKS
+"""Name of the network's file, and the "format" in its metadata."""
 
 
 _REACH = 1.2
@@ -113,14 +113,14 @@ def load_landmark_net(path: str | Path | None = None, device: torch.device | str
     if not path.is_file():
         raise CheckpointError(missing)
     net = LandmarkNet()
+    metadata = read_metadata(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} holds no landmark network (its format is {metadata.get('format')!r}, wanted is {FORMAT!r})"
+        )
     try:
-        with safe_open(path, "pt") as file:
-            kind = (file.metadata() or {}).get("format")
-            if kind != FORMAT:
-                raise CheckpointError(f"{path} holds no landmark network (its format is {kind!r}, wanted is {FORMAT!r})")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-        net.load_state_dict(state)  # float16 becomes the network's float32
-    except (SafetensorError, OSError, RuntimeError) as error:
+        net.load_state_dict(read_tensors(path, check="digest" in metadata))  # float16 becomes the network's float32
+    except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path} is damaged, or of another version of this package: {reason} …") from error
+        raise CheckpointError(f"{path} is of another version of this package: {reason} …") from error
     return net.eval().requires_grad_(False).to(device)

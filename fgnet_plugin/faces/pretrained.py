@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.utils.paths import data_folder
+from fgnet_plugin.utils.safetensors_file import FACE_NETWORK, read_metadata, read_tensors
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -24,9 +23,7 @@ def load_bundled(network: Network, name: str, device: torch.device | str) -> Net
     path = data_folder("weights") / name
     if not path.is_file():
         raise CheckpointError(f"the weights {name} come with the package, but this installation lacks {path}")
-    try:
-        network.load_state_dict(load_file(path))  # float16 becomes the network's float32
-    except (SafetensorError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path} is damaged, or of another version of this package: {reason} …") from error
+    if read_metadata(path).get("format") != FACE_NETWORK:
+        raise CheckpointError(f"{path} holds no face network of this version of the package")
+    network.load_state_dict(read_tensors(path))  # float16 becomes the network's float32
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last).to(device)

@@ -1,12 +1,12 @@
-"""FG-Net made ready to read faces off whole frames: alignment, batches, faces that can't be read."""
+"""Run FG-Net on the faces of whole frames: alignment, batches, faces that can't be read."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,25 +18,24 @@ from fgnet_plugin.checkpoints.registry import manifest, resolve
 from fgnet_plugin.errors import CheckpointError, DownloadError
 from fgnet_plugin.inference.cuda_streams import Streams
 from fgnet_plugin.network import Prediction
+from fgnet_plugin.network.cuda_graphs import Replayed
 from fgnet_plugin.network.fgnet import Precision
+from fgnet_plugin.utils.deferred import Deferred
 from fgnet_plugin.utils.threads import torch_threads
-
-if TYPE_CHECKING:
-    from fgnet_plugin.network.cuda_graphs import Replayed
 
 DEFAULT = "fgnet-bp4d"
 """What the name "fgnet" stands for."""
 
 
 def names() -> tuple[str, ...]:
-    """What `au_model` may be called: ``"fgnet"``, which is `DEFAULT`, and every name of ``fgnet weights list``."""
+    """List what `au_model` may be called: ``"fgnet"``, which is `DEFAULT`, and every name of ``fgnet weights list``."""
     return ("fgnet", *(name for name, entry in manifest().items() if entry.kind != "pretrained"))
 
 
 def is_fgnet(au_model: object) -> bool:
-    """Whether an `au_model` is FG-Net's: one of `names`, or the path of a checkpoint.
+    """Tell whether an `au_model` is FG-Net's: one of `names`, or the path of a checkpoint.
 
-    Raises ValueError for a name that begins like FG-Net's and is none.
+    Raises ValueError for an unknown name that begins with "fgnet".
     """
     if isinstance(au_model, Path):
         return True
@@ -52,13 +51,13 @@ def is_fgnet(au_model: object) -> bool:
 
 
 def default_precision(device: torch.device | str) -> Precision:
-    """What FG-Net computes in where nobody says: half precision on NVIDIA GPUs with tensor cores for it, else float32."""
+    """Choose FG-Net's precision: half precision on NVIDIA GPUs whose tensor cores support it, else float32."""
     device = torch.device(device)
     return half_precision(torch.cuda.get_device_capability(device)) if device.type == "cuda" else "float32"
 
 
 def half_precision(capability: tuple[int, int]) -> Precision:
-    """The precision that a CUDA device of this compute capability is fastest in, bfloat16 where it has both halves."""
+    """Choose the fastest precision for a CUDA device of this compute capability: bfloat16 where it has it, then float16."""
     if capability >= (8, 0):
         return "bfloat16"
     return "float16" if capability >= (7, 0) else "float32"
@@ -66,40 +65,25 @@ def half_precision(capability: tuple[int, int]) -> Precision:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What FG-Net says of F faces on several frames."""
+    """FG-Net's result for F faces on several frames."""
 
     aus: tuple[str, ...]
     """Names of the A action units that the checkpoint knows."""
     scores: Tensor
     """[F, A] float32 on the CPU, in [0, 1] (`fgnet_plugin.network.scores`); NaN where the landmarks show no face."""
     read: Tensor
-    """[F] int64: which of the faces were read; the others have NaN scores."""
+    """[F] int64: indices of the faces that were read; the others have NaN scores."""
     prediction: Prediction
     """Of the faces that were read, on the model's device."""
     aligned: AlignedFaces
     """The faces that were read, float32: see `AlignedFaces.pictures` for what to show of them."""
 
 
-class Pending:
-    """A `Reading` that is on its way: what `AUModel.begin` returns."""
-
-    def __init__(self, finish: Callable[[], Reading]) -> None:
-        self._finish: Callable[[], Reading] | None = finish
-        self._reading: Reading | None = None
-
-    def result(self) -> Reading:
-        """The reading, the same one at every call; the first may have to wait for the GPU."""
-        if self._finish is not None:
-            self._reading, self._finish = self._finish(), None
-        assert self._reading is not None
-        return self._reading
-
-
 class AUModel:
-    """FG-Net that reads the faces of frames.
+    """FG-Net for the faces of whole frames.
 
-    On an NVIDIA GPU its weights are fused for detection, and its work is queued on a stream of its own: between `begin` and
-    the result, the CPU and py-feat's models go on. Several threads may share a model.
+    On an NVIDIA GPU its weights are fused for detection, and its work is queued on its own stream: between `submit` and the
+    result, the CPU and py-feat's models go on. Several threads may share a model.
 
     Args:
         au_model: one of `names`, or the path of a checkpoint.
@@ -108,7 +92,7 @@ class AUModel:
         precision: see `FGNet.prepare`. None: bfloat16 on NVIDIA GPUs of compute capability 8.0 and more, float16 on those of
             7.x, and float32 everywhere else.
         fetch: download published weights that are not on this machine, with a progress bar; otherwise they are an error.
-        compile: give the network to torch.compile, too, which takes minutes at the first faces; see `Replayed`.
+        compile: use torch.compile, too, which takes minutes at the first faces; see `Replayed`.
 
     Raises:
         CheckpointError, DownloadError: no such weights; the message says how to get them.
@@ -136,14 +120,11 @@ class AUModel:
         self._attach()
 
     def _attach(self) -> None:
-        """Makes what belongs to the process and its GPU, and is in no copy."""
-        self._lock = threading.Lock()  # the order in which threads queue their work is that of a stream
+        """Make what belongs to this process and its GPU, which copies and pickles leave out."""
+        self._lock = threading.Lock()  # a stream works in the order in which threads queue
         self._streams = Streams(self.net.device) if self.net.device.type == "cuda" else None
-        self._replayed: Replayed | None = None
-        if self._streams is not None or self.compile:
-            from fgnet_plugin.network.cuda_graphs import Replayed
-
-            self._replayed = Replayed(self.net, self.batch_size, compile=self.compile)
+        graphs = self._streams is not None or self.compile
+        self._replayed = Replayed(self.net, self.batch_size, compile=self.compile) if graphs else None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_lock", "_streams", "_replayed")}
@@ -159,11 +140,11 @@ class AUModel:
 
     @property
     def overlaps(self) -> bool:
-        """Whether the CPU may do other things between `begin` and the result; else all is done when `begin` returns."""
+        """Whether the CPU may do other things between `submit` and the result; else all is done when `submit` returns."""
         return self._streams is not None
 
     def read(self, frames: Sequence[Tensor], landmarks: Sequence[Tensor]) -> Reading:
-        """The AUs of all faces of several frames.
+        """Compute the AUs of all faces of several frames.
 
         Args:
             frames: N frames [3, H, W], uint8 or floating point in [0, 255], RGB, of any sizes, on any device.
@@ -172,12 +153,12 @@ class AUModel:
         Returns:
             `Reading`; faces keep the order of frames and, within one, of its landmarks.
         """
-        return self.begin(frames, landmarks).result()
+        return self.submit(frames, landmarks).result()
 
-    def begin(self, frames: Sequence[Tensor], landmarks: Sequence[Tensor]) -> Pending:
-        """Begins to `read`: on an NVIDIA GPU it queues the work and returns at once (landmarks then belong on the CPU).
+    def submit(self, frames: Sequence[Tensor], landmarks: Sequence[Tensor]) -> Deferred[Reading]:
+        """Start to `read`: on an NVIDIA GPU it queues the work and returns at once (landmarks then belong on the CPU).
 
-        Readings are computed in the order in which they were begun. Until a result is there, its frames may be freed, but not
+        Readings are computed in the order of their submission. Until a result is returned, its frames may be freed, but not
         changed.
         """
         valid = [
@@ -193,60 +174,60 @@ class AUModel:
             if self._streams is not None:
                 return self._queue(self._streams, photos, chosen, read, scores)
             aligned, prediction = self._compute([as_uint8(photo).to(self.net.device) for photo in photos], chosen)
-        return Pending(lambda: self._reading(read, scores, prediction.scores.float().cpu(), prediction, aligned))
+        return Deferred(lambda: self._reading(read, scores, prediction.scores.float().cpu(), prediction, aligned))
 
     def _queue(
         self, streams: Streams, photos: Sequence[Tensor], landmarks: Sequence[Tensor], read: Tensor, scores: Tensor
-    ) -> Pending:
-        """`begin` on streams; `read` and `scores` as in `_reading`."""
+    ) -> Deferred[Reading]:
+        """`submit` on streams; `read` and `scores` as in `_reading`."""
         with self._lock:
-            # What is on the CPU is uploaded as bytes; what is on a device is rounded there.
+            # Frames of the CPU are uploaded as bytes; those of a device are rounded there.
             sent = streams.send([as_uint8(photo) if photo.device.type == "cpu" else photo for photo in photos])
             with streams.computing():
                 aligned, prediction = self._compute([as_uint8(photo) for photo in sent], landmarks)
-                arriving = streams.fetch(prediction.scores.float())
+                on_cpu = streams.fetch(prediction.scores.float())
 
-        def finish() -> Reading:
-            found = arriving.wait()
-            streams.hand_over(
-                [prediction.heatmaps, prediction.activations, aligned.faces, aligned.photo, aligned.to_photo]
-                if len(found)
-                else []
-            )
-            return self._reading(read, scores, found, prediction, aligned)
+        def wait() -> Reading:
+            computed = on_cpu.result()
+            if len(computed):
+                streams.hand_over([prediction.heatmaps, prediction.activations, aligned.faces, aligned.photo, aligned.to_photo])
+            return self._reading(read, scores, computed, prediction, aligned)
 
-        return Pending(finish)
+        return Deferred(wait)
 
     def _compute(self, photos: Sequence[Tensor], landmarks: Sequence[Tensor]) -> tuple[AlignedFaces, Prediction]:
-        """Photos on the model's device and their faces, all of which can be aligned -> the faces and what they show."""
-        # Not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the scores.
-        # float32 in any precision: the encoder's trunk stays so.
-        aligned = align_for_network(photos, landmarks, self.net.config.image_size, torch.float32)
+        """Align the faces of photos, all on the model's device and all with valid landmarks, and run the network on them."""
+        # Pixels are not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the
+        # scores. They are float32 in any precision, as the encoder's trunk is.
+        size, kernels = self.net.config.image_size, self.net.kernels
+        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
             return aligned, self.net.predict(faces, self.batch_size, validate=False)
         return aligned, Prediction(self.aus, *self._replayed(faces))
 
-    def _reading(self, read: Tensor, scores: Tensor, found: Tensor, prediction: Prediction, aligned: AlignedFaces) -> Reading:
-        """Which faces were read [n], scores [F, A] to be filled in, those found [n, A] -> the result."""
-        scores[read] = found
+    def _reading(
+        self, read: Tensor, scores: Tensor, computed: Tensor, prediction: Prediction, aligned: AlignedFaces
+    ) -> Reading:
+        """Put the computed scores [n, A] of the faces that were read [n] in their places among all scores [F, A]."""
+        scores[read] = computed
         return Reading(self.aus, scores, read, prediction, aligned)
 
 
 def as_uint8(frame: Tensor) -> Tensor:
-    """Pixel values in [0, 255] of any type, rounded; what lies beyond, as after a resize, is clipped."""
+    """Round pixel values in [0, 255] of any type to uint8; what lies beyond, as after a resize, is clipped."""
     return frame if frame.dtype == torch.uint8 else frame.float().round().clamp(0, 255).to(torch.uint8)
 
 
 def _file(name: str, fetch: bool) -> Path:
-    """The checkpoint's file, downloaded if need be."""
+    """Find the checkpoint's file; download it if need be."""
     entry = manifest().get(name)
     if fetch and entry is not None and entry.kind == "published" and not entry.path.is_file():
         try:
             return download(name)
         except DownloadError as error:
             raise DownloadError(
-                f"{error}\nWithout a download there is au_model='fgnet-rendered', a small network trained on rendered faces"
+                f"{error}\nWithout a download, use au_model='fgnet-rendered', a small network trained on rendered faces"
             ) from error
     if entry is None and not Path(name).is_file():
         raise CheckpointError(f"{name}: no such checkpoint; give the path of a file, or one of {', '.join(names())}")

@@ -1,4 +1,4 @@
-"""Picture files of any kind as uint8 RGB, or an error that names the file."""
+"""Read pictures of any format as uint8 RGB, or raise an error that names the file."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fgnet_plugin.errors import InputError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".jfif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""File names that end like this are taken for pictures."""
+"""Files with these suffixes are taken for pictures."""
 
 _ORIENTATION = 0x0112  # EXIF's number for how the camera was held
 
 
 def check_file(path: str | Path, what: str = "picture") -> None:
-    """Raises FileNotFoundError or InputError for a path at which there is no file to read."""
+    """Raise FileNotFoundError or InputError if a path is not a file with content."""
     file = Path(path)
     if not file.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path")
@@ -31,7 +32,7 @@ def check_file(path: str | Path, what: str = "picture") -> None:
 
 
 def check_files(paths: Sequence[str]) -> None:
-    """Raises FileNotFoundError or InputError, one for all paths at which there is no file to read."""
+    """Raise one FileNotFoundError or InputError for all paths that are not files with content."""
     errors: list[FileNotFoundError | InputError] = []
     for path in paths:
         try:
@@ -46,9 +47,7 @@ def check_files(paths: Sequence[str]) -> None:
 
 
 def picture_size(path: str | Path) -> tuple[int, int] | None:
-    """Width and height as stored; None for what is no picture."""
-    from PIL import Image
-
+    """Read a picture's width and height as stored; None if the file is not a readable image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -59,9 +58,9 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
 
 
 def read_picture(path: str | Path, upright: bool = True) -> Tensor:
-    """A picture file as uint8 RGB [3, H, W].
+    """Read a picture file as uint8 RGB [3, H, W].
 
-    Grey, CMYK, palettes and 16 bits become RGB of 8 bits; what is transparent shows white; of several pages, the first.
+    Grey, CMYK, palettes and 16 bits become RGB of 8 bits; transparency becomes white; of several pages, the first is read.
 
     Args:
         path: any file that Pillow reads.
@@ -70,10 +69,8 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
 
     Raises:
         FileNotFoundError: no such file.
-        InputError: a folder, an empty file, no picture, or one that is damaged or cut off.
+        InputError: a folder, an empty file, not an image, or one that is damaged or cut off.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     check_file(path)
     try:
         with warnings.catch_warnings():
@@ -82,10 +79,10 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
                 turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
                 pixels = _pixels(ImageOps.exif_transpose(file) if upright and turned else file)
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is no picture in a format that can be read; export it as JPEG or PNG") from error
+        raise InputError(f"{path} is not a readable image; export it as JPEG or PNG") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise InputError(f"{path} has more pixels than are read ({most:.0f} million at most); make it smaller first") from error
+        raise InputError(f"{path} has too many pixels ({most:.0f} million at most are read); make it smaller first") from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # PIL raises SyntaxError for broken PNGs
         reason = str(error) or type(error).__name__
         raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error
@@ -98,10 +95,8 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
     return pixels
 
 
-def _pixels(picture: object) -> Tensor:
-    from PIL import Image
-
-    assert isinstance(picture, Image.Image)
+def _pixels(picture: Image.Image) -> Tensor:
+    """Convert a picture of any mode to uint8 RGB [3, H, W]."""
     if picture.mode.startswith("I;16"):  # 16 bits a pixel: PIL would clip them to 8
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     elif picture.mode in ("I", "F"):
@@ -111,20 +106,20 @@ def _pixels(picture: object) -> Tensor:
 
 
 def _stretched(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """Numbers of more than 8 bits -> [0, 255]: as 16 bits where they look so, else by their own range."""
+    """Scale numbers of more than 8 bits to [0, 255]: as 16 bits where they fit in, else by their range."""
     numbers = values.astype(np.float64)
     high = 65535.0 if 255 < numbers.max(initial=0) <= 65535 else max(float(numbers.max(initial=0)), 1.0)
     return (numbers.clip(0, high) * (255 / high)).round().astype(np.uint8)
 
 
 def as_rgb(pixels: npt.NDArray[np.uint8]) -> Tensor:
-    """uint8 [H, W], or [H, W, 1, 3 or 4] -> [3, H, W]; grey becomes RGB, what is transparent shows white."""
-    planes = torch.from_numpy(np.array(pixels.reshape(*pixels.shape[:2], -1)))  # a copy: read-only arrays bring a warning
+    """Convert uint8 [H, W] or [H, W, 1, 3 or 4] to [3, H, W]; grey becomes RGB, and transparency becomes white."""
+    planes = torch.from_numpy(np.array(pixels.reshape(*pixels.shape[:2], -1)))  # copied: torch warns of read-only arrays
     return rgb_planes(planes.permute(2, 0, 1))
 
 
 def rgb_planes(planes: Tensor) -> Tensor:
-    """uint8 [1, 3 or 4, H, W] -> [3, H, W]; grey becomes RGB, what is transparent shows white."""
+    """Convert uint8 [1, 3 or 4, H, W] to [3, H, W]; grey becomes RGB, and transparency becomes white."""
     if planes.shape[0] == 1:
         return planes.expand(3, -1, -1).contiguous()
     if planes.shape[0] == 3:
@@ -133,20 +128,20 @@ def rgb_planes(planes: Tensor) -> Tensor:
     return (planes[:3] * opaque + 255 * (1 - opaque)).round().to(torch.uint8)
 
 
-Image = str | Path | npt.NDArray[np.uint8] | Tensor
+ImageLike = str | Path | npt.NDArray[np.uint8] | Tensor
 
 
-def read_photo(image: Image) -> Tensor:
-    """A photo as uint8 RGB [3, H, W] on the CPU.
+def read_photo(image: ImageLike) -> Tensor:
+    """Read a photo as uint8 RGB [3, H, W] on the CPU.
 
     Args:
         image: the path of a picture file, which is turned as its EXIF data say; an array [H, W], [H, W, 1], [H, W, 3] or
             [H, W, 4] of uint8; or a tensor [3, H, W] (or 1 or 4 channels) of uint8, or floating point in [0, 255]. Grey
-            becomes RGB, and what is transparent shows white.
+            becomes RGB, and transparency becomes white.
 
     Raises:
         TypeError: something else.
-        ValueError: another shape or range; InputError, which is one: a file that is no picture, or damaged.
+        ValueError: another shape or range. InputError, a subclass: a file that is not an image, or damaged.
         FileNotFoundError: no such file.
     """
     if isinstance(image, (str, Path)):
@@ -164,7 +159,7 @@ def read_photo(image: Image) -> Tensor:
     image = image.detach().cpu()
     if image.is_floating_point():
         low, high = (float(value) for value in image.aminmax())
-        if not (low >= 0 and (high == 0 or 1 < high <= 255)):  # a black frame has no range to tell
+        if not (low >= 0 and (high == 0 or 1 < high <= 255)):  # a black frame fits both ranges
             raise ValueError(f"a floating-point photo must be in [0, 255], got values from {low:.3g} to {high:.3g}")
         image = image.round().to(torch.uint8)
     if image.dtype != torch.uint8:

@@ -1,4 +1,4 @@
-"""Frames of a video by number, with their times: torchcodec decodes where it finds FFmpeg's libraries, PyAV elsewhere."""
+"""Read the frames of a video by number, and their times. PyAV decodes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +21,12 @@ from torch import Tensor
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import check_file
 
+try:
+    import av
+    from av.stream import Disposition
+except ModuleNotFoundError:  # of the extras `feat` and `train`: `Video` says so, and pictures can be read without it
+    av = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.filter import Graph
@@ -31,73 +34,55 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_UNKNOWN = np.iinfo(np.int64).min  # in place of a stamp
-_REORDERED = 32  # packets, more than codecs put between a frame's place in the file and its place on the screen
-_STARTS = 3  # keyframes from which a frame is tried: after some, decoders put out frames only a while later
-
-
-@cache
-def torchcodec_works() -> bool:
-    """Whether torchcodec is installed and finds FFmpeg's libraries, which do not come with it."""
-    try:
-        return getattr(import_module("torchcodec"), "ffmpeg_major_version", 0) is not None
-    except (ImportError, OSError, RuntimeError):
-        return False
+_UNKNOWN = np.iinfo(np.int64).min  # in place of a missing time stamp
+_REORDERED = 32  # packets, more than codecs put between a frame's place in the file and its place in time
+_STARTS = 3  # keyframes from which a frame is tried: after some, decoders output frames only a while later
 
 
 class Video:
-    """A video file. With either decoder, frames have the same numbers, times and orientation.
+    """A video file as a sequence of frames.
 
-    Each process opens the file for itself, so that a video can be pickled and used after a fork. Not for threads side by side.
+    Each process opens the file for itself, so that a video can be pickled and used after a fork. Not safe for several threads.
 
     Args:
         path: of the file.
-        decoder: "auto" is torchcodec where it works, and PyAV for files that torchcodec cannot read from their first frame on
-            (MPEG streams and AVI files whose times do not start at 0, raw H.264).
 
     Attributes:
         path: as given.
-        decoder: the one in use, "torchcodec" or "pyav".
         fps: frames per second, on average.
         height, width: in pixels, as displayed: after the turn by a multiple of 90° that the file asks for.
 
     Raises:
         FileNotFoundError: no such file.
-        InputError: a file without video frames, or no decoder.
+        InputError: a file without video frames; or PyAV is not installed.
+
+    Example:
+        >>> with Video("clip.mp4") as video:  # doctest: +SKIP
+        ...     middle = video[len(video) // 2]  # uint8 [3, H, W]
     """
 
-    def __init__(self, path: str | Path, decoder: Literal["auto", "torchcodec", "pyav"] = "auto") -> None:
-        if decoder not in ("auto", "torchcodec", "pyav"):
-            raise ValueError(f'decoder must be "auto", "torchcodec" or "pyav", got {decoder!r}')
+    def __init__(self, path: str | Path) -> None:
+        if av is None:
+            raise InputError(f"{path}: videos are decoded by PyAV, which is not installed; run: pip install av")
         self.path = str(path)
         self._file = Path(path).absolute()  # FFmpeg takes what stands before a colon in a relative path for a protocol
         check_file(path, "video")
-        if decoder == "torchcodec" and not torchcodec_works():
-            raise InputError('torchcodec does not find FFmpeg\'s libraries; install FFmpeg, or leave decoder at "auto"')
-        self.decoder = "torchcodec" if decoder != "pyav" and torchcodec_works() else "pyav"
+        self._index = _scan(self._file, self.path)
         self._process = os.getpid()
-        self._index: _Index | None = None
-        self._reader: _TorchcodecReader | _PyAVReader | None = None
-        try:
-            reader = self._opened()
-        except InputError:
-            if self.decoder == decoder or not find_spec("av"):
-                raise
-            self.decoder = "pyav"
-            reader = self._opened()
-        self.fps, self.height, self.width, self._length = reader.fps, reader.height, reader.width, len(reader)
+        self._reader: _Reader | None = _Reader(self._file, self.path, self._index)
+        self.fps, self.height, self.width = self._index.fps, self._reader.height, self._reader.width
 
     def __len__(self) -> int:
-        """Number of frames; where the file is cut off, of those that it holds."""
-        return self._length
+        """Number of frames; of a file that is cut off, those that it holds."""
+        return len(self._index.packets)
 
     def __getitem__(self, i: int) -> Tensor:
         """Frame i as uint8 RGB [3, H, W]. Raises IndexError outside [0, len), InputError where the file is damaged."""
         return self._opened().frame(self._checked(i))
 
     def time(self, i: int) -> float:
-        """When frame i is shown, in seconds; the first one's time need not be 0. Raises IndexError, InputError."""
-        return self._opened().time(self._checked(i))
+        """When frame i is shown, in seconds; the first one's time need not be 0. Raises IndexError."""
+        return float(self._index.times[self._checked(i)])
 
     def close(self) -> None:
         """Close the file. It opens again when a frame is asked for."""
@@ -116,70 +101,26 @@ class Video:
 
     def _checked(self, i: int) -> int:
         i = operator.index(i)
-        if not 0 <= i < self._length:
-            raise IndexError(f"{self.path} has frames 0 to {self._length - 1}, no frame {i}")
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.path} has frames 0 to {len(self) - 1}, no frame {i}")
         return i
 
-    def _opened(self) -> _TorchcodecReader | _PyAVReader:
-        if self._reader is None or self._process != os.getpid():  # a forked process shares its parent's place in the file
+    def _opened(self) -> _Reader:
+        if self._reader is None or self._process != os.getpid():  # a forked process shares its parent's position in the file
             self._process = os.getpid()
-            if self.decoder == "torchcodec":
-                self._reader = _TorchcodecReader(self._file, self.path)
-            elif not find_spec("av"):
-                raise InputError("no video decoder is installed; pip install av")
-            else:
-                self._index = self._index or _scan(self._file, self.path)
-                self._reader = _PyAVReader(self._file, self.path, self._index)
+            self._reader = _Reader(self._file, self.path, self._index)
         return self._reader
-
-
-class _TorchcodecReader:
-    def __init__(self, file: Path, name: str) -> None:
-        self._file, self._name = file, name
-        self._times: dict[int, float] = {}
-        try:
-            self._decoder = self._new()
-            about = self._decoder.metadata
-            shift = self._decoder.get_frame_at(0).pts_seconds - about.begin_stream_seconds
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise InputError(f"torchcodec cannot read {name} as a video; copy or convert it again") from error
-        if abs(shift) > 1e-6:
-            raise InputError(f"torchcodec skips the first frames of {name}; convert it to mp4, or pip install av")
-        self.fps, self.height, self.width = float(about.average_fps or 0), int(about.height), int(about.width)
-
-    def _new(self) -> Any:
-        return import_module("torchcodec.decoders").VideoDecoder(str(self._file), device="cpu")  # or it takes torch's default
-
-    def __len__(self) -> int:
-        return len(self._decoder)
-
-    def frame(self, i: int) -> Tensor:
-        try:
-            frame = self._decoder.get_frame_at(i)
-        except (RuntimeError, IndexError) as error:
-            self._decoder = self._new()  # this one would number the frames that follow wrongly
-            raise _damaged(self._name, i, i) from error
-        self._times[i] = frame.pts_seconds
-        return torch.as_tensor(frame.data)
-
-    def time(self, i: int) -> float:
-        if i not in self._times:
-            self.frame(i)
-        return self._times[i]
-
-    def close(self) -> None:
-        del self._decoder
 
 
 @dataclass
 class _Index:
     """Where the frames are. A packet holds the data of one frame; packets count in the order in which the file stores them."""
 
-    numbers: npt.NDArray[np.int64]  # [packets] the frame in each, or -1: one that others are made from but that is not shown
+    numbers: npt.NDArray[np.int64]  # [packets] the frame in each, or -1: one that others refer to but that is not shown
     packets: npt.NDArray[np.int64]  # [frames] the packet of each
     keys: list[int]  # packets at which decoding can start
     stamps: npt.NDArray[np.int64]  # [packets, 2] when each is to be shown and decoded, in the stream's units
-    places: npt.NDArray[np.int64]  # [packets] first byte in the file, by which a packet is known again after a seek
+    places: npt.NDArray[np.int64]  # [packets] first byte in the file, by which a packet is recognised after a seek
     times: npt.NDArray[np.float64]  # [frames] seconds
     fps: float
     cut: bool  # whether the last packet is not whole
@@ -187,29 +128,23 @@ class _Index:
     turns: int | None = None  # quarter turns counterclockwise that bring frames upright, once known
 
 
-class _PyAVReader:
-    """Decodes with one thread, as torchcodec does: no thread is missing after a fork, and no frame is decoded ahead in vain."""
+class _Reader:
+    """An open video file. It decodes with one thread: none is missing after a fork, and no frame is decoded ahead in vain."""
 
     def __init__(self, file: Path, name: str, index: _Index) -> None:
         self._file, self._name, self._index = file, name, index
         self._can_seek = bool((index.places >= 0).all()) and len(np.unique(index.places)) == len(index.places)
         self._graph: tuple[tuple[int, int, str], Graph] | None = None
         self._last: tuple[int, VideoFrame] | None = None
-        self._container, self._stream = _open_pyav(file, name)
+        self._container, self._stream = _open(file, name)
         self._start(0)
         if index.turns is None:
             try:
                 index.turns = round(self._decoded(0).rotation / 90)
-            except InputError:  # said when the frame is asked for: others may be whole
+            except InputError:  # raised when the frame is asked for: others may be whole
                 index.turns = 0
         size = self._stream.height, self._stream.width
-        self.fps, (self.height, self.width) = index.fps, size[::-1] if index.turns % 2 else size
-
-    def __len__(self) -> int:
-        return len(self._index.packets)
-
-    def time(self, i: int) -> float:
-        return float(self._index.times[i])
+        self.height, self.width = size[::-1] if index.turns % 2 else size
 
     def close(self) -> None:
         self._container.close()  # else its frames stay until the next garbage collection
@@ -236,7 +171,7 @@ class _PyAVReader:
                 break
             self._start(earlier[0])
         if frame is None and self._broken is None and self._pending:
-            frame = self._pending[0][1]  # the packet holds no picture of its own: the next one, as in torchcodec
+            frame = self._pending[0][1]  # the packet holds no picture of its own, as of a repeated frame: the next one is shown
         if frame is None or broken:
             lost = index.numbers[self._broken :][:_REORDERED] if self._broken is not None else index.numbers[:0]
             raise _damaged(self._name, i, min(lost[lost >= 0], default=i))
@@ -244,29 +179,27 @@ class _PyAVReader:
         return frame
 
     def _starts(self, i: int) -> list[int]:
-        """Packets from which to decode on to frame i, the best first: keyframes stored and shown no later than the frame."""
+        """List packets from which to decode on to frame i, the best first: keyframes stored and shown no later than it."""
         keys, numbers = self._index.keys, self._index.numbers
         near = bisect_right(keys, int(self._index.packets[i])) if self._index.ordered else 0
-        found = [key for key in reversed(keys[max(near - 4 * _STARTS, 0) : near]) if numbers[key] <= i][:_STARTS]
-        return found if len(found) == _STARTS else [*found, 0]
+        keyframes = [key for key in reversed(keys[max(near - 4 * _STARTS, 0) : near]) if numbers[key] <= i][:_STARTS]
+        return keyframes if len(keyframes) == _STARTS else [*keyframes, 0]
 
     def _start(self, packet: int) -> None:
         """Make a packet the next one to be decoded."""
         self._pending: deque[tuple[int, VideoFrame]] = deque()  # numbers and frames that came out: a few at most
-        self._passed = -1  # the last one that left pending
+        self._passed = -1  # the last one that left `_pending`
         self._broken: int | None = None  # the first packet since the start that could not be decoded
         self._started, self._position, self._counted, self._ended = packet, packet, 0, False
         if packet and self._can_seek and (self._seek(packet, 0) or self._seek(packet, 1)):
             return
         self._can_seek = self._can_seek and not packet
         self.close()
-        self._container, self._stream = _open_pyav(self._file, self._name)
+        self._container, self._stream = _open(self._file, self._name)
         self._packets: Iterator[Packet[VideoStream]] = islice(_packets(self._container, self._stream), packet, None)
 
     def _seek(self, packet: int, clock: int) -> bool:
         """Go to a packet by when it is shown (0) or decoded (1): formats differ in what they look for."""
-        import av
-
         stamp, places = int(self._index.stamps[packet, clock]), self._index.places
         try:
             self._container.seek(stamp, stream=self._stream)
@@ -282,7 +215,7 @@ class _PyAVReader:
         return False
 
     def _search(self, i: int) -> VideoFrame | None:
-        """Decode until frame i comes out, or a later one, which then stays in pending."""
+        """Decode until frame i comes out, or a later one, which then stays in `_pending`."""
         while True:
             while self._pending and self._pending[0][0] <= i:
                 self._passed, frame = self._pending.popleft()
@@ -294,36 +227,31 @@ class _PyAVReader:
 
     def _feed(self, i: int) -> None:
         """Give the decoder the next packet on the way to frame i."""
-        import av
-
-        index, context, here = self._index, self._stream.codec_context, self._position
+        index, context, position = self._index, self._stream.codec_context, self._position
         self._position += 1
         try:
             packet = next(self._packets, None)
             self._ended = packet is None
             if packet is not None:
-                if self._can_seek and packet.pos not in index.places[here : here + 1]:  # the seek led elsewhere after all
+                if self._can_seek and packet.pos not in index.places[position : position + 1]:  # the seek led elsewhere
                     self._can_seek = False
                     return self._start(self._started)
-                if index.cut and here == len(index.numbers) - 1:
+                if index.cut and position == len(index.numbers) - 1:
                     raise av.error.InvalidDataError(0, "cut off")
                 if index.ordered:
-                    number = int(index.numbers[here])
+                    number = int(index.numbers[position])
                     packet.pts = number  # the decoder hands it on to the frame
-                    context.skip_frame = "NONREF" if number < i else "DEFAULT"  # of those before, what others are made from
+                    context.skip_frame = "NONREF" if number < i else "DEFAULT"  # before i, only frames that others refer to
             for frame in context.decode(packet):
                 number = frame.pts if index.ordered and frame.pts is not None else self._counted
                 self._counted += 1
                 if number >= 0:
                     self._pending.append((number, frame))
         except av.error.FFmpegError:
-            self._broken = here if self._broken is None else self._broken
+            self._broken = position if self._broken is None else self._broken
 
 
-def _open_pyav(file: Path, name: str) -> tuple[InputContainer, VideoStream]:
-    import av
-    from av.stream import Disposition
-
+def _open(file: Path, name: str) -> tuple[InputContainer, VideoStream]:
     try:
         container = av.open(str(file), metadata_errors="replace")
     except av.error.FFmpegError as error:
@@ -339,7 +267,7 @@ def _open_pyav(file: Path, name: str) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise InputError(f"{name} is coded in a way that PyAV does not know; convert it to H.264 in mp4")
     stream.codec_context.thread_count = 1
-    stream.codec_context.open()  # before skip_frame is set, at which AV1's decoder looks here only
+    stream.codec_context.open()  # before skip_frame is set: AV1's decoder looks at it only here
     return container, stream
 
 
@@ -349,9 +277,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
 
 def _scan(file: Path, name: str) -> _Index:
     """Read the packets of a video once, without decoding them."""
-    import av
-
-    container, stream = _open_pyav(file, name)
+    container, stream = _open(file, name)
     rows, cut = [], False
     with container:
         try:
@@ -384,9 +310,7 @@ def _scan(file: Path, name: str) -> _Index:
 
 
 def _to_rgb(frame: VideoFrame, turns: int) -> Graph:
-    """A converter of frames of one kind, which gives the same pixels as torchcodec's."""
-    import av
-
+    """Make a converter of frames of one size and format to upright RGB."""
     graph = av.filter.Graph()
     graph.threads = 1
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))

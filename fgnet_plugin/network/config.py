@@ -28,7 +28,7 @@ class FGNetConfig:
     image_size: int = 256
     """Side of the aligned face that the encoder reads, px: a power of two, at least 64."""
     generator_size: int = 1024
-    """Side of the image that the generator would paint, px; its feature maps go from 4 px up to this."""
+    """Side of the image that the generator would make, px; its feature maps go from 4 px up to this."""
     generator_channels: tuple[int, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)
     """Channels of the feature maps of 4, 8, 16, … px: StyleGAN2's config F with channel multiplier 2."""
     style_dim: int = 512
@@ -77,17 +77,17 @@ class FGNetConfig:
 
     @property
     def n_maps(self) -> int:
-        """How many feature maps the generator hands to the interpreter: one a resolution."""
+        """Number of feature maps that the generator hands to the interpreter: one a resolution."""
         return int(math.log2(self.generator_size)) - 1
 
     @property
     def n_layers(self) -> int:
-        """The generator's styled convolutions: one at 4 px and two at each later resolution. Layer j is styled by row j."""
+        """Number of styled convolutions: one at 4 px and two at each later resolution. Layer j is styled by row j."""
         return 2 * self.n_maps - 1
 
     @property
     def n_styles(self) -> int:
-        """Rows of a latent code: one a styled convolution, and one for the last ToRGB layer."""
+        """Number of rows of a latent code: one a styled convolution, and one for the last ToRGB layer."""
         return 2 * self.n_maps
 
     @property
@@ -96,12 +96,12 @@ class FGNetConfig:
         return tuple(4 * 2**i for i in range(self.n_maps))
 
     def to_json(self) -> str:
-        """The config as JSON text, for a checkpoint's metadata."""
+        """Write the config as JSON text, for a checkpoint's metadata."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> FGNetConfig:
-        """The inverse of `to_json`. Raises ValueError where the text is no config."""
+        """Read a config that `to_json` wrote. Raises ValueError where the text is no config."""
         try:
             fields = json.loads(text)
             return cls(**fields)
@@ -110,7 +110,7 @@ class FGNetConfig:
 
 
 def small_config(aus: Sequence[str], size: int = 64, width: int = 128) -> FGNetConfig:
-    """A small FG-Net of the same classes: `size` px faces, generator and (up to 64 px) heatmaps; `width` channels at most.
+    """Describe a small FG-Net: `size` px faces, generator and heatmaps (these up to 64 px), `width` channels at most.
 
     ``small_config(aus, 64, 128)`` has about 5 M parameters, the published architecture 327 M.
     """

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.network.fgnet import FGNet
-from fgnet_plugin.ops import dispatch
 
 COMPILE_MODE = "max-autotune-no-cudagraphs"
 """Of torch.compile; without its own CUDA graphs, which would be one a batch size without bound."""
@@ -27,7 +26,7 @@ _T = TypeVar("_T")
 
 
 def batch_sizes(max_batch: int) -> tuple[int, ...]:
-    """The batch sizes that get a graph: the powers of two below `max_batch`, and `max_batch`.
+    """List the batch sizes that get a graph: the powers of two below `max_batch`, and `max_batch`.
 
     >>> batch_sizes(12)
     (1, 2, 4, 8, 12)
@@ -38,7 +37,7 @@ def batch_sizes(max_batch: int) -> tuple[int, ...]:
 
 
 def fitting(count: int, sizes: tuple[int, ...]) -> int:
-    """The smallest of the ascending sizes that holds `count` faces. Raises ValueError where none does."""
+    """Choose the smallest of the ascending sizes that holds `count` faces. Raises ValueError where none does."""
     for size in sizes:
         if count <= size:
             return size
@@ -46,13 +45,13 @@ def fitting(count: int, sizes: tuple[int, ...]) -> int:
 
 
 def parts(count: int, most: int) -> Iterator[slice]:
-    """Consecutive parts of `count` faces of at most `most` each."""
+    """Split `count` faces into consecutive parts of at most `most` each."""
     for start in range(0, count, most):
         yield slice(start, min(start + most, count))
 
 
 def fill(buffer: Tensor, faces: Tensor) -> None:
-    """Copies faces to the buffer [size, 3, S, S] and repeats the last one up to its end."""
+    """Copy faces to the buffer [size, 3, S, S] and repeats the last one up to its end."""
     count = len(faces)
     buffer[:count].copy_(faces)
     if count < len(buffer):
@@ -60,7 +59,7 @@ def fill(buffer: Tensor, faces: Tensor) -> None:
 
 
 class Recent(Generic[_T]):
-    """What was made for at most `most` keys, those used last.
+    """A cache of what was made for at most `most` keys, those used last.
 
     The new one is made before the oldest is dropped: torch can't use a pool of graph memory again once its last graph is gone.
     """
@@ -75,7 +74,7 @@ class Recent(Generic[_T]):
         return len(self._kept)
 
     def get(self, key: int, make: Callable[[int], _T]) -> _T:
-        """What is kept for the key, or else ``make(key)``, kept from now on unless it raises."""
+        """Return what is kept for the key, or else ``make(key)``, kept from now on unless it raises."""
         if key not in self._kept:
             self._kept[key] = make(key)
             if len(self._kept) > self.most:
@@ -84,7 +83,7 @@ class Recent(Generic[_T]):
         return self._kept[key]
 
     def clear(self) -> None:
-        """Drops everything."""
+        """Drop everything."""
         self._kept.clear()
 
 
@@ -99,7 +98,7 @@ class Recording:
 
 
 class Replayed:
-    """`FGNet.detect` on batches of any size, by CUDA graphs where the model is on a CUDA device.
+    """Run `FGNet.detect` on batches of any size, by CUDA graphs where the model is on a CUDA device.
 
     One graph a batch size of `batch_sizes`; they share their memory, which is about what the largest batch needs. Recording
     one takes some seconds, at the first batch of its size. Where recording fails, one warning says so, and the network is
@@ -161,7 +160,7 @@ class Replayed:
         return self._graphs
 
     def __call__(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps and activations of aligned faces.
+        """Compute heatmaps and activations of aligned faces.
 
         Once the graph of a batch size is there, nothing in it waits for the device.
 
@@ -169,7 +168,7 @@ class Replayed:
             faces: [B, 3, S, S] float in [-1, 1] on the model's device, in any layout; B may be 0.
 
         Returns:
-            Heatmaps [B, A, H, H] and activations [B, A], as `FGNet.detect`; the caller's own, not the graphs'.
+            Heatmaps [B, A, H, H] and activations [B, A], as `FGNet.detect`; copies, which later calls leave alone.
 
         Raises:
             TypeError, ValueError: another dtype, shape or device; the model is in training mode.
@@ -183,23 +182,23 @@ class Replayed:
             activations = torch.empty(shape[:2], device=faces.device, dtype=dtype)
             for part in parts(len(faces), self.max_batch):
                 count = part.stop - part.start
-                found = self._read(faces[part])
-                heatmaps[part].copy_(found[0][:count])
-                activations[part].copy_(found[1][:count])
+                of_part = self._read(faces[part])
+                heatmaps[part].copy_(of_part[0][:count])
+                activations[part].copy_(of_part[1][:count])
             return heatmaps, activations
 
     def _check(self, faces: Tensor) -> None:
         self.net.check(faces)
         if not faces.is_floating_point():
-            raise TypeError("faces must be floating point in [-1, 1] here; fgnet_plugin.network.normalize makes them of uint8")
+            raise TypeError("faces must be floating point in [-1, 1]; fgnet_plugin.network.normalize makes them of uint8")
         if faces.device != self.net.device:
-            raise ValueError(f"faces are on {faces.device}, the model is on {self.net.device}; bring them there first")
+            raise ValueError(f"faces are on {faces.device}, the model is on {self.net.device}; bring them to its device first")
         if self.net.training:
             raise ValueError("the model is in training mode; call net.eval() first")
 
     @contextmanager
     def _on_device(self) -> Iterator[None]:
-        """On the model's CUDA device, after the last call's work there, which may have been asked for on another stream."""
+        """Enter the model's CUDA device, after the last call's work there, which may have been queued on another stream."""
         if not self._on_cuda:
             yield
             return
@@ -214,9 +213,7 @@ class Replayed:
                 self._done.record(stream)
 
     def _read(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Of 1 to `max_batch` faces; the results may have more rows."""
-        if self.compiled:
-            dispatch.wanted(faces)  # made, or found impossible, before anything is traced
+        """Detect in 1 to `max_batch` faces; the results may have more rows."""
         size = fitting(len(faces), self.sizes)
         recording = self._recording(size) if self._graphs else None
         if recording is not None:
@@ -230,14 +227,14 @@ class Replayed:
         return self._detect(faces)
 
     def _buffer(self, size: int) -> Tensor:
-        """The first rows of the input buffer, channels last."""
+        """Return the first rows of the input buffer, channels last."""
         if self._input is None:
             side, average = self.net.config.image_size, self.net.encoder.latent_average
             self._input = average.new_zeros(self.max_batch, side, side, 3).permute(0, 3, 1, 2)
         return self._input[:size]
 
     def _recording(self, size: int) -> Recording | None:
-        """The graph for a batch size, recorded if need be; None where that fails."""
+        """Return the graph for a batch size, recorded if need be; None where that fails."""
         try:
             return self._recent.get(size, self._record)
         except RuntimeError as error:  # what torch raises for anything that goes wrong on the device
@@ -252,7 +249,7 @@ class Replayed:
             return None
 
     def _record(self, size: int) -> Recording:
-        """A graph of `FGNet.detect` on the buffer's first `size` rows."""
+        """Record a graph of `FGNet.detect` on the buffer's first `size` rows."""
         faces = self._buffer(size)
         if self._stream is None:
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -274,7 +271,7 @@ class Replayed:
 
 @contextmanager
 def _tuning() -> Iterator[None]:
-    """Inside, cuDNN times its algorithms for each new shape."""
+    """Let cuDNN time its algorithms for each new shape inside."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:

@@ -64,7 +64,7 @@ class Bottleneck(nn.Module):
         return self.gate(out) + shortcut
 
     def fuse(self) -> None:
-        """See `FGNet.fuse`. Not the first BatchNorm: its shift does not reach the zeros around the map."""
+        """Fuse the unit, see `FGNet.fuse`. Not the first BatchNorm: its shift does not reach the zeros around the map."""
         assert isinstance(self.norm2, nn.BatchNorm2d)
         fold(self.conv2, self.norm2)
         self.norm2, self.fused = nn.Identity(), True
@@ -104,13 +104,13 @@ class StyleHeads(nn.Module):
         return torch.baddbmm(self.linear_bias[:rows, None], codes, linear).transpose(0, 1)
 
     def fuse(self) -> None:
-        """See `FGNet.fuse`."""
+        """Fuse the heads, see `FGNet.fuse`."""
         self.linear.data /= self.divisor
         self.divisor = 1.0
 
 
 class Encoder(nn.Module):
-    """Faces -> latent codes. `latent_average`, from pSp's own file, is added to what the heads say."""
+    """Faces -> latent codes. `latent_average`, from pSp's file, is added to what the heads say."""
 
     latent_average: Tensor  # [n_styles, style_dim]
 
@@ -134,14 +134,14 @@ class Encoder(nn.Module):
         self.register_buffer("latent_average", torch.zeros(config.n_styles, config.style_dim))
 
     def fuse(self) -> None:
-        """See `FGNet.fuse`."""
+        """Fuse the encoder, see `FGNet.fuse`."""
         _fold_second_into_first(self.stem)
         for module in self.modules():
             if isinstance(module, (Bottleneck, StyleHeads)):
                 module.fuse()
 
     def forward(self, faces: Tensor, rows: int | None = None) -> Tensor:
-        """Latent codes of aligned faces.
+        """Compute the latent codes of aligned faces.
 
         Args:
             faces: [B, 3, S, S] in [-1, 1].
@@ -170,7 +170,7 @@ def _upsample_add(x: Tensor, lateral: Tensor) -> Tensor:
 
 
 def _fold_second_into_first(layers: nn.Sequential) -> None:
-    """A convolution and the BatchNorm after it -> one convolution."""
+    """Fold the BatchNorm after a convolution into it."""
     conv, norm = layers[0], layers[1]
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)

@@ -37,7 +37,7 @@ SCORE_SLOPE = 16.0
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What FG-Net says of a batch of B faces about its A action units."""
+    """The result for a batch of B faces: A action units each."""
 
     aus: tuple[str, ...]
     """Names of the AUs, in channel order: ``"AU01"``, …"""
@@ -57,19 +57,14 @@ class Prediction:
         return self.activations > 0
 
     def to(self, device: torch.device | str) -> Prediction:
-        """The same on another device."""
+        """Copy the prediction to another device."""
         return Prediction(self.aus, self.heatmaps.to(device), self.activations.to(device))
 
 
-def decode(heatmaps: Tensor) -> Tensor:
-    """Heatmaps [B, A, H, H] -> activations [B, A]: the mean of the map clamped to [-1, 1] (published code: ``heatmap2au``)."""
-    return heatmaps.float().clamp(-1.0, 1.0).mean((2, 3))
-
-
 def scores(activations: Tensor) -> Tensor:
-    """Activations in [-1, 1] -> scores in [0, 1]: ``sigmoid(16 · activation)``.
+    """Turn activations in [-1, 1] into scores in [0, 1]: ``sigmoid(16 · activation)``.
 
-    Monotone, and exactly 0.5 at activation 0, so that ``score > 0.5`` is the published decision. A heatmap that meets its
+    Monotone, and exactly 0.5 at activation 0, so that ``score > 0.5`` is the published decision. A heatmap that equals its
     training target has an activation of ±0.23 to ±0.29, depending on the AU (most of a target is zero): the slope puts
     these at 0.02 and 0.98, and ±0.1 at 0.17 and 0.83. A score is no calibrated probability.
     """
@@ -85,12 +80,17 @@ class FGNet(nn.Module):
         self.encoder = Encoder(config)
         self.generator = Generator(config)
         self.interpreter = Interpreter(config)
-        self._fused = False
+        self._fused = self._kernels = False
 
     @property
     def fused(self) -> bool:
         """Whether `fuse` has made this model one for detection only."""
         return self._fused
+
+    @property
+    def kernels(self) -> bool:
+        """Whether this model was fused with the CUDA kernels, see `fuse`."""
+        return self._kernels
 
     @property
     def aus(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class FGNet(nn.Module):
         return self.encoder.latent_average.device
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Heatmaps of aligned faces.
+        """Compute the heatmaps of aligned faces.
 
         Args:
             faces: [B, 3, S, S] float in [-1, 1], RGB, aligned as FFHQ is; S = config.image_size.
@@ -120,7 +120,7 @@ class FGNet(nn.Module):
         return self._heatmaps(faces).to(self.encoder.latent_average.dtype)
 
     def detect(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps and activations of aligned faces, for use under ``torch.no_grad()`` and in evaluation mode.
+        """Compute heatmaps and activations of aligned faces, under ``torch.no_grad()`` and in evaluation mode.
 
         Nothing in it waits for the device, so that it can be compiled, exported, and captured in a CUDA graph
         (`fgnet_plugin.network.cuda_graphs`).
@@ -135,10 +135,10 @@ class FGNet(nn.Module):
         Raises:
             TypeError, ValueError: as `forward`.
         """
-        return decode_heatmaps(self._heatmaps(faces))
+        return decode_heatmaps(self._heatmaps(faces), kernels=self._kernels)
 
     def _heatmaps(self, faces: Tensor) -> Tensor:
-        """`forward`, in the dtype that the interpreter's weights have."""
+        """Run `forward` in the dtype that the interpreter's weights have."""
         self.check(faces)
         if faces.dtype == torch.uint8:
             raise TypeError("forward takes floating-point faces in [-1, 1]; predict takes uint8, too")
@@ -146,13 +146,11 @@ class FGNet(nn.Module):
             raise ValueError(f"{_FUSED} has no gradients: call it under torch.no_grad(); {_AGAIN} to train")
         codes = self.encoder(faces, rows=self.config.n_layers)  # [B, n_layers, style_dim]
         styles = self.generator.mapping(codes)  # [B, n_layers, style_dim]
-        # By the generator; else the interpreter's kernel does it.
-        resized = self.interpreter.training or not dispatch.wanted(styles)
-        maps = self.generator(styles, max_size=self.config.heatmap_size, resized=resized)  # n_maps × [B, C_i, ≤ H, ≤ H]
+        maps = self.generator(styles, max_size=self.config.heatmap_size)  # n_maps × [B, C_i, ≤ H, ≤ H]
         return self.interpreter(maps)  # [B, A, H, H]
 
     def predict(self, faces: Tensor, batch_size: int = 8, validate: bool = True) -> Prediction:
-        """AUs of aligned faces, without gradients and without dropout whatever the model's mode.
+        """Detect the AUs of aligned faces, without gradients and without dropout whatever the model's mode.
 
         In training mode not to be called while another thread uses the model: it changes the mode and restores it.
 
@@ -189,45 +187,60 @@ class FGNet(nn.Module):
         return Prediction(self.aus, heatmaps, activations)
 
     @torch.no_grad()
-    def fuse(self) -> FGNet:
-        """Makes this a model for detection only, in place, and returns it: what does not depend on the faces is computed once.
+    def fuse(self, kernels: bool | None = None) -> FGNet:
+        """Make this a model for detection only, in place: what does not depend on the faces is computed once.
 
         BatchNorm goes into the convolution before it where that is exact (in float64, rounded once), and is kept as scale and
         shift elsewhere; so is what the generator's layers make of their weights and noise in every pass. The layers
-        that only paint an RGB image are dropped. The results are the same up to rounding.
+        that only make an RGB image are dropped. The results are the same up to rounding.
 
         After it, the model can't be trained (it stays in evaluation mode, its parameters need no gradient), saved, or brought
         to another precision with `prepare`: load it again for that. It may be moved to another device. A second call
         changes nothing.
+
+        Args:
+            kernels: use the fused operations of `fgnet_plugin.ops`: CUDA kernels on an NVIDIA GPU, their references in plain
+                torch elsewhere. Default: where the kernels can be made for the model's device and precision, or as the
+                environment variable ``FGNET_KERNELS`` says, see `fgnet_plugin.ops.dispatch.choose`.
+
+        Returns:
+            The model.
         """
         if self._fused:
             return self
+        dtype = self.interpreter.readout.weight.dtype
+        self._kernels = dispatch.choose(self.device, dtype) if kernels is None else kernels
         self.encoder.fuse()
-        self.generator.fuse(self.config.heatmap_size)
-        self.interpreter.fuse()
+        self.generator.fuse(self.config.heatmap_size, self._kernels)
+        self.interpreter.fuse(self._kernels)
         self._fused = True
         return self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> FGNet:
-        """As torch's; raises ValueError where a fused model is to be trained."""
+        """Set training mode as torch does; raise ValueError where a fused model is to be trained."""
         if mode and self._fused:
             raise ValueError(f"{_FUSED} can't be trained; {_AGAIN}")
         return super().train(mode)
 
     def requires_grad_(self, requires_grad: bool = True) -> FGNet:
-        """As torch's; raises ValueError where a fused model is to be trained."""
+        """Set ``requires_grad`` as torch does; raise ValueError where a fused model is to be trained."""
         if requires_grad and self._fused:
             raise ValueError(f"{_FUSED} has no gradients; {_AGAIN}")
         return super().requires_grad_(requires_grad)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's; raises ValueError for a fused model, which keeps more of its weights than their state."""
+        """Load weights as torch does; raise ValueError for a fused model, which keeps more of its weights than their state."""
         if self._fused:
             raise ValueError(f"{_FUSED} takes no other weights; {_AGAIN}")
         return super().load_state_dict(state_dict, strict, assign)
 
-    def prepare(self, precision: Precision = "float32", channels_last: bool | None = None) -> FGNet:
-        """Sets numeric precision and memory layout for detection, in place; returns the model.
+    def prepare(
+        self,
+        precision: Precision = "float32",
+        channels_last: bool | None = None,
+        device: torch.device | str | None = None,
+    ) -> FGNet:
+        """Set numeric precision and memory layout for detection, in place; return the model.
 
         Args:
             precision: dtype of the weights and feature maps of style heads, generator and interpreter. The encoder's trunk,
@@ -237,6 +250,7 @@ class FGNet(nn.Module):
             channels_last: memory layout of feature maps; the results are the same up to rounding. Default: True, but for
                 the encoder's trunk on the CPU, which keeps the published code's layout and with it its rounding. Style
                 heads and the last map are channels-last in any case.
+            device: where the model is going to run; where it is by default.
 
         Weights that went to half precision come back rounded: load them again for float32. On NVIDIA GPUs, "float32"
         convolutions are TF32 unless ``torch.backends.cudnn.allow_tf32`` is off.
@@ -244,18 +258,14 @@ class FGNet(nn.Module):
         Raises:
             ValueError: unknown precision; or the model was fused.
         """
-        self._arrange(precision, channels_last, self.device.type)
-        return self
-
-    def _arrange(self, precision: Precision, channels_last: bool | None, device_type: str) -> None:
-        """`prepare` for a model that is going to run on that type of device."""
         if self._fused:
             raise ValueError(f"{_FUSED} keeps its precision and layout; {_AGAIN} with another")
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}")
         dtype = PRECISIONS[precision]
         trunk = ("encoder.stem", "encoder.groups")
-        trunk_channels_last = device_type != "cpu" if channels_last is None else channels_last
+        on_cpu = torch.device(self.device if device is None else device).type == "cpu"
+        trunk_channels_last = not on_cpu if channels_last is None else channels_last
         rest_channels_last = channels_last is not False
         self.encoder.channels_last, self.generator.channels_last = trunk_channels_last, rest_channels_last
         for name, module in self.named_modules():
@@ -275,9 +285,10 @@ class FGNet(nn.Module):
                 layout = torch.channels_last if rest_channels_last else torch.contiguous_format
                 transposed = module.weight.data.transpose(0, 1).contiguous(memory_format=layout)
                 module.weight.data = transposed.transpose(0, 1)
+        return self
 
     def check(self, faces: Tensor) -> None:
-        """Raises TypeError or ValueError for faces that `predict` does not take, by dtype and shape, whatever their values."""
+        """Raise TypeError or ValueError for faces that `predict` does not take, by dtype and shape, whatever their values."""
         size = self.config.image_size
         if not isinstance(faces, Tensor):
             raise TypeError(
@@ -315,7 +326,7 @@ def _check_values(faces: Tensor) -> None:
 
 
 def normalize(faces: Tensor) -> Tensor:
-    """uint8 [0, 255] -> float32 [-1, 1], as the published code does it; floating point passes as float32."""
+    """Bring uint8 faces in [0, 255] to float32 in [-1, 1], as the published code does it; floating point passes as float32."""
     if faces.dtype == torch.uint8:
         return (faces.float() / 255 - 0.5) / 0.5
     return faces.float()
@@ -323,7 +334,7 @@ def normalize(faces: Tensor) -> Tensor:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each module's own mode restored after."""
+    """Switch to evaluation mode inside, and restore each module's mode after."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""BatchNorm of a network that no longer learns: scale and shift of each channel, which a convolution can take over."""
+"""Fold the BatchNorm of a network that no longer learns into scale and shift, or into the convolution before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm does in evaluation mode: ``norm(x) == x * scale + shift``.
+    """Compute what a BatchNorm does in evaluation mode: ``norm(x) == x * scale + shift``.
 
     Returns:
         scale and shift [C], computed in float64 and rounded once, to float32 (float64 where the layer is).
@@ -22,7 +22,7 @@ def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Makes ``conv(x)`` what ``norm(conv(x))`` was in evaluation mode, up to rounding; norm is to be dropped.
+    """Make ``conv(x)`` what ``norm(conv(x))`` was in evaluation mode, up to rounding; norm is to be dropped.
 
     Computed in float64 and rounded once; the weight keeps its memory layout.
     """
@@ -34,7 +34,7 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Mean and variance that a BatchNorm has learnt, float64."""
+    """Return mean and variance that a BatchNorm has learnt, float64."""
     assert norm.running_mean is not None  # there are BatchNorms without; torch's type allows for both
     assert norm.running_var is not None
     return norm.running_mean.double(), norm.running_var.double()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.sparse_last_layer import LastMap, resized_pair
 from fgnet_plugin.network.stylegan2_layers import EqualizedLinear, Mapping, StyledConv, ToRGB
-from fgnet_plugin.ops import dispatch
 from fgnet_plugin.ops.modulated_conv import scale_channels
 from fgnet_plugin.ops.resample import resize, upsample2
 
@@ -33,66 +32,54 @@ class Generator(nn.Module):
         self.channels_last = True
         self.last_map: LastMap | None = None  # of a fused model
 
-    def forward(
-        self, styles: Tensor, max_size: int | None = None, fresh_noise: bool = False, resized: bool = True
-    ) -> list[Tensor]:
-        """The feature maps that FG-Net reads: the last layer's output at each resolution.
+    def forward(self, styles: Tensor, max_size: int | None = None, fresh_noise: bool = False) -> list[Tensor]:
+        """Compute the feature maps that FG-Net reads: the last layer's output at each resolution.
 
         Args:
             styles: [B, rows, style_dim] float32 from `mapping`; layer j reads row j, so the last row may be left out.
             max_size: resize larger maps to this side, px (bilinear, corners aligned); of a last map over four times that
-                size, only the pixels that the resize reads are computed.
+                size, only the pixels that the resize reads are computed. A model fused with kernels leaves the maps that are
+                computed as a whole at their size: the interpreter's kernel resizes them.
             fresh_noise: draw each layer's noise anew for each sample (training the generator), not with `max_size`.
-            resized: False leaves the maps that are computed as a whole at their size: the interpreter resizes them, where
-                `kernels.wanted`.
 
         Returns:
             Maps [B, channels[i], 4·2^i, 4·2^i], larger ones at `max_size`.
         """
-        fused = dispatch.wanted(styles) and not fresh_noise
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        first, *rest = cast(Iterable[StyledConv], self.layers)
-        x = self.constant.to(first.weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)
-        if fused:
-            with torch.autocast(x.device.type, enabled=False):
-                style, factors = first.factors(styles[:, 0])
-            x = first.detect(scale_channels(x, style), factors)
-        else:
-            x = first(x, styles[:, 0], fresh_noise=fresh_noise)
+        layers = cast(Sequence[StyledConv], self.layers)
+        with torch.autocast(styles.device.type, enabled=False):
+            factors = [layer.factors(styles[:, j]) for j, layer in enumerate(layers)]
+        x = self.constant.to(layers[0].weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)
+        style, demodulation = factors[0]
+        x = layers[0](scale_channels(x, style), demodulation, None, fresh_noise)
         maps = [x]
-        detecting = not torch.is_grad_enabled()
-        for j, (up, conv) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
-            rows = styles[:, 2 * j + 1 : 2 * j + 3]
-            spent = detecting and maps[-1] is not x  # x was resized for the interpreter and has no other reader than `up`
+        for j in range(1, len(layers), 2):
+            up, conv = layers[j], layers[j + 1]
+            (style, up_demodulation), (post, demodulation) = factors[j], factors[j + 1]
+            # A map that was resized for the interpreter has no other reader than `up`.
+            x = scale_channels(x, style, overwrite=not torch.is_grad_enabled() and maps[-1] is not x)
             # Each point of a resize needs 4×4 pixels of `up`: a saving only where these are fewer than all.
-            if conv is rest[-1] and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
-                maps.append(resized_pair(up, conv, x, rows, max_size, overwrite=spent, last_map=self.last_map))
+            if j == len(layers) - 2 and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
+                maps.append(resized_pair(up, conv, x, (up_demodulation, demodulation), post, max_size, self.last_map))
                 break
-            if fused:
-                with torch.autocast(x.device.type, enabled=False):
-                    (style, factors), (post, post_factors) = up.factors(rows[:, 0]), conv.factors(rows[:, 1])
-                x = up.detect(scale_channels(x, style, overwrite=spent), factors, post)
-                x = conv.detect(x, post_factors)
-            else:
-                x = up(x, rows[:, 0], overwrite=spent, fresh_noise=fresh_noise)
-                x = conv(x, rows[:, 1], overwrite=detecting, fresh_noise=fresh_noise)
-            maps.append(resize(x, max_size) if resized and max_size is not None and x.shape[-1] > max_size else x)
+            x = conv(up(x, up_demodulation, post, fresh_noise), demodulation, None, fresh_noise)
+            resized = max_size is not None and x.shape[-1] > max_size and not conv.kernels
+            maps.append(resize(x, max_size) if max_size is not None and resized else x)
         return maps
 
-    def fuse(self, max_size: int) -> None:
-        """See `FGNet.fuse`; the last map is prepared for that `max_size`."""
+    def fuse(self, max_size: int, kernels: bool) -> None:
+        """Fuse the generator, see `FGNet.fuse`; the last map is prepared for that `max_size`."""
         self.to_rgb = nn.ModuleList()
-        for module in self.modules():
-            if isinstance(module, StyledConv):
-                module.fuse()
-        for layer in cast(Iterable[EqualizedLinear], self.mapping.layers):
-            layer.fuse()
+        for layer in cast(Iterable[StyledConv], self.layers):
+            layer.fuse(kernels)
+        for linear in cast(Iterable[EqualizedLinear], self.mapping.layers):
+            linear.fuse()
         up, conv = cast(Iterable[StyledConv], self.layers[-2:])
         if conv.noise.shape[-1] > 4 * max_size:
             self.last_map = LastMap(up, conv, max_size)
 
     def image(self, maps: list[Tensor], styles: Tensor) -> Tensor:
-        """The RGB image of full-size feature maps (no `max_size`) and all their style rows.
+        """Compute the RGB image from full-size feature maps (no `max_size`) and all their style rows.
 
         Returns:
             [B, 3, generator_size, generator_size], about [-1, 1].
@@ -101,7 +88,7 @@ class Generator(nn.Module):
             ValueError: the model was fused.
         """
         if not self.to_rgb:
-            raise ValueError("the model was fused for detection and paints no image; load it again, without fuse")
+            raise ValueError("the model was fused for detection and makes no image; load it again, without fuse")
         layers = [to_rgb(maps[i], styles[:, 2 * i + 1]) for i, to_rgb in enumerate(self.to_rgb)]
         with torch.autocast(styles.device.type, enabled=False):  # bfloat16 has fewer steps near ±1 than 8 bits have
             image = layers[0].to(styles.dtype)

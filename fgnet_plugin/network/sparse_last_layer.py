@@ -18,8 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgnet_plugin.ops import dispatch
-from fgnet_plugin.ops.modulated_conv import scale_channels
 from fgnet_plugin.ops.noise_bias_act import noise_bias_act
 from fgnet_plugin.ops.resample import BLUR, sample_points
 
@@ -43,11 +41,11 @@ class Side:
 
 @functools.cache
 def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Tensor]:
-    """The even and the odd points of a resize from `size` to `target` px, if any, and the order that sorts both together."""
+    """List the even and the odd points of a resize from `size` to `target` px, if any, and the order that sorts both."""
     with torch.inference_mode(False):
         first, weight = sample_points(size, target)
         blur = torch.tensor(BLUR, dtype=torch.float32, device="cpu") / 4  # one direction's share of a kernel with sum 4
-        found = []
+        parities = []
         for parity in (0, 1):
             points = ((first - 1) % 2 == parity).nonzero().flatten()
             if not len(points):
@@ -69,34 +67,33 @@ def sides(size: int, target: int, device: torch.device) -> tuple[list[Side], Ten
                 spread=spread.to(device),
                 weight=torch.stack([1 - weight[points], weight[points]], dim=1).to(device),
             )
-            found.append(side)
-        order = torch.cat([side.points for side in found]).argsort()
-        return found, order
+            parities.append(side)
+        order = torch.cat([side.points for side in parities]).argsort()
+        return parities, order
 
 
 @dataclass(frozen=True)
 class Patch:
-    """What the patches of n × m points are computed with: those of one parity along each side. It does not know the faces."""
+    """What the patches of n × m points, of one parity along each side, are computed with. It does not depend on the faces."""
 
     first: Tensor  # [16·M, I, taps, taps'] kernel of the upsampling layer: 4×4 pixels of its output, each as M channels
-    first_noise: Tensor  # [16, 1, 1, n, m] their noise, its strength included
-    inside: Tensor  # [16, 1, 1, n, m] whether they are on the map, bool; or 1 and 0
+    first_noise: Tensor  # [n, m·16] their noise, its strength included; a point's pixels are neighbours
+    inside: Tensor  # [n, m·16] whether they are on the map, 1 and 0
     second: Tensor  # [4·O, 16·M, 1, 1] kernel of the last layer: the 2×2 pixels in their middle
-    second_noise: Tensor  # [4, 1, 1, n, m]
-    weights: Tensor  # [4, 1, 1, n, m] bilinear weights of these
+    second_noise: Tensor  # [n, m·4]
+    weights: Tensor  # [n, m·4] bilinear weights of these
     rows: Tensor  # [n·taps] rows of the small map that the patches are made of, see `Side.source`
     rows_outside: Tensor  # see `Side.outside`
     columns: Tensor  # [m·taps'] and columns
     columns_outside: Tensor
 
-    @property
-    def points(self) -> tuple[int, int]:
-        """The numbers n and m."""
-        return self.weights.shape[3], self.weights.shape[4]
+
+Pair = tuple[Tensor, Tensor]
+"""Of the upsampling layer and the last one."""
 
 
 def patches(up: StyledConv, conv: StyledConv, target: int, dtype: torch.dtype, working: torch.dtype) -> list[Patch]:
-    """For every parity of rows and, within it, of columns what its points are computed with.
+    """Put together what the points of each parity of rows and, within it, of columns are computed with.
 
     Args:
         up, conv: the upsampling layer and the one after it.
@@ -107,7 +104,7 @@ def patches(up: StyledConv, conv: StyledConv, target: int, dtype: torch.dtype, w
     device = up.weight.device
     both, _ = sides(conv.noise.shape[-1], target, device)
     middle, outputs = up.weight.shape[0], conv.weight.shape[0]
-    found = []
+    made = []
     for v in both:
         for h in both:
             weight = up.weight.to(working)
@@ -120,22 +117,22 @@ def patches(up: StyledConv, conv: StyledConv, target: int, dtype: torch.dtype, w
             weights = v.weight.t()[:, None, :, None] * h.weight.t()[None, :, None, :]  # [2, 2, n, m]
             patch = Patch(
                 first=kernel.contiguous(memory_format=torch.channels_last),
-                first_noise=up.fixed_noise()[0, 0][at].flatten(0, 1)[:, None, None],
-                inside=inside.flatten(0, 1)[:, None, None],
+                first_noise=_neighbours(up.fixed_noise()[0, 0][at]),
+                inside=_neighbours(inside).to(working),
                 second=second.permute(0, 2, 3, 1).reshape(4 * outputs, 16 * middle, 1, 1),
-                second_noise=conv.fixed_noise()[0, 0][inner].flatten(0, 1)[:, None, None],
-                weights=weights.to(dtype).flatten(0, 1)[:, None, None],
+                second_noise=_neighbours(conv.fixed_noise()[0, 0][inner]),
+                weights=_neighbours(weights).to(dtype),
                 rows=v.source,
                 rows_outside=v.outside,
                 columns=h.source,
                 columns_outside=h.outside,
             )
-            found.append(patch)
-    return found
+            made.append(patch)
+    return made
 
 
 class LastMap(nn.Module):
-    """`patches` of a model that no longer learns, put together once; they move with the model."""
+    """The `patches` of a model that no longer learns, put together once; they move with the model."""
 
     def __init__(self, up: StyledConv, conv: StyledConv, target: int) -> None:
         super().__init__()
@@ -146,104 +143,93 @@ class LastMap(nn.Module):
         self.count = len(made)
         for i, patch in enumerate(made):
             for name, value in vars(patch).items():
-                value = value.to(working) if name == "inside" else value
-                if value.ndim == 5:  # a point's pixels next to each other in memory, so that `_wide` copies nothing
-                    value = value.permute(1, 2, 3, 4, 0).contiguous().permute(4, 0, 1, 2, 3)
                 self.register_buffer(f"{name}_{i}", value, persistent=False)
         self.register_buffer("order", sides(conv.noise.shape[-1], target, up.weight.device)[1], persistent=False)
 
     def patches(self) -> tuple[list[Patch], Tensor]:
-        """The patches, and the order of both parities' points."""
+        """Return the patches, and the order of both parities' points."""
         names = Patch.__dataclass_fields__
         made = [Patch(**{name: self.get_buffer(f"{name}_{i}") for name in names}) for i in range(self.count)]
         return made, self.get_buffer("order")
 
 
 def resized_pair(
-    up: StyledConv, conv: StyledConv, x: Tensor, rows: Tensor, target: int, overwrite: bool, last_map: LastMap | None = None
+    up: StyledConv,
+    conv: StyledConv,
+    x: Tensor,
+    demodulations: Pair,
+    post: Tensor,
+    target: int,
+    last_map: LastMap | None = None,
 ) -> Tensor:
-    """``resize(conv(up(x, rows[:, 0]), rows[:, 1]), target)``.
+    """Compute ``resize(conv(up(x, demodulations[0], post), demodulations[1]), target)``.
 
     Args:
         up, conv: the upsampling layer and the one after it.
-        x: [B, I, size/2, size/2]; may be overwritten where `overwrite`.
-        rows: [B, 2, style_dim] their style rows.
+        x: [B, I, size/2, size/2], already times the style of `up`.
+        demodulations: [B, M] and [B, O].
+        post: [B, M], the style of `conv`.
         target: side of the result, px, smaller than size.
         last_map: what a fused model has put together already, for that target.
 
     Returns:
         [B, O, target, target].
     """
-    (style, first_factors), (post, second_factors) = up.factors(rows[:, 0]), conv.factors(rows[:, 1])
     if last_map is not None and last_map.target == target:
         made, order = last_map.patches()
     else:
-        made = patches(up, conv, target, x.dtype, first_factors.dtype)
+        made = patches(up, conv, target, x.dtype, demodulations[0].dtype)
         order = sides(conv.noise.shape[-1], target, x.device)[1]
-    x = scale_channels(x, style, overwrite)
-    compute = _fused_points if dispatch.wanted(x) else _points
-    factors, biases = (first_factors, second_factors), (up.bias, conv.bias)
-    out = []
+    biases, out = (up.bias, conv.bias), []
     for across in _rows_of(made):
         strip = _gather(x, 1, across[0].rows, across[0].rows_outside)
         gathered = [(patch, _gather(strip, 2, patch.columns, patch.columns_outside)) for patch in across]
-        parts = [compute(part, patch, post, factors, biases) for patch, part in gathered]
+        parts = [_points(part, patch, post, demodulations, biases, up.kernels) for patch, part in gathered]
         out.append(torch.cat(parts, dim=3).index_select(3, order))
     return torch.cat(out, dim=2).index_select(2, order)
 
 
 def _rows_of(made: Sequence[Patch]) -> list[Sequence[Patch]]:
-    """Patches that share their rows, together."""
+    """Group the patches that share their rows."""
     side = math.isqrt(len(made))
     return [made[start : start + side] for start in range(0, len(made), side)]
 
 
-Pair = tuple[Tensor, Tensor]
-"""Of the upsampling layer and the last one."""
+def _points(x: Tensor, patch: Patch, post: Tensor, demodulations: Pair, biases: Pair, kernels: bool) -> Tensor:
+    """Compute the points of two sides from their patches laid side by side: [B, I, n·taps, m·taps'] -> [B, O, n, m].
 
-
-def _points(x: Tensor, patch: Patch, style: Tensor, factors: Pair, biases: Pair) -> Tensor:
-    """The points of two sides, from their patches laid side by side: [B, I, n·taps, m·taps'] -> [B, O, n, m].
-
-    Args:
-        style: [B, M] of the last layer.
-        factors, biases: [B, M] and [B, O], [M] and [O].
+    A point's pixels, neighbours in memory, count as a row of a wide map.
     """
-    (n, m), middle, outputs, detecting = patch.points, len(biases[0]), len(biases[1]), not torch.is_grad_enabled()
+    overwrite = not torch.is_grad_enabled()
     y = F.conv2d(x, patch.first, stride=patch.first.shape[2:])  # [B, 16·M, n, m]
-    pixels = y.view(len(y), 16, middle, n, m).transpose(0, 1)  # [16, B, M, n, m]
-    pixels = noise_bias_act(pixels, factors[0], patch.first_noise, biases[0], detecting)
-    if detecting:  # in place, and so in y
-        scale_channels(pixels.mul_(patch.inside), style, overwrite=True)
-    else:
-        y = scale_channels(pixels * patch.inside, style).transpose(0, 1).flatten(1, 2)
-    y = F.conv2d(y, patch.second)  # [B, 4·O, n, m]
-    pixels = y.view(len(y), 4, outputs, n, m).transpose(0, 1)  # [4, B, O, n, m]
-    pixels = noise_bias_act(pixels, factors[1], patch.second_noise, biases[1], detecting)
-    return (pixels * patch.weights.to(y.dtype)).sum(0)
+    wide = noise_bias_act(
+        _pixels(y, 16), demodulations[0], patch.first_noise, biases[0], post, patch.inside, overwrite=overwrite, kernels=kernels
+    )
+    y = F.conv2d(_channels(wide, 16), patch.second)  # [B, 4·O, n, m]
+    wide = noise_bias_act(_pixels(y, 4), demodulations[1], patch.second_noise, biases[1], overwrite=overwrite, kernels=kernels)
+    wide = wide * patch.weights.to(wide.dtype)  # [B, O, n, m·4]
+    return wide.view(*wide.shape[:3], -1, 4).sum(4)
 
 
-def _fused_points(x: Tensor, patch: Patch, style: Tensor, factors: Pair, biases: Pair) -> Tensor:
-    """`_points` through the fused operations: a point's pixels, neighbours in memory, count as a row of a wide map."""
-    (n, m), middle, outputs = patch.points, len(biases[0]), len(biases[1])
-    y = F.conv2d(x, patch.first, stride=patch.first.shape[2:])
-    wide = y.permute(0, 2, 3, 1).reshape(len(y), n, m * 16, middle).permute(0, 3, 1, 2)  # [B, M, n, m·16]
-    wide = noise_bias_act(wide, factors[0], _wide(patch.first_noise), biases[0], True, style, _wide(patch.inside))
-    y = wide.permute(0, 2, 3, 1).reshape(len(y), n, m, 16 * middle).permute(0, 3, 1, 2)  # [B, 16·M, n, m]
-    y = F.conv2d(y, patch.second)
-    wide = y.permute(0, 2, 3, 1).reshape(len(y), n, m * 4, outputs).permute(0, 3, 1, 2)  # [B, O, n, m·4]
-    wide = noise_bias_act(wide, factors[1], _wide(patch.second_noise), biases[1], True)
-    wide = wide * _wide(patch.weights).to(wide.dtype)
-    return wide.permute(0, 2, 3, 1).reshape(len(y), n, m, 4, outputs).sum(3).permute(0, 3, 1, 2)
+def _pixels(y: Tensor, count: int) -> Tensor:
+    """Turn a point's channels into its pixels: [B, count·C, n, m] -> [B, C, n, m·count]; no copy of a channels-last map."""
+    b, channels, n, m = y.shape
+    return y.permute(0, 2, 3, 1).reshape(b, n, m * count, channels // count).permute(0, 3, 1, 2)
 
 
-def _wide(value: Tensor) -> Tensor:
-    """[k, 1, 1, n, m], of the k pixels of each point -> [n, m·k]."""
-    return value[:, 0, 0].permute(1, 2, 0).flatten(1)
+def _channels(wide: Tensor, count: int) -> Tensor:
+    """Invert `_pixels`."""
+    b, channels, n, m = wide.shape
+    return wide.permute(0, 2, 3, 1).reshape(b, n, m // count, channels * count).permute(0, 3, 1, 2)
+
+
+def _neighbours(value: Tensor) -> Tensor:
+    """Lay the k·l pixels of each point next to each other: [k, l, n, m] -> [n, m·k·l]."""
+    return value.permute(2, 3, 0, 1).flatten(1)
 
 
 def _gather(x: Tensor, dim: int, source: Tensor, outside: Tensor) -> Tensor:
-    """Rows (dim 1) or columns (dim 2) of a map that patches are made of, 0 where they lie outside; channels last."""
+    """Gather the rows (dim 1) or columns (dim 2) that patches are made of, 0 where they lie outside; channels last."""
     gathered = x.permute(0, 2, 3, 1).index_select(dim, source)
     fill = gathered.index_fill if torch.is_grad_enabled() else gathered.index_fill_
     return fill(dim, outside, 0.0).permute(0, 3, 1, 2)

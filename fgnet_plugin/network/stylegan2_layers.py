@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgnet_plugin.ops.modulated_conv import DEMODULATION_EPS, demodulation, modulated_conv2d, normalized_style
-from fgnet_plugin.ops.noise_bias_act import blur_noise_act, noise_bias_act
+from fgnet_plugin.ops.modulated_conv import DEMODULATION_EPS, demodulation, modulated_conv_act, normalized_style
 
 MAPPING_RATE = 0.01
 """Learning-rate multiplier of the mapping network: its stored weights and biases are used × this."""
@@ -31,7 +30,7 @@ class EqualizedLinear(nn.Module):
         return F.linear(x, self.weight * self.scale, self.bias * self.rate)
 
     def fuse(self, factor: float = 1.0) -> None:
-        """See `FGNet.fuse`; from now on the layer's result is `factor` times what it was."""
+        """Fuse the layer, see `FGNet.fuse`; from now on its result is `factor` times what it was."""
         self.weight.data *= self.scale * factor
         self.bias.data *= self.rate * factor
         self.scale = self.rate = 1.0
@@ -62,7 +61,7 @@ class StyledConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, size: int, style_dim: int, upsample: bool) -> None:
         super().__init__()
-        self.upsample, self.scale = upsample, 1 / math.sqrt(inputs * 9)
+        self.upsample, self.kernels, self.scale = upsample, False, 1 / math.sqrt(inputs * 9)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.modulation = EqualizedLinear(style_dim, inputs, bias=1.0)
         self.noise_strength = nn.Parameter(torch.zeros(1))
@@ -71,40 +70,38 @@ class StyledConv(nn.Module):
         self.register_buffer("scaled_noise", None, persistent=False)
         self.register_buffer("energy", None, persistent=False)
 
-    def forward(self, x: Tensor, row: Tensor, overwrite: bool = False, fresh_noise: bool = False) -> Tensor:
-        """[B, I, h, w] and a style row [B, style_dim] -> [B, O, size, size]; x may be overwritten where `overwrite`.
-
-        The noise is the fixed one, or, with `fresh_noise`, another for each sample, as when the generator is trained.
-        """
-        with torch.autocast(x.device.type, enabled=False):
-            style, factors = self.factors(row)
-        x = modulated_conv2d(x, self.weight, style, self.upsample, overwrite)
-        if fresh_noise:
-            noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() * self.noise_strength
-        else:
-            noise = self.fixed_noise()
-        return noise_bias_act(x, factors, noise, self.bias, overwrite=not torch.is_grad_enabled())
-
-    def detect(self, x: Tensor, factors: Tensor, post: Tensor | None = None) -> Tensor:
-        """`forward` through the fused operations, where `kernels.wanted`.
+    def forward(self, x: Tensor, demodulation: Tensor, post: Tensor | None = None, fresh_noise: bool = False) -> Tensor:
+        """Run the layer on a map that was multiplied by its style; see `factors`.
 
         Args:
             x: [B, I, h, w], already times this layer's style.
-            factors: [B, O], its demodulation.
-            post: [B, O], the style of the layer that alone reads the result, which is times that then.
+            demodulation: [B, O].
+            post: [B, O], the style of the layer that alone reads the result, which is multiplied by it.
+            fresh_noise: draw another noise for each sample, as when the generator is trained, instead of the fixed one.
 
         Returns:
             [B, O, size, size].
         """
-        if self.upsample:
-            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            return blur_noise_act(x, factors, self.fixed_noise(), self.bias, post)
-        return noise_bias_act(F.conv2d(x, self.weight, padding=1), factors, self.fixed_noise(), self.bias, True, post)
+        if fresh_noise:
+            noise = self.noise.new_empty(len(x), *self.noise.shape[1:]).normal_() * self.noise_strength
+        else:
+            noise = self.fixed_noise()
+        return modulated_conv_act(
+            x,
+            self.weight,
+            demodulation,
+            noise,
+            self.bias,
+            post,
+            upsample=self.upsample,
+            overwrite=not torch.is_grad_enabled(),
+            kernels=self.kernels and not fresh_noise,
+        )
 
     def factors(self, row: Tensor) -> tuple[Tensor, Tensor]:
-        """Style row [B, style_dim] -> factors of the input's channels [B, I] and of the output's [B, O].
+        """Compute the factors of the input's channels [B, I] and of the output's [B, O] from a style row [B, style_dim].
 
-        The first are the style, the weight's scale 1/√fan_in included, the second are demodulation.
+        The first are the style, the weight's scale 1/√fan_in included, the second the demodulation.
         """
         style = normalized_style(self.modulation(row), self.weight.dtype)
         style = style if self.scale == 1 else style * self.scale
@@ -113,11 +110,12 @@ class StyledConv(nn.Module):
         return style, (style.square() @ self.energy.t() + DEMODULATION_EPS).rsqrt()
 
     def fixed_noise(self) -> Tensor:
-        """[1, 1, size, size], its strength included."""
+        """Return the fixed noise [1, 1, size, size], its strength included."""
         return self.noise * self.noise_strength if self.scaled_noise is None else self.scaled_noise
 
-    def fuse(self) -> None:
-        """See `FGNet.fuse`."""
+    def fuse(self, kernels: bool) -> None:
+        """Fuse the layer, see `FGNet.fuse`."""
+        self.kernels = kernels
         if self.weight.dtype == torch.float16:  # the style is normalised before it is scaled
             self.modulation.fuse()
         else:

@@ -1,4 +1,4 @@
-"""Squares of pictures, sampled bilinearly and reduced with antialiasing; filters are products with banded matrices."""
+"""Bilinear sampling of squares of pictures and antialiased reduction; filters are products with banded matrices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Bands = tuple[tuple[slice, slice, Tensor], ...]
 
 
 def sampled(pictures: Tensor, squares: Tensor, samples: int, size: int) -> Tensor:
-    """Squares of pictures, sampled bilinearly at samples × samples points and reduced by `lanczos`.
+    """Sample squares of pictures bilinearly at samples × samples points and reduce them by `lanczos`.
 
     Args:
         pictures: [F, 3, h, w] floating point.
@@ -33,38 +33,38 @@ def sampled(pictures: Tensor, squares: Tensor, samples: int, size: int) -> Tenso
     extent = squares.new_tensor([pictures.shape[3], pictures.shape[2]])
     # grid_sample's units: -1 and 1 are the outer edges of the outermost pixels
     units = (squares + squares.new_tensor([0.5, 0.0, 0.0])[:, None]) * 2 / extent - squares.new_tensor([1.0, 0.0, 0.0])[:, None]
-    found = F.grid_sample(pictures, grid(like(units, pictures), samples), align_corners=False)
+    points = F.grid_sample(pictures, grid(like(units, pictures), samples), align_corners=False)
     bands = lanczos(samples, size, 0, size)
-    return reduced(found, bands, bands)
+    return reduced(points, bands, bands)
 
 
 def grid(squares: Tensor, samples: int) -> Tensor:
-    """[F, 3, 2] (see `sampled`), in any units -> positions of samples × samples points: [F, samples, samples, 2]."""
+    """Place samples × samples points in squares [F, 3, 2] (see `sampled`), in their units: [F, samples, samples, 2]."""
     at = (torch.arange(samples, dtype=squares.dtype, device=squares.device) * 2 + 1) / samples - 1
     centre, x, y = squares[:, :, None].unbind(1)  # [F, 1, 2]
     return (centre + x * at[:, None])[:, None] + (y * at[:, None])[:, :, None]
 
 
 def reduced(picture: Tensor, rows: Bands, columns: Bands) -> Tensor:
-    """Picture [..., h, w] -> [..., rows out, columns out] of the working dtype: two products with banded matrices."""
+    """Filter a picture [..., h, w] to [..., rows out, columns out] of the working dtype: two products with banded matrices."""
     picture = picture.to(working(picture.dtype))
     narrow = torch.cat([like(matrix, picture) @ picture[..., source, :] for _, source, matrix in rows], -2)
     return torch.cat([narrow[..., source] @ like(matrix, picture).mT for _, source, matrix in columns], -1)
 
 
 def like(tensor: Tensor, picture: Tensor) -> Tensor:
-    """A small tensor of the CPU with the picture's dtype, where the picture is; see `to_device`."""
+    """Bring a small tensor of the CPU to the picture's dtype and device; see `to_device`."""
     return to_device(tensor.to(picture.dtype), picture.device)
 
 
 def working(dtype: torch.dtype) -> torch.dtype:
-    """What pictures of a dtype are computed in: float64 stays, all else is float32."""
+    """Return the dtype that pictures of a dtype are computed in: float64 stays, all else is float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @functools.lru_cache(maxsize=64)
 def lanczos(size: int, out_size: int, start: int, stop: int) -> Bands:
-    """Lanczos's filter of three lobes that reduces `size` pixels to `out_size`, for results start … stop - 1, as in PIL."""
+    """Make PIL's Lanczos filter of three lobes that reduces `size` pixels to `out_size`, for results start … stop - 1."""
 
     def weight(distance: Tensor) -> Tensor:
         return torch.sinc(distance) * torch.sinc(distance / LOBES)
@@ -74,12 +74,12 @@ def lanczos(size: int, out_size: int, start: int, stop: int) -> Bands:
 
 @functools.lru_cache(maxsize=64)
 def gaussian(size: int, sigma: float) -> Bands:
-    """A Gaussian blur of `size` pixels; at the border, of those that are there."""
+    """Make a Gaussian blur of `size` pixels; those beyond the border are left out, and the others weigh more."""
     return _bands(size, size, 0, size, 4 * sigma, lambda distance: torch.exp(-(distance**2) / (2 * sigma**2)))
 
 
 def _bands(size: int, out_size: int, start: int, stop: int, reach: float, weight: Callable[[Tensor], Tensor]) -> Bands:
-    """A filter along one axis, in bands of results: (their slice, the slice of pixels that they read, matrix).
+    """Make a filter along one axis, in bands of results: (their slice, the slice of pixels that they read, matrix).
 
     Args:
         size, out_size: pixels before and after.

@@ -1,4 +1,4 @@
-"""A convolution of a map that was just upsampled twofold, which is what most of the interpreter's arithmetic is."""
+"""The convolution of a map that was just upsampled twofold: most of the interpreter's arithmetic."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _LOW_RESOLUTION_FROM = 16
 _BAND = 16  # output rows that are interpolated by one matrix product
 
 
-def upsampled_conv2d_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``conv2d`` (odd kernel, same size) of x upsampled twofold, bilinearly with aligned corners.
+def conv_of_upsampled_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Upsample x twofold, bilinearly with aligned corners, then convolve it (``conv2d``, odd kernel, same size).
 
     Args:
         x: [B, I, h, w]; weight: [O, I, k, k]; bias: [O].
@@ -26,18 +26,18 @@ def upsampled_conv2d_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     return F.conv2d(up, weight, bias, padding=weight.shape[-1] // 2)
 
 
-def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same, up to rounding, with a third of the multiplications: the kernel's taps meet the map before it is upsampled.
+def conv_of_upsampled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute `conv_of_upsampled_reference` up to rounding, with a third of its multiplications.
 
-    Convolution and interpolation are both linear: each tap is applied to the small map (a quarter of the pixels), and
-    products with banded matrices then interpolate, shift and sum the taps, first along the rows, then down the columns.
-    In float32 on the CPU, without gradients; elsewhere, and for small maps, this is the reference.
+    Convolution and interpolation are both linear: each tap of the kernel is applied to the small map (a quarter of the
+    pixels), and products with banded matrices then interpolate, shift and sum the taps, first along the rows, then down the
+    columns. In float32 on the CPU, without gradients; elsewhere, and for small maps, this is the reference.
     """
     b, _, h, w = x.shape
     o, i, k, _ = weight.shape
     cheaper = x.device.type == "cpu" and x.dtype == torch.float32 and min(h, w) >= _LOW_RESOLUTION_FROM
     if not cheaper or torch.is_grad_enabled():
-        return upsampled_conv2d_reference(x, weight, bias)
+        return conv_of_upsampled_reference(x, weight, bias)
     x = x.contiguous(memory_format=torch.channels_last)
     wide = x.new_empty(b, h, k, 2 * w, o)
     for row, taps in enumerate(weight.permute(2, 3, 0, 1).contiguous()):  # a row of the kernel at a time: [k, O, I]
@@ -55,7 +55,7 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 @functools.cache
 def _bands(size: int, taps: int) -> list[tuple[slice, slice, Tensor]]:
-    """Twofold interpolation of `taps` shifted maps, in bands of output rows: (their slice, the slice that they read, matrix).
+    """Interpolate `taps` shifted maps twofold, in bands of output rows: (their slice, the slice that they read, matrix).
 
     What is read has rows (position, tap): tap t of output row y interpolates at upsampled row y + t - taps//2, and the rows
     outside the image are the convolution's zeros.

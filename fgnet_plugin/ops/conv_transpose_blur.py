@@ -12,8 +12,8 @@ from fgnet_plugin.ops.resample import blur_upsample
 _BANDS_FROM, _BAND = 128, 32
 
 
-def upsampling_conv2d_reference(x: Tensor, weight: Tensor) -> Tensor:
-    """Transposed 3×3 convolution with stride 2, then the [1, 3, 3, 1] blur.
+def conv_transpose_blur_reference(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve (3×3, transposed, stride 2), then blur with [1, 3, 3, 1].
 
     Args:
         x: [B, I, h, w]; weight: [O, I, 3, 3].
@@ -24,15 +24,18 @@ def upsampling_conv2d_reference(x: Tensor, weight: Tensor) -> Tensor:
     return blur_upsample(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
 
 
-def upsampling_conv2d(x: Tensor, weight: Tensor) -> Tensor:
-    """The same; large maps on the CPU, without gradients, in bands of rows."""
+def conv_transpose_blur(x: Tensor, weight: Tensor) -> Tensor:
+    """Compute `conv_transpose_blur_reference`; large maps on the CPU, without gradients, in bands of rows."""
     b, _, h, w = x.shape
     if x.device.type != "cpu" or torch.is_grad_enabled() or h < _BANDS_FROM:
-        return upsampling_conv2d_reference(x, weight)
+        return conv_transpose_blur_reference(x, weight)
     out = x.new_empty(b, 2 * h, 2 * w, weight.shape[0]).permute(0, 3, 1, 2)
     for sample, result in zip(torch.split(x, 1), torch.split(out, 1), strict=True):
         for top in range(0, h, _BAND):
-            bottom, above = min(top + _BAND, h), max(top - 1, 0)  # an output row reads its own row, one above, one below
-            band = upsampling_conv2d_reference(sample[:, :, above : bottom + 1], weight)
+            bottom, above = (
+                min(top + _BAND, h),
+                max(top - 1, 0),
+            )  # an output row reads the row at its place, one above, one below
+            band = conv_transpose_blur_reference(sample[:, :, above : bottom + 1], weight)
             result[:, :, 2 * top : 2 * bottom] = band[:, :, 2 * (top - above) : 2 * (bottom - above)]
     return out

@@ -1,111 +1,138 @@
-"""Which form the operations of detection take: our CUDA kernels, or plain torch.
+"""The choice between our CUDA kernels and plain torch, and what the kernels ask of their operands.
 
-Where `wanted` says so, the network calls the fused operations of this package: registered with torch (``torch.ops.fgnet``),
-a CUDA kernel of the folder ``cuda/`` on an NVIDIA GPU, and their references in plain torch on the CPU, which define them.
-Elsewhere it goes through torch's own operations, one after the other.
+The choice is made once, by `FGNet.fuse`, which asks `choose`; from there on it is an argument of the operations (``kernels``).
+With it, they call the fused operations of this package, registered with torch (``torch.ops.fgnet``): a CUDA kernel of the
+folder ``cuda/`` on an NVIDIA GPU, the definition in plain torch anywhere else. Without it, they go through torch's own
+operations, one after the other.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fgnet_plugin.ops.nvrtc import KernelError
+from fgnet_plugin.ops import nvrtc
 
-_forced: bool | None = None
 _failed: dict[int, str] = {}
-"""CUDA devices whose kernels could not be made -> why."""
+"""CUDA devices whose kernels could not be made or started -> why."""
+_refused: set[str] = set()
+"""Operations that were given an operand which their kernel does not take."""
 
 
-def wanted(x: Tensor) -> bool:
-    """Whether detection on x's device goes through the fused operations.
+def choose(device: torch.device, dtype: torch.dtype) -> bool:
+    """Decide whether a model detects by the fused operations.
 
-    Never where gradients are on, or in float64 on a GPU: the kernels have neither. Else as `using` or the environment
-    variable ``FGNET_KERNELS`` (0 or 1) say; else on NVIDIA GPUs whose kernels can be made, which is tried at the first call
-    for a device (some seconds, later from a cache on disk). Where they can't, one warning says why.
+    The environment variable ``FGNET_KERNELS`` decides where it is 0 or 1 (1 also on a CPU, by the references). Without it, they
+    are used on NVIDIA GPUs whose kernels can be made, which takes some seconds the first time and is read from a cache on disk
+    later. Where they can't be made, one warning says why. There are none for float64 on a GPU, nor for devices of other kinds.
+
+    Args:
+        device: where the model is.
+        dtype: of its feature maps.
+
+    Raises:
+        ValueError: ``FGNET_KERNELS`` is neither 0 nor 1.
+
+    Example:
+        >>> choose(torch.device("cpu"), torch.float32)
+        False
     """
-    if torch.is_grad_enabled():
-        return False
-    forced = forced_choice()
-    if x.device.type == "cuda" and x.dtype == torch.float64:
-        return False
-    if forced is False or (x.device.type != "cuda" and not forced):
-        return False
-    return x.device.type != "cuda" or _made(x.device)
-
-
-def forced_choice() -> bool | None:
-    """What `using` or else ``FGNET_KERNELS`` ask for, None where nothing does. Raises ValueError for a value but 0 and 1."""
-    if _forced is not None:
-        return _forced
     value = os.environ.get("FGNET_KERNELS", "")
     if value not in ("", "0", "1"):
         raise ValueError(f"FGNET_KERNELS must be 0 or 1, got {value!r}")
-    return None if not value else value == "1"
-
-
-@contextmanager
-def using(kernels: bool | None) -> Iterator[None]:
-    """Inside, the fused operations are used (True), not used (False), or used where they can be (None).
-
-    On the CPU, True runs their references through the same path. Not for several threads that differ.
-    """
-    global _forced
-    before, _forced = _forced, kernels
-    try:
-        yield
-    finally:
-        _forced = before
+    if device.type == "cuda":
+        return value != "0" and dtype != torch.float64 and _made(device)
+    return value == "1" and device.type == "cpu"
 
 
 def _made(device: torch.device) -> bool:
     index = torch.cuda.current_device() if device.index is None else device.index
     if index in _failed:
         return False
-    if torch.compiler.is_compiling():  # made before, or else by the first call that is not traced
-        return True
-    from fgnet_plugin.ops import nvrtc
-
     try:
         nvrtc.make_all(index)
-    except KernelError as error:
-        _failed[index] = str(error)
-        what = "plain torch is (slower, the same up to rounding; FGNET_KERNELS=0 silences this)"
-        warnings.warn(f"FG-Net's CUDA kernels are not used, {what}: {error}", stacklevel=3)
+    except nvrtc.KernelError as error:
+        _give_up(index, error)
         return False
     return True
 
 
-def refuse_gradients(op: Any, reference: Callable[..., Any]) -> None:
-    """Make a backward pass through an operation, which ``torch.library.custom_op`` returned, say what to do instead."""
-    name = reference.__name__.removesuffix("_reference")
-    differentiable = f"{reference.__module__}.{reference.__name__}"
+def _give_up(index: int, error: nvrtc.KernelError) -> None:
+    _failed[index] = str(error)
+    what = "plain torch is (slower, the same up to rounding; FGNET_KERNELS=0 silences this)"
+    warnings.warn(f"FG-Net's CUDA kernels are not used, {what}: {error}", stacklevel=5)
+
+
+def register(
+    name: str,
+    definition: Callable[..., Any],
+    kernel: Callable[..., Any],
+    fake: Callable[..., Any],
+    reference: Callable[..., Any],
+    schema: str | None = None,
+) -> None:
+    """Register ``torch.ops.fgnet.<name>``.
+
+    On a CUDA device the definition takes over, with one warning, where a kernel can't be started or does not take an operand.
+
+    Args:
+        name: of the operation.
+        definition: computes it in plain torch, on any device.
+        kernel: launches it on a CUDA device; raises KernelError where it can't.
+        fake: makes results without values, for torch's tracers.
+        reference: what a user calls to get a gradient; the operation has none.
+        schema: in torch's language; by default from the definition's annotations.
+    """
+
+    def on_cuda(*operands: Any) -> Any:
+        first = operands[0] if isinstance(operands[0], Tensor) else operands[0][0]
+        index = first.device.index
+        if index not in _failed:
+            try:
+                return kernel(*operands)
+            except (nvrtc.UnsupportedOperand, nvrtc.CapturingError) as error:
+                if name not in _refused:
+                    _refused.add(name)
+                    warnings.warn(f"{name}: plain torch computes it (slower, the same up to rounding): {error}", stacklevel=2)
+            except nvrtc.KernelError as error:
+                _give_up(index, error)
+        return definition(*operands)
 
     def backward(ctx: object, *gradients: object) -> None:
+        differentiable = f"{reference.__module__}.{reference.__name__}"
         raise RuntimeError(f"{name} is for detection only and has no gradient: call {differentiable} for one")
 
+    op = torch.library.custom_op(f"fgnet::{name}", definition, mutates_args=(), schema=schema)
+    op.register_kernel("cuda")(on_cuda)
+    op.register_fake(fake)
     op.register_autograd(backward)
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The tensor [B, C, H, W] with its channels next to each other in memory, as the kernels read it; itself where it is so."""
+    """Bring a map [B, C, H, W] to the layout that the kernels read, its channels next to each other; itself where it is so."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def operand(x: Tensor) -> Tensor:
-    """A small operand as the kernels read it: float32, contiguous, at a multiple of 16 bytes."""
+    """Bring a small operand to what the kernels read: float32, contiguous, at a multiple of 16 bytes."""
     return aligned(x.to(torch.float32).contiguous())
 
 
 def operands(device: torch.device, **given: tuple[Tensor | None, int]) -> list[Tensor | None]:
-    """Several of them, each given with the number of values that it must have: the kernels read by shape alone, and anything
-    else would be read beyond its end. Raises ValueError for another number of values, or for one on another device.
+    """Check several small operands and bring them to what the kernels read.
+
+    Args:
+        device: where they must be.
+        given: each with the number of values that it must have: the kernels read by shape alone, and would read beyond the end
+            of anything shorter.
+
+    Raises:
+        ValueError: another number of values, or another device.
     """
     for name, (value, count) in given.items():
         if value is not None and (value.numel() != count or value.device != device):
@@ -114,5 +141,5 @@ def operands(device: torch.device, **given: tuple[Tensor | None, int]) -> list[T
 
 
 def aligned(x: Tensor) -> Tensor:
-    """The tensor, or a copy of it where it does not begin at a multiple of the 16 bytes that the kernels read at once."""
+    """Copy a tensor that does not begin at a multiple of the 16 bytes that the kernels read at once; return any other one."""
     return x.clone() if x.data_ptr() % 16 else x

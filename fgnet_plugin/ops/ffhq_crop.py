@@ -1,4 +1,4 @@
-"""The crop of faces from uint8 photos, antialiased as FFHQ's, straight to what the network reads."""
+"""The crop of faces from uint8 photos, antialiased as FFHQ's and normalised for the network in the same pass."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fgnet_plugin.ops.transfer import to_device
 TRUNCATION = 0.49
 """FFHQ's sampler (PIL) drops the fraction of 8-bit values: half a level lost on average, nothing where the photo is flat."""
 LEAST_SIZE = 8  # px; below, the filter would reach beyond both borders of the result
-_TILES = {2: 16, 4: 8}  # samples a pixel -> pixels along each side of a block's tile, as crop.cu has it
-_THREADS = 256  # of a block, as crop.cu has it
-_BITS = 30  # of the fraction of a position, as crop.cu has it
-_WORDS = 8  # of 8 bytes that describe a face, as crop.cu has it
+_TILES = {2: 16, 4: 8}  # samples a pixel -> pixels along each side of a block's tile, as ffhq_crop.cu has it
+_THREADS = 256  # of a block, as ffhq_crop.cu has it
+_BITS = 30  # of the fraction of a position, as ffhq_crop.cu has it
+_WORDS = 8  # of 8 bytes that describe a face, as ffhq_crop.cu has it
 
 
 def ffhq_crop_reference(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int) -> Tensor:
-    """Squares of uint8 pictures, sampled bilinearly and reduced by Lanczos's filter, less FFHQ's `TRUNCATION`.
+    """Sample squares of uint8 pictures bilinearly, reduce them by Lanczos's filter and take off FFHQ's `TRUNCATION`.
 
     Args:
         pictures: F times [3, h, w] uint8, of any sizes and strides, on one device: photos, or parts of photos.
@@ -33,22 +33,22 @@ def ffhq_crop_reference(pictures: Sequence[Tensor], squares: Tensor, factor: int
     Returns:
         [F, 3, size, size] float32 in [0, 255], not rounded.
     """
-    found = []
+    cropped = []
     for picture, square in zip(pictures, squares, strict=True):
         # Filled up to one of few sizes: a face then rounds alike wherever it is cut out. What lies beside is not read.
         height, width = (1 << (side - 1).bit_length() for side in picture.shape[1:])
         filled = torch.zeros(1, 3, height, width, dtype=torch.float32, device=picture.device)
         filled[:, :, : picture.shape[1], : picture.shape[2]] = picture
-        found.append(sampled(filled, square[None], factor * size, size))
-    return (torch.cat(found) - TRUNCATION).clamp_(0, 255)
+        cropped.append(sampled(filled, square[None], factor * size, size))
+    return (torch.cat(cropped) - TRUNCATION).clamp_(0, 255)
 
 
 def ffhq_crop(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool = True
 ) -> Tensor:
-    """`ffhq_crop_reference` as the network reads it, by one kernel on an NVIDIA GPU, which reads only the pixels it needs.
+    """Compute `ffhq_crop_reference` as the network reads it, on an NVIDIA GPU by one kernel that reads only what it needs.
 
-    The same, up to rounding: there, positions are whole multiples of a 2^30th of a pixel, wherever in a picture they are.
+    The same up to rounding: the kernel's positions are whole multiples of a 2^30th of a pixel, anywhere in a picture.
 
     Args:
         pictures, squares, size: as there; F at least 1, size at least 8, and the squares inside of their pictures.
@@ -67,27 +67,26 @@ def ffhq_crop(
     return torch.ops.fgnet.ffhq_crop(list(pictures), squares, factor, size, dtype, normalised)
 
 
-# Said outright: what torch infers of a sequence of tensors and of a dtype differs between its versions.
+# Written out: what torch infers of a sequence of tensors and of a dtype differs between its versions.
 _SCHEMA = "(Tensor[] pictures, Tensor squares, int factor, int size, ScalarType dtype, bool normalised) -> Tensor"
 
 
-@torch.library.custom_op("fgnet::ffhq_crop", mutates_args=(), device_types="cpu", schema=_SCHEMA)
 def _ffhq_crop(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
 ) -> Tensor:
     _check(pictures, squares, factor, size, dtype)
     _positions(pictures, squares, factor * size)
-    found = ffhq_crop_reference(pictures, squares, factor, size)
-    return dispatch.channels_last(((found / 255 - 0.5) / 0.5 if normalised else found).to(dtype))
+    cropped = ffhq_crop_reference(pictures, squares, factor, size)
+    return dispatch.channels_last(((cropped / 255 - 0.5) / 0.5 if normalised else cropped).to(dtype))
 
 
-@_ffhq_crop.register_kernel("cuda")
-def _ffhq_crop_cuda(
+def ffhq_crop_cuda(
     pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
 ) -> Tensor:
+    """Launch the kernel of `ffhq_crop`."""
     _check(pictures, squares, factor, size, dtype)
     first = pictures[0]
-    faces, weights = _faces(pictures, *_positions(pictures, squares, factor * size)), _weights(factor)
+    faces, weights = _faces(pictures, *_positions(pictures, squares, factor * size)), filter_weights(factor)
     # One upload of both. The kernel is queued behind it, and before anything that could use the memory again.
     sent = to_device(torch.cat([faces.flatten(), weights.view(torch.int64).flatten()]), first.device)
     out = first.new_empty(len(pictures), size, size, 3, dtype=dtype)
@@ -99,12 +98,13 @@ def _ffhq_crop_cuda(
     return out.permute(0, 3, 1, 2)
 
 
-@_ffhq_crop.register_fake
-def _(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool) -> Tensor:
+def _fake_ffhq_crop(
+    pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype, normalised: bool
+) -> Tensor:
     return pictures[0].new_empty(len(pictures), size, size, 3, dtype=dtype).permute(0, 3, 1, 2)
 
 
-dispatch.refuse_gradients(_ffhq_crop, ffhq_crop_reference)
+dispatch.register("ffhq_crop", _ffhq_crop, ffhq_crop_cuda, _fake_ffhq_crop, ffhq_crop_reference, schema=_SCHEMA)
 
 
 def _check(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, dtype: torch.dtype) -> None:
@@ -130,7 +130,7 @@ def _check(pictures: Sequence[Tensor], squares: Tensor, factor: int, size: int, 
 
 
 def _positions(pictures: Sequence[Tensor], squares: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """Where the samples lie, as crop.cu has it: the first one [F, 2] int64; the steps along rows and columns [F, 2, 2] int32.
+    """Place the samples for ffhq_crop.cu: the first one [F, 2] int64, the steps along rows and columns [F, 2, 2] int32.
 
     x first, in whole multiples of a 2^30th of a pixel. Raises ValueError where a sample would read beside its picture.
     """
@@ -151,7 +151,7 @@ def _positions(pictures: Sequence[Tensor], squares: Tensor, samples: int) -> tup
 
 
 def _faces(pictures: Sequence[Tensor], first: Tensor, steps: Tensor) -> Tensor:
-    """What crop.cu has as Face: [F, 8] int64 on the CPU."""
+    """Fill in what ffhq_crop.cu has as Face: [F, 8] int64 on the CPU."""
     pointers = torch.tensor([[picture.data_ptr(), *picture.stride()] for picture in pictures], dtype=torch.int64, device="cpu")
     faces = torch.cat([pointers, first, steps.flatten(1).view(torch.int64)], 1)
     assert faces.shape[1] == _WORDS
@@ -159,8 +159,8 @@ def _faces(pictures: Sequence[Tensor], first: Tensor, steps: Tensor) -> Tensor:
 
 
 @functools.cache
-def _weights(factor: int) -> Tensor:
-    """Lanczos's filter as crop.cu has it: [7, 6 · factor] float32, of the first three pixels, all further ones, the last three.
+def filter_weights(factor: int) -> Tensor:
+    """Make Lanczos's filter for ffhq_crop.cu: [7, 6 · factor] float32, for the first three pixels, all others, the last three.
 
     They are the same at every size. At a border the taps that lie beyond are 0.
     """

@@ -13,12 +13,12 @@ _CPU_CHANNELS = 1536
 
 
 def grouped_conv2d_reference(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
-    """What `grouped_conv2d` computes: ``conv2d`` with kernel 3×3, stride 2, padding 1 and `groups` groups."""
+    """Convolve (``conv2d``) with kernel 3×3, stride 2, padding 1 and `groups` groups."""
     return F.conv2d(x, weight, bias, stride=2, padding=1, groups=groups)
 
 
 def grouped_conv2d(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
-    """3×3 convolution with stride 2 and padding 1 in `groups` groups, without the slow grouped path of torch's backends.
+    """Compute `grouped_conv2d_reference` without the slow grouped path of torch's backends.
 
     Args:
         x: [B, groups·I, H, W], H and W even.
@@ -40,7 +40,7 @@ def grouped_conv2d(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tens
 
 
 def _batched_product(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
-    """All groups as one batched matrix product over the 3×3 windows."""
+    """Compute all groups as one batched matrix product over the 3×3 windows."""
     b, c, h, w = x.shape
     i, o = c // groups, weight.shape[0] // groups
     padded = F.pad(x.permute(0, 2, 3, 1).reshape(b, h, w, groups, i), (0, 0, 0, 0, 1, 1, 1, 1))

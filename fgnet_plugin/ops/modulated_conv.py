@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fgnet_plugin.ops.conv_transpose_blur import upsampling_conv2d, upsampling_conv2d_reference
+from fgnet_plugin.ops.conv_transpose_blur import conv_transpose_blur, conv_transpose_blur_reference
+from fgnet_plugin.ops.noise_bias_act import blur_noise_act, noise_bias_act
 
 DEMODULATION_EPS = 1e-8
 
 
 def modulated_conv2d_reference(x: Tensor, weight: Tensor, style: Tensor, upsample: bool = False) -> Tensor:
-    """The paper's definition: each sample is convolved with its own weight ``w·s``, scaled to unit norm per output channel.
+    """Convolve by the paper's definition: each sample with its own weight ``w·s``, scaled to unit norm per output channel.
 
     Args:
         x: [B, I, H, W]; weight: [O, I, 3, 3]; style: [B, I].
@@ -21,17 +22,17 @@ def modulated_conv2d_reference(x: Tensor, weight: Tensor, style: Tensor, upsampl
     Returns:
         [B, O, H, W], or [B, O, 2H, 2W] with `upsample`.
     """
-    own = weight[None] * style[:, None, :, None, None]  # [B, O, I, 3, 3]
-    own = own * (own.square().sum((2, 3, 4), keepdim=True) + DEMODULATION_EPS).rsqrt()
+    weights = weight[None] * style[:, None, :, None, None]  # [B, O, I, 3, 3]
+    weights = weights * (weights.square().sum((2, 3, 4), keepdim=True) + DEMODULATION_EPS).rsqrt()
     if upsample:
-        samples = [upsampling_conv2d_reference(xi[None], wi) for xi, wi in zip(x, own, strict=True)]
+        samples = [conv_transpose_blur_reference(xi[None], wi) for xi, wi in zip(x, weights, strict=True)]
     else:
-        samples = [F.conv2d(xi[None], wi, padding=1) for xi, wi in zip(x, own, strict=True)]
+        samples = [F.conv2d(xi[None], wi, padding=1) for xi, wi in zip(x, weights, strict=True)]
     return torch.cat(samples)
 
 
 def normalized_style(style: Tensor, dtype: torch.dtype) -> Tensor:
-    """The style [B, I] as a convolution in `dtype` needs it; demodulation undoes whatever factor this brings.
+    """Return the style [B, I] as a convolution in `dtype` needs it; demodulation undoes whatever factor this brings.
 
     For float16 it is divided by its largest entry, so that products stay in range (StyleGAN2-ADA's pre-normalisation).
     """
@@ -41,30 +42,47 @@ def normalized_style(style: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def demodulation(style: Tensor, weight: Tensor) -> Tensor:
-    """Factors that bring each output channel to unit norm: style [B, I], weight [O, I, k, k] -> [B, O], of style's dtype."""
+    """Compute what brings each output channel to unit norm: style [B, I], weight [O, I, k, k] -> [B, O], of style's dtype."""
     # Tap by tap: a reduction over the two small dimensions is up to a hundred times slower, depending on the layout.
     energy = sum((tap.to(style.dtype).square() for tap in weight.flatten(2).unbind(2)), start=style.new_zeros(()))  # [O, I]
     return (style.square() @ energy.t() + DEMODULATION_EPS).rsqrt()
 
 
 def scale_channels(x: Tensor, style: Tensor, overwrite: bool = False) -> Tensor:
-    """A map [B, I, H, W] times its style [B, I], in the map's dtype; in place where `overwrite`."""
+    """Multiply a map [B, I, H, W] by its style [B, I], in the map's dtype; in place where `overwrite`."""
     scale = style.to(x.dtype)[:, :, None, None]
     return x.mul_(scale) if overwrite else x * scale
 
 
-def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, upsample: bool = False, overwrite: bool = False) -> Tensor:
-    """The same but for the output's scaling, with the style on the input's channels, so that a batch shares the weight.
+def modulated_conv_act(
+    x: Tensor,
+    weight: Tensor,
+    demodulation: Tensor,
+    noise: Tensor,
+    bias: Tensor,
+    post: Tensor | None = None,
+    *,
+    upsample: bool = False,
+    overwrite: bool = False,
+    kernels: bool = False,
+) -> Tensor:
+    """Compute a whole layer: `modulated_conv2d_reference`, then `noise_bias_act_reference`, with one weight for the batch.
 
-    ``modulated_conv2d(…) * demodulation(style, weight)[:, :, None, None]`` is the reference.
+    The style is on the input's channels (`scale_channels`) and on the output's (`demodulation`), so that a batch shares the
+    weight.
 
     Args:
-        x: [B, I, H, W]; weight: [O, I, 3, 3] of x's dtype; style: [B, I], see `normalized_style`.
-        upsample: double the size, see `upsampling_conv2d`.
-        overwrite: x may be overwritten (detection only).
+        x: [B, I, H, W], already times this layer's style; weight: [O, I, 3, 3] of x's dtype.
+        demodulation, noise, bias, post: see `noise_bias_act`.
+        upsample: double the size, see `conv_transpose_blur`.
+        overwrite: the convolution's result may be overwritten (detection only).
+        kernels: see `dispatch.choose`.
 
     Returns:
         [B, O, H, W], or [B, O, 2H, 2W] with `upsample`.
     """
-    x = scale_channels(x, style, overwrite)
-    return upsampling_conv2d(x, weight) if upsample else F.conv2d(x, weight, padding=1)
+    if upsample and kernels:  # the kernel blurs, too
+        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        return blur_noise_act(x, demodulation, noise, bias, post, kernels=True)
+    x = conv_transpose_blur(x, weight) if upsample else F.conv2d(x, weight, padding=1)
+    return noise_bias_act(x, demodulation, noise, bias, post, overwrite=overwrite, kernels=kernels)

@@ -1,4 +1,4 @@
-"""What follows each of the generator's convolutions: demodulation, noise, bias, leaky ReLU, gain; and, fused, the blur."""
+"""The pointwise work after the generator's convolutions: demodulation, noise, bias, leaky ReLU; also behind the blur."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fgnet_plugin.ops import dispatch, nvrtc
 from fgnet_plugin.ops.resample import blur_upsample
 
 SLOPE, GAIN = 0.2, math.sqrt(2.0)
-_ITEMS = 4  # pixels of a thread, as epilogue.cu has it
-_ROWS, _COLUMNS, _BLUR_CHANNELS = 15, 2, 4  # of a thread that blurs, as epilogue.cu has it
+_ITEMS = 4  # pixels of a thread, as noise_bias_act.cu has it
+_ROWS, _COLUMNS, _BLUR_CHANNELS = 15, 2, 4  # of a thread that blurs, as noise_bias_act.cu has it
 
 
 def noise_bias_act_reference(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
-    """``leaky_relu(x · demodulation + noise + bias, 0.2) · √2 · mask · post``.
+    """Compute ``leaky_relu(x · demodulation + noise + bias, 0.2) · √2 · mask · post``.
 
     Args:
         x: [..., B, C, H, W]; demodulation: [B, C]; bias: [C].
@@ -36,7 +36,7 @@ def noise_bias_act_reference(
 def blur_noise_act_reference(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None
 ) -> Tensor:
-    """`blur_upsample`, then `noise_bias_act_reference`: [B, C, 2h+1, 2w+1] -> [B, C, 2h, 2w]."""
+    """Compute `blur_upsample`, then `noise_bias_act_reference`: [B, C, 2h+1, 2w+1] -> [B, C, 2h, 2w]."""
     return noise_bias_act_reference(blur_upsample(x), demodulation, noise, bias, post)
 
 
@@ -45,46 +45,57 @@ def noise_bias_act(
     demodulation: Tensor,
     noise: Tensor,
     bias: Tensor,
-    overwrite: bool = False,
     post: Tensor | None = None,
     mask: Tensor | None = None,
+    *,
+    overwrite: bool = False,
+    kernels: bool = False,
 ) -> Tensor:
-    """`noise_bias_act_reference` in x's dtype; in place where `overwrite` (detection only)."""
-    same_noise = x.ndim == 4 and noise.numel() == x.shape[2] * x.shape[3]  # for all samples, as the kernel has it
-    if same_noise and dispatch.wanted(x):
+    """Compute `noise_bias_act_reference` in x's dtype.
+
+    Args:
+        x, demodulation, noise, bias, post, mask: as there; with `kernels`, the same noise for all samples.
+        overwrite: x may be overwritten (detection only).
+        kernels: by one kernel, see `dispatch.choose`; x is [B, C, H, W] then.
+    """
+    if kernels:
         return torch.ops.fgnet.noise_bias_act(x, demodulation, noise, bias, post, mask)
     # Leaky ReLU commutes with positive factors, so the gain goes into the three small operands.
     scale = (demodulation * GAIN).to(x.dtype)[:, :, None, None]
     noise = (noise * GAIN).to(x.dtype)
     bias = (bias * GAIN).to(x.dtype)[:, None, None]
+    more = [value.to(x.dtype) for value in (mask, None if post is None else post[:, :, None, None]) if value is not None]
     if overwrite:
         x = F.leaky_relu_(x.mul_(scale).add_(noise).add_(bias), SLOPE)
     else:
         x = F.leaky_relu(x * scale + noise + bias, SLOPE)
-    x = x if mask is None else x * mask.to(x.dtype)
-    return x if post is None else x * post.to(x.dtype)[:, :, None, None]
+    for factor in more:
+        x = x.mul_(factor) if overwrite else x * factor
+    return x
 
 
-def blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None) -> Tensor:
-    """`blur_noise_act_reference` in x's dtype."""
-    if dispatch.wanted(x):
+def blur_noise_act(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None, *, kernels: bool = False
+) -> Tensor:
+    """Compute `blur_noise_act_reference` in x's dtype, by one kernel where `kernels`."""
+    if kernels:
         return torch.ops.fgnet.blur_noise_act(x, demodulation, noise, bias, post)
-    return noise_bias_act(blur_upsample(x), demodulation, noise, bias, not torch.is_grad_enabled(), post)
+    overwrite = not torch.is_grad_enabled()
+    return noise_bias_act(blur_upsample(x), demodulation, noise, bias, post, overwrite=overwrite)
 
 
-@torch.library.custom_op("fgnet::noise_bias_act", mutates_args=(), device_types="cpu")
 def _noise_bias_act(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
 ) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
-    found = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
-    return dispatch.channels_last(found.to(x.dtype))
+    result = noise_bias_act_reference(x.to(wide), demodulation, noise, bias, post, mask)
+    return dispatch.channels_last(result.to(x.dtype))
 
 
-@_noise_bias_act.register_kernel("cuda")
-def _noise_bias_act_cuda(
+def noise_bias_act_cuda(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None
 ) -> Tensor:
+    """Launch the kernel of `noise_bias_act`."""
     x = dispatch.channels_last(x)
     b, c, h, w = x.shape
     out = torch.empty_like(x)
@@ -102,19 +113,17 @@ def _noise_bias_act_cuda(
     return out
 
 
-@_noise_bias_act.register_fake
-def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None, mask: Tensor | None) -> Tensor:
+def _fake_noise_bias_act(x: Tensor, *small: Tensor | None) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-@torch.library.custom_op("fgnet::blur_noise_act", mutates_args=(), device_types="cpu")
 def _blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)
     return dispatch.channels_last(blur_noise_act_reference(x.to(wide), demodulation, noise, bias, post).to(x.dtype))
 
 
-@_blur_noise_act.register_kernel("cuda")
-def _blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+def blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+    """Launch the kernel of `blur_noise_act`."""
     x = dispatch.channels_last(x)
     b, c, h, w = x.shape[0], x.shape[1], x.shape[2] - 1, x.shape[3] - 1
     out = x.new_empty(b, h, w, c).permute(0, 3, 1, 2)
@@ -128,11 +137,10 @@ def _blur_noise_act_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: T
     return out
 
 
-@_blur_noise_act.register_fake
-def _(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
+def _fake_blur_noise_act(x: Tensor, *small: Tensor | None) -> Tensor:
     b, c, h, w = x.shape
     return x.new_empty(b, h - 1, w - 1, c).permute(0, 3, 1, 2)
 
 
-dispatch.refuse_gradients(_noise_bias_act, noise_bias_act_reference)
-dispatch.refuse_gradients(_blur_noise_act, blur_noise_act_reference)
+dispatch.register("noise_bias_act", _noise_bias_act, noise_bias_act_cuda, _fake_noise_bias_act, noise_bias_act_reference)
+dispatch.register("blur_noise_act", _blur_noise_act, blur_noise_act_cuda, _fake_blur_noise_act, blur_noise_act_reference)

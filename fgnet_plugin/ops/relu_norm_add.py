@@ -1,4 +1,4 @@
-"""What follows the interpreter's convolutions: bias, ReLU, BatchNorm as scale and shift, the sum with the next map."""
+"""The pointwise work after the interpreter's convolutions: bias, ReLU, BatchNorm as scale and shift, sum with the next map."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from fgnet_plugin.ops import dispatch, nvrtc
 
-_ITEMS = 2  # pixels of a thread, as merge.cu has it
+_ITEMS = 2  # pixels of a thread, as relu_norm_add.cu has it
 
 
 def relu_norm_add_reference(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None = None) -> Tensor:
-    """``relu(x + bias) · scale + shift + resize(feature_map)``.
+    """Compute ``relu(x + bias) · scale + shift + resize(feature_map)``.
 
     Args:
         x: [B, C, H, W]; bias, scale, shift: [C].
@@ -26,23 +26,25 @@ def relu_norm_add_reference(x: Tensor, bias: Tensor, scale: Tensor, shift: Tenso
     return x + feature_map
 
 
-def relu_norm_add(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None = None) -> Tensor:
-    """`relu_norm_add_reference` in x's dtype, by one kernel where `kernels.wanted`."""
-    if dispatch.wanted(x):
+def relu_norm_add(
+    x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None = None, *, kernels: bool = False
+) -> Tensor:
+    """Compute `relu_norm_add_reference` in x's dtype, by one kernel where `kernels`."""
+    feature_map = None if feature_map is None else feature_map.to(x.dtype)  # under autocast they can differ
+    if kernels:
         return torch.ops.fgnet.relu_norm_add(x, bias, scale, shift, feature_map)
     bias, scale, shift = (value.to(x.dtype) for value in (bias, scale, shift))
     return relu_norm_add_reference(x, bias, scale, shift, feature_map)
 
 
-@torch.library.custom_op("fgnet::relu_norm_add", mutates_args=(), device_types="cpu")
 def _relu_norm_add(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # sums in float32, as in the kernel
-    found = relu_norm_add_reference(x.to(wide), bias, scale, shift, None if feature_map is None else feature_map.to(wide))
-    return dispatch.channels_last(found.to(x.dtype))
+    result = relu_norm_add_reference(x.to(wide), bias, scale, shift, None if feature_map is None else feature_map.to(wide))
+    return dispatch.channels_last(result.to(x.dtype))
 
 
-@_relu_norm_add.register_kernel("cuda")
-def _relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
+def relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
+    """Launch the kernel of `relu_norm_add`."""
     x = dispatch.channels_last(x)
     b, c, h, w = x.shape
     small = dispatch.operands(x.device, bias=(bias, c), scale=(scale, c), shift=(shift, c))
@@ -61,9 +63,8 @@ def _relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, f
     return out
 
 
-@_relu_norm_add.register_fake
-def _(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, feature_map: Tensor | None) -> Tensor:
+def _fake_relu_norm_add(x: Tensor, *others: Tensor | None) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
-dispatch.refuse_gradients(_relu_norm_add, relu_norm_add_reference)
+dispatch.register("relu_norm_add", _relu_norm_add, relu_norm_add_cuda, _fake_relu_norm_add, relu_norm_add_reference)

@@ -1,4 +1,4 @@
-"""From the CPU to a device without waiting for it."""
+"""Copies from the CPU to a device that don't wait for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device; on a CUDA device in the order of the current stream, without waiting for it.
+    """Copy a tensor of the CPU to a device; to a CUDA device in the order of the current stream, without waiting for it.
 
     Only a copy from pinned memory lets the CPU go on, and torch keeps that memory until the copy is done. What is on the
     device already, and any tensor for another kind of device, goes as ``tensor.to(device)``.
@@ -15,10 +15,10 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     # Not tensor.pin_memory(), which keeps the gaps of a slice: torch would first close them in memory that isn't pinned.
-    here = tensor if tensor.is_pinned() else pinned_like(tensor).copy_(tensor)
-    return here.to(device, non_blocking=True)
+    pinned = tensor if tensor.is_pinned() else pinned_like(tensor).copy_(tensor)
+    return pinned.to(device, non_blocking=True)
 
 
 def pinned_like(tensor: Tensor) -> Tensor:
-    """Memory of the CPU for a tensor, in its layout but for gaps, which a GPU can read and write by itself."""
+    """Allocate CPU memory that a GPU can read and write by itself, for a tensor, in its layout but for gaps."""
     return torch.empty_like(tensor, device="cpu", pin_memory=True)

@@ -1,4 +1,7 @@
-"""What meets py-feat: its detector with FG-Net, its Fex, its hub. Importing this imports py-feat, which takes seconds."""
+"""py-feat integration: the Detector, the Fex subclass, model downloads.
+
+Importing this imports py-feat, which takes seconds.
+"""
 
 try:
     import feat as _feat  # noqa: F401

@@ -1,4 +1,4 @@
-"""FG-Net's AUs for tables that other detectors made, from the pictures and videos that these came from."""
+"""Add FG-Net's AUs to tables that other detectors made."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from fgnet_plugin.comparison.openface import openface_aus
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.network.fgnet import Precision
-from fgnet_plugin.pyfeat.detect_run import one_ahead
 from fgnet_plugin.pyfeat.fex import AUS, Fex
-from fgnet_plugin.pyfeat.fex_frames import FrameRows, Where, in_pyfeats_way, iterate_frames, read_table
+from fgnet_plugin.pyfeat.fex_frames import FrameRows, Where, in_pyfeats_format, iterate_frames, read_table
+from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.threads import gradients_kept
 
 
@@ -34,7 +34,7 @@ def annotate(
     precision: Precision | None = None,
     progress_bar: bool = True,
 ) -> Fex:
-    """FG-Net's AUs for the faces of a table, by its landmarks: no face, landmark or emotion is detected again.
+    """Add FG-Net's AUs to a table by its landmarks: no face, landmark or emotion is detected again.
 
     Args:
         fex: a Fex or its CSV file: of py-feat's ``Detectorv1``, ``Detectorv2`` or ``MPDetector``, or of OpenFace. OpenFace's
@@ -66,18 +66,18 @@ def annotate(
     table = read_table(fex)
     with gradients_kept():
         model = au_model if isinstance(au_model, AUModel) else AUModel(au_model, device, au_batch_size, precision)
-        found = np.full((len(table), len(AUS)), np.nan, np.float32)
+        aus = np.full((len(table), len(AUS)), np.nan, np.float32)
         known = np.array([AUS.index(au) for au in model.aus])
         with tqdm(total=_frame_count(table), unit="frame", disable=not progress_bar) as bar:
-            begun = (
-                (batch, model.begin([rows.image for rows in batch], [rows.landmarks for rows in batch]))
+            started = (
+                (batch, model.submit([rows.image for rows in batch], [rows.landmarks for rows in batch]))
                 for batch in _batched(iterate_frames(table, source), batch_size)
             )
-            for batch, pending in one_ahead(begun) if model.overlaps else begun:
-                scores = pending.result().scores
-                found[np.ix_(np.concatenate([rows.positions for rows in batch]), known)] = scores.numpy()
+            for batch, reading in lookahead(started) if model.overlaps else started:
+                positions = np.concatenate([rows.positions for rows in batch])
+                aus[np.ix_(positions, known)] = reading.result().scores.numpy()
                 bar.update(len(batch))
-    return _with_aus(table, in_pyfeats_way(table, source), found, model.name, previous)
+    return _with_aus(table, in_pyfeats_format(table, source), aus, model.name, previous)
 
 
 def _frame_count(table: pd.DataFrame) -> int:
@@ -92,12 +92,12 @@ def _batched(frames: Iterable[FrameRows], size: int) -> Iterator[list[FrameRows]
 
 
 def _with_aus(table: pd.DataFrame, plain: pd.DataFrame, aus: np.ndarray[Any, Any], name: str, previous: str | None) -> Fex:
-    """A plain copy of the table with AU columns where the first of its own is, and with the table's metadata."""
+    """Copy the table with the AU columns in the place of its first one, and with the table's metadata."""
     replaced = {*AUS, *(getattr(table, "au_columns", None) or ()), *openface_aus(map(str, plain.columns))}
-    own = [column for column in plain.columns if column in replaced]
-    place = plain.columns.get_loc(own[0]) if own else len(plain.columns)
-    kept = plain[own].rename(columns=lambda column: f"{previous}{column}") if previous else None
-    rest = plain.drop(columns=own)
+    old = [column for column in plain.columns if column in replaced]
+    place = plain.columns.get_loc(old[0]) if old else len(plain.columns)
+    kept = plain[old].rename(columns=lambda column: f"{previous}{column}") if previous else None
+    rest = plain.drop(columns=old)
     new = pd.DataFrame(aus, columns=AUS, index=plain.index)
     parts = [rest.iloc[:, :place], new, rest.iloc[:, place:], *([kept] if kept is not None else [])]
     metadata = {key: getattr(table, key, None) for key in FeatFex._metadata if key not in ("fex_columns", "sessions")}

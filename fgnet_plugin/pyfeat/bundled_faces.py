@@ -1,4 +1,4 @@
-"""The face finder and landmark network of this package in the places of py-feat's."""
+"""Use this package's face finder and landmark network in the places of py-feat's."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from fgnet_plugin.inference.au_model import as_uint8
 from fgnet_plugin.pyfeat.datasets import Item
 from fgnet_plugin.utils.threads import torch_threads
 
-NAME = "bundled"
+BUNDLED = "bundled"
 """`face_model` and `landmark_model` of the networks that come with this package."""
-_told = threading.local()  # by each thread for its next call: one detector may work in several
 
 
-def tell_landmarks(faces_data: Sequence[dict[str, Any]]) -> None:
-    """What `GivenLandmarks` is to answer next in this thread: "landmarks" of the faces of a batch."""
-    _told.answer = torch.cat([faces["landmarks"] for faces in faces_data])
+_next_batch = threading.local()  # by thread: one detector may work in several
 
 
-class GivenLandmarks(nn.Module):
-    """A landmark model as py-feat calls it, which answers what it was told: the face finder has looked already."""
+def set_landmarks(faces_data: Sequence[dict[str, Any]]) -> None:
+    """Set what `PrecomputedLandmarks` returns next in this thread: "landmarks" of the faces of a batch."""
+    _next_batch.landmarks = torch.cat([faces["landmarks"] for faces in faces_data])
+
+
+class PrecomputedLandmarks(nn.Module):
+    """A landmark model as py-feat calls it, which returns the landmarks that the face finder computed before."""
 
     def forward(self, crops: Tensor) -> Tensor:
         """Crops [F, 3, S, S] -> landmarks [F, 136]: x_0, y_0, … in [0, 1] of the crop, its middle where there is no face."""
-        answer: Tensor = _told.answer
-        return answer.to(crops.device).nan_to_num(0.5)  # py-feat's models compute on these rows, too, and blank them
+        landmarks: Tensor = _next_batch.landmarks
+        return landmarks.to(crops.device).nan_to_num(0.5)  # py-feat's models compute on these rows, too, and blank them
 
 
-def of_pixel_centres(batch_data: Item, counts: Sequence[int]) -> np.ndarray[Any, Any]:
-    """What landmarks lack, [F, 1], after py-feat has scaled them back to the original frame as if pixels had no extent.
+def pixel_centre_shift(batch_data: Item, counts: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Compute what landmarks lack, [F, 1], after py-feat has scaled them to the original frame as if pixels had no extent.
 
     The bundled network's landmarks are pixel indices, and the middle of the first pixel of a shrunk frame is not that of the
     frame's first pixel.
@@ -54,7 +56,7 @@ class BundledFaces:
         self.finder = FaceFinder(device=device)
 
     def find(self, frames: Sequence[Tensor], threshold: float | None) -> list[FoundFaces]:
-        """The faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
+        """Find the faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
         with torch_threads():
             photos = [as_uint8(frame).cpu() for frame in frames]
             return self.finder.find(photos, threshold)
@@ -62,7 +64,7 @@ class BundledFaces:
     def detect_faces(
         self, images: Tensor, face_size: int, threshold: float | None, wants_resmasknet: bool
     ) -> list[dict[str, Any]]:
-        """The dictionaries that `Detectorv1.detect_faces` makes, one a frame, and in each "landmarks": [n, 136] of the crop.
+        """Make the dictionaries of `Detectorv1.detect_faces`, one per frame, and in each "landmarks": [n, 136] of the crop.
 
         Args:
             images: [B, 3, H, W], uint8 or floating point in [0, 255].
@@ -72,15 +74,15 @@ class BundledFaces:
         """
         unit = images.float() / 255
         return [
-            _as_pyfeats(unit[i : i + 1], i, found, face_size, wants_resmasknet)
-            for i, found in enumerate(self.find(list(images), threshold))
+            _pyfeat_faces(unit[i : i + 1], i, faces, face_size, wants_resmasknet)
+            for i, faces in enumerate(self.find(list(images), threshold))
         ]
 
 
-def _as_pyfeats(frame: Tensor, i: int, found: FoundFaces, face_size: int, wants_resmasknet: bool) -> dict[str, Any]:
-    """One frame's dictionary; where there is no face, one row of NaN with score 0."""
-    nothing = not len(found)
-    boxes = frame.new_full((1, 4), float("nan")) if nothing else found.boxes[:, :4].to(frame)
+def _pyfeat_faces(frame: Tensor, i: int, faces: FoundFaces, face_size: int, wants_resmasknet: bool) -> dict[str, Any]:
+    """Make one frame's dictionary; where there is no face, one row of NaN with score 0."""
+    nothing = not len(faces)
+    boxes = frame.new_full((1, 4), float("nan")) if nothing else faces.boxes[:, :4].to(frame)
     cut = boxes.nan_to_num(0.0)
     crops, expanded = _cut(frame, cut, face_size=face_size)
     expanded = expanded.to(frame.dtype)
@@ -89,32 +91,32 @@ def _as_pyfeats(frame: Tensor, i: int, found: FoundFaces, face_size: int, wants_
         landmarks = frame.new_full((1, 136), float("nan"))
     else:
         corner, size = expanded[:, None, :2], (expanded[:, 2:] - expanded[:, :2])[:, None]
-        landmarks = ((found.landmarks.to(frame) - corner) / size).flatten(1)
-    faces = {
+        landmarks = ((faces.landmarks.to(frame) - corner) / size).flatten(1)
+    converted = {
         "face_id": i,
         "faces": crops,
         "boxes": boxes,
         "new_boxes": expanded,
         "poses": frame.new_full((len(boxes), 6), float("nan")),
-        "scores": frame.new_zeros(1) if nothing else found.scores.to(frame),
+        "scores": frame.new_zeros(1) if nothing else faces.scores.to(frame),
         "image_size": tuple(frame.shape[2:]),
         "landmarks": landmarks,
     }
     if wants_resmasknet:
         larger, _ = _cut(frame, cut, expand_bbox=1.1, face_size=224)
-        faces["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
-    return faces
+        converted["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
+    return converted
 
 
 def _cut(frame: Tensor, boxes: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
-    """py-feat's crops, face by face: it copies the frame for each face, which for a large photo of a group is much memory."""
+    """Cut py-feat's crops face by face: it copies the frame for each, which for a large photo of a group takes much memory."""
     crops, expanded = zip(*(extract_face_from_bbox_torch(frame, box[None], **options) for box in boxes), strict=True)
     return torch.cat(crops), torch.cat(expanded)
 
 
 @contextmanager
 def without_retinaface() -> Iterator[None]:
-    """Inside, `Detectorv1` makes no RetinaFace, and so fetches none: py-feat has no way to leave its face model out."""
+    """Keep `Detectorv1` from making, and fetching, a RetinaFace: py-feat has no way to leave its face model out."""
     before = feat.detector.Retinaface
     feat.detector.Retinaface = lambda device: None
     try:

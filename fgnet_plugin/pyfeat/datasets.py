@@ -1,4 +1,4 @@
-"""Pictures, tensors and videos as py-feat's batches, with each frame at its own resolution beside the resized one.
+"""Datasets of pictures, videos and tensors in py-feat's batch format, with the original frames beside the resized ones.
 
 A batch is the dictionary that `Detectorv1.forward` takes ("Image", "Scale", "Padding", "FileName"), and in addition:
 "Frame" (numbers), "Original" (the frames before resizing; left out where nothing was resized) and "Errors".
@@ -47,7 +47,7 @@ class Pictures(Dataset[Item]):
             return {"Error": error, "Path": self.paths[i]}
 
     def mixed(self) -> bool:
-        """Whether the pictures have different sizes; one that can't be read has none."""
+        """Tell whether the pictures have different sizes; unreadable ones don't count."""
         return len({picture_size(path) for path in self.paths} - {None}) > 1
 
     def time(self, frame: int) -> str | None:
@@ -104,11 +104,11 @@ class VideoFrames(Dataset[Item]):
             return {"Error": error, "Path": self.video.path, "Last": True}  # those that follow would fail one by one
 
     def time(self, frame: int) -> str | None:
-        """Minutes and seconds at a frame, as py-feat writes them: ``"01:05"``."""
+        """Format the time of a frame in minutes and seconds, as py-feat does: ``"01:05"``."""
         return str(VideoDataset.convert_sec_to_min_sec(frame / self.video.fps))
 
 
-Source = Pictures | Tensors | VideoFrames
+InputDataset = Pictures | Tensors | VideoFrames
 
 
 def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding: bool) -> Item:
@@ -120,7 +120,7 @@ def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding
 
 
 def collate(items: list[Item]) -> Item:
-    """Items of a dataset -> a batch; of frames that could not be read, only their errors. "Last" ends it.
+    """Make a batch of a dataset's items; of frames that could not be read, only their errors. "Last" ends it.
 
     Frames of different sizes make no batch, but an InputError under "Mixed": torch would raise it with a worker's traceback.
     """
@@ -144,8 +144,8 @@ def collate(items: list[Item]) -> Item:
 
 
 @dataclass(frozen=True)
-class FrameAtHand:
-    """A frame at the best resolution there is, and how to get from the original frame's pixels to its own."""
+class FullResolutionFrame:
+    """A frame at the best available resolution, and the map from the original frame's pixels to those of `image`."""
 
     image: Tensor
     scale: float
@@ -153,24 +153,24 @@ class FrameAtHand:
     top: float
 
     def to_pixels(self, points: Tensor) -> Tensor:
-        """Points [..., 2] in pixels of the original frame -> in pixels of `image`."""
+        """Map points [..., 2] in pixels of the original frame to pixels of `image`."""
         return points * self.scale + points.new_tensor([self.left, self.top])
 
 
-def frames_at_hand(batch: Item) -> list[FrameAtHand]:
-    """The frames of a batch as they were before resizing or, of a batch that lacks them, as they are."""
+def full_resolution_frames(batch: Item) -> list[FullResolutionFrame]:
+    """Get a batch's frames from before resizing; of a batch that lacks those, the frames that it has."""
     if "Original" in batch:
-        return [FrameAtHand(image, 1.0, 0.0, 0.0) for image in batch["Original"]]
+        return [FullResolutionFrame(image, 1.0, 0.0, 0.0) for image in batch["Original"]]
     scale, left, top = (
         torch.as_tensor(v).tolist() for v in (batch["Scale"], batch["Padding"]["Left"], batch["Padding"]["Top"])
     )
-    return [FrameAtHand(*frame) for frame in zip(batch["Image"], scale, left, top, strict=True)]
+    return [FullResolutionFrame(*frame) for frame in zip(batch["Image"], scale, left, top, strict=True)]
 
 
 def kind_of(path: str) -> str:
-    """What a file is, "image" or "video": by its name's ending, and for an unknown one by what it holds.
+    """Classify a file as "image" or "video": by its suffix, and for an unknown one by its content.
 
-    Raises FileNotFoundError or InputError for one that is not there or empty, where its name does not say.
+    Raises FileNotFoundError or InputError for a missing or empty file with an unknown suffix.
     """
     if Path(path).suffix.lower() in SUFFIXES:
         return "image"
@@ -178,23 +178,24 @@ def kind_of(path: str) -> str:
     return "image" if picture_size(path) else "video"
 
 
-def sources(
+def open_inputs(
     inputs: object,
     data_type: str | None,
     output_size: OutputSize = None,
     skip_frames: int | None = None,
     skipped: list[SkippedInput] | None = None,
-) -> list[Source]:
-    """What `detect` was given, in order: one source for consecutive pictures, one for each video, one for a tensor.
+) -> list[InputDataset]:
+    """Make datasets of `detect`'s inputs, in order: one of consecutive pictures, one of each video, one of a tensor.
 
     Args:
         inputs: a path; several paths; or a tensor [N, 3, H, W].
-        data_type: one of `KINDS`, or None to look.
+        data_type: one of `KINDS`, or None to classify the files.
         output_size, skip_frames: see `Detector.detect`.
-        skipped: where videos that can't be opened are put, instead of an error; pictures are not opened yet.
+        skipped: a list to append videos that can't be opened to, instead of an error; pictures are not opened yet.
 
     Raises:
-        FileNotFoundError, InputError, TypeError, ValueError: what can't be read, all files that are missing or empty together.
+        FileNotFoundError, InputError: what can't be read; missing and empty files are reported together.
+        TypeError, ValueError: something else than paths or a tensor, or another data_type.
     """
     wanted = data_type.lower() if isinstance(data_type, str) else data_type
     if wanted not in (*KINDS, None):
@@ -206,7 +207,7 @@ def sources(
     paths = _paths(inputs)
     if skipped is None:
         check_files(paths)
-    found: list[Source] = []
+    datasets: list[InputDataset] = []
     pictures = 0
     for path in paths:
         try:
@@ -217,15 +218,15 @@ def sources(
             skipped.append(SkippedInput(str(error), path))
             continue
         if video is not None:
-            found.append(video)
+            datasets.append(video)
             continue
-        if not found or not isinstance(found[-1], Pictures):
-            found.append(Pictures([], output_size, first=pictures))
-        last = found[-1]
+        if not datasets or not isinstance(datasets[-1], Pictures):
+            datasets.append(Pictures([], output_size, first=pictures))
+        last = datasets[-1]
         assert isinstance(last, Pictures)
         last.paths.append(path)
         pictures += 1
-    return found
+    return datasets
 
 
 def _paths(inputs: object) -> list[str]:
@@ -245,5 +246,5 @@ def _paths(inputs: object) -> list[str]:
         if not str(path):
             raise InputError("inputs holds an empty path")
     if not paths:
-        raise InputError("there is nothing to detect: inputs is empty")
+        raise InputError("nothing to detect: inputs is empty")
     return [str(path) for path in paths]

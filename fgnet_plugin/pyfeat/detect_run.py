@@ -1,4 +1,4 @@
-"""One call of `Detector.detect`: frames in batches, rows to memory or disk, and what to do when something breaks."""
+"""Run one call of `Detector.detect`: frames in batches, rows to memory or disk, and what remains after an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,36 +17,43 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
-from fgnet_plugin.pyfeat.bundled_faces import NAME as BUNDLED
-from fgnet_plugin.pyfeat.datasets import Item, OutputSize, Pictures, Source, collate, sources
+from fgnet_plugin.inference.au_model import AUModel
+from fgnet_plugin.pyfeat.datasets import InputDataset, Item, OutputSize, Pictures, Tensors, VideoFrames, collate, open_inputs
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
+from fgnet_plugin.utils.deferred import Deferred, lookahead
 from fgnet_plugin.utils.journal import Journal
 
-if TYPE_CHECKING:
-    from fgnet_plugin.pyfeat.detector import Detector
 
-T = TypeVar("T")
+class FaceDetector(Protocol):
+    """The part of `Detector` that a run uses."""
+
+    fgnet: AUModel | None
+    info: dict[str, Any]
+    detect_faces: Callable[..., list[dict[str, Any]]]
+    find_faces: Callable[..., list[dict[str, Any]]]
+    submit: Callable[[list[dict[str, Any]], Item], Deferred[pd.DataFrame]]
+    overlaps: bool
 
 
 @dataclass
-class _Begun:
+class _Batch:
     """A batch whose faces are found."""
 
-    finish: Callable[[], pd.DataFrame] | None
-    """Waits for its rows; None where none of its frames could be read."""
+    rows: Deferred[pd.DataFrame] | None
+    """None where none of its frames could be read."""
     failed: list[Item]
-    """The frames that could not be."""
+    """The frames that could not be read."""
     frames: int
-    without_rows: int
+    lost: int
     """Batches that should follow, but can't be read any more."""
 
 
-class Run:
+class DetectRun:
     """Detection of all inputs with one detector; see `Detector.detect` for the arguments."""
 
     def __init__(
         self,
-        detector: Detector,
+        detector: FaceDetector,
         inputs: object,
         *,
         data_type: str | None,
@@ -69,18 +76,18 @@ class Run:
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
         self.output_size, self.skip_frames = output_size, skip_frames
         self.threshold, self.same_person = face_detection_threshold, face_identity_threshold
-        self.sources = sources(inputs, data_type, output_size, skip_frames, self.skipped if errors == "skip" else None)
+        self.datasets = open_inputs(inputs, data_type, output_size, skip_frames, self.skipped if errors == "skip" else None)
         alone = mixed_sizes == "single" and output_size is None
-        self.at_once = [1 if alone and isinstance(s, Pictures) and s.mixed() else batch_size for s in self.sources]
-        self.timed = any(source.kind == "video" for source in self.sources)
-        self.inputs = [name for source in self.sources for name in _names(source)]
+        self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
+        self.timed = any(dataset.kind == "video" for dataset in self.datasets)
+        self.inputs = [name for dataset in self.datasets for name in _names(dataset)]
 
     def settings(self) -> dict[str, object]:
-        """What the rows depend on: a run that is gone on with must have the same."""
+        """Collect what the rows depend on: a run can be resumed only with the same settings."""
         model = self.detector.fgnet
         return {
-            "inputs": [_identity(source) for source in self.sources],
-            "batch_size": self.at_once[0] if len(set(self.at_once)) == 1 else self.at_once,
+            "inputs": [_identity(dataset) for dataset in self.datasets],
+            "batch_size": self.batch_sizes[0] if len(set(self.batch_sizes)) == 1 else self.batch_sizes,
             "output_size": self.output_size,
             "skip_frames": self.skip_frames,
             "face_detection_threshold": self.threshold,
@@ -99,15 +106,15 @@ class Run:
         num_workers: int,
         pin_memory: bool,
     ) -> Fex:
-        """Runs, and returns all rows."""
+        """Detect, and return all rows."""
         if resume and save is None:
-            raise ValueError("resume goes on with the run that save=… holds: give save, too")
+            raise ValueError("resume continues the run that save=… holds: give save, too")
         for skipped in self.skipped:
             warnings.warn(skipped, stacklevel=3)
         journal = Journal(save, self.settings(), resume) if save is not None else None
         if journal and journal.finished:
             rows = journal.read()
-            _tell_missing(rows, journal.path, self.inputs)
+            _warn_of_missing(rows, journal.path, self.inputs)
             return self._fex(rows)
         kept: list[pd.DataFrame] = []
         try:
@@ -123,7 +130,7 @@ class Run:
         except BaseException as error:
             if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
-            _tell(error, journal, self._fex(_joined(kept)) if kept else None)
+            _note_progress(error, journal, self._fex(_joined(kept)) if kept else None)
             raise
         if journal:
             journal.discard()
@@ -132,32 +139,32 @@ class Run:
         return self._fex(_joined(kept))
 
     def _batches(self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool) -> Iterator[pd.DataFrame | None]:
-        """The rows of each batch that is not done yet; None for a batch of which no frame could be read."""
-        total = sum(len(source) for source in self.sources)
+        """Yield the rows of each batch that is not done yet; None for a batch of which no frame could be read."""
+        total = sum(len(dataset) for dataset in self.datasets)
         with tqdm(total=total, unit="frame", disable=not progress_bar) as bar:
-            begun = self._begun(done, bar, num_workers, pin_memory)
-            for batch in one_ahead(begun) if self.detector.overlaps else begun:
-                rows = None if batch.finish is None else batch.finish()
+            started = self._start_batches(done, bar, num_workers, pin_memory)
+            for batch in lookahead(started) if self.detector.overlaps else started:
+                rows = None if batch.rows is None else batch.rows.result()
                 if batch.failed and self.errors == "raise":
                     error = batch.failed[0]["Error"]
-                    error.rows = rows  # of an incomplete batch: returned, but not counted as done
+                    error.rows = rows  # of an incomplete batch: they are returned, but not counted as done
                     raise error
                 for item in batch.failed:
                     warnings.warn(SkippedInput(str(item["Error"]), item["Path"]), stacklevel=2)
                 yield rows
                 bar.update(batch.frames)
-                yield from [None] * batch.without_rows
+                yield from [None] * batch.lost
 
-    def _begun(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Iterator[_Begun]:
-        """Finds the faces of each batch that is not done yet, and begins to read them."""
-        for source, at_once in zip(self.sources, self.at_once, strict=True):
-            batches = -(-len(source) // at_once)
+    def _start_batches(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Iterator[_Batch]:
+        """Find the faces of each batch that is not done yet, and start to read them."""
+        for dataset, batch_size in zip(self.datasets, self.batch_sizes, strict=True):
+            batches = -(-len(dataset) // batch_size)
             skipped, done = min(done, batches), max(done - batches, 0)
-            first = min(skipped * at_once, len(source))
+            first = min(skipped * batch_size, len(dataset))
             bar.update(first)
             loader = DataLoader(
-                Subset(source, range(first, len(source))),
-                batch_size=at_once,
+                Subset(dataset, range(first, len(dataset))),
+                batch_size=batch_size,
                 num_workers=num_workers,
                 pin_memory=pin_memory,
                 collate_fn=collate,
@@ -166,71 +173,49 @@ class Run:
                 if "Mixed" in batch:
                     raise batch["Mixed"]
                 failed = batch["Errors"]
-                ends = bool(failed) and source.kind == "video"
-                yield _Begun(
-                    self._begin(batch, source) if "Image" in batch else None,
+                ends = bool(failed) and dataset.kind == "video"
+                yield _Batch(
+                    self._start(batch, dataset) if "Image" in batch else None,
                     failed,
-                    frames=min(at_once, len(source) - first - i * at_once),
-                    without_rows=batches - skipped - i - 1 if ends else 0,
+                    frames=min(batch_size, len(dataset) - first - i * batch_size),
+                    lost=batches - skipped - i - 1 if ends else 0,
                 )
                 if failed and self.errors == "raise":
                     return
                 if ends:
                     break
 
-    def _begin(self, batch: Item, source: Source) -> Callable[[], pd.DataFrame]:
-        """Begins the detector's rows of one batch; what is returned waits for them, and adds where they are from."""
+    def _start(self, batch: Item, dataset: InputDataset) -> Deferred[pd.DataFrame]:
+        """Start the detector on one batch; to the rows, the result adds where they are from."""
         detector = self.detector
         face_size = getattr(detector, "face_size", 112)
-        if source.kind == "video" and detector.info["face_model"] == BUNDLED:
-            faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
-        else:
-            faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
-        begun = detector.begin(faces, batch)
+        faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
+        pending = detector.submit(faces, batch)
         counts = [len(face["scores"]) for face in faces]
         inputs, frames = np.repeat(batch["FileName"], counts), np.repeat(batch["Frame"].numpy(), counts)
 
-        def finish() -> pd.DataFrame:  # must not keep the frames in memory
-            rows = begun.finish()
+        def wait() -> pd.DataFrame:  # must not refer to `batch`, which would keep its frames in memory
+            rows = pending.result()
             rows["input"] = inputs
             rows["frame"] = frames
             if self.timed:
-                rows["approx_time"] = [source.time(frame) for frame in rows["frame"]]
+                rows["approx_time"] = [dataset.time(frame) for frame in rows["frame"]]
             return rows
 
-        return finish
+        return Deferred(wait)
 
     def _fex(self, rows: pd.DataFrame) -> Fex:
-        fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece, and so quicker
+        fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece: quicker
         if len(fex) and "Identity" not in fex:
             fex.compute_identities(threshold=self.same_person, inplace=True)
         return fex
 
 
-def one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The items, each when the next one is there, too: what was begun is waited for after the next thing is begun.
-
-    Where an error, or Ctrl-C, comes instead of the next one, the item before it still comes first.
-    """
-    before: list[T] = []
-    while True:
-        try:
-            before.append(next(items))
-        except StopIteration:
-            yield from before
-            return
-        except BaseException:
-            yield from before
-            raise
-        if len(before) > 1:
-            yield before.pop(0)
-
-
-def _tell_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
-    """Warns, for a run that was complete already, of inputs without rows."""
-    there = set(rows["input"])
+def _warn_of_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
+    """Warn of inputs without rows in a table that was complete already."""
+    with_rows = set(rows["input"])
     for path in dict.fromkeys(inputs):
-        if path not in there:
+        if path not in with_rows:
             warnings.warn(
                 SkippedInput(f"{table} is complete, without rows of {path}: it could not be read", path), stacklevel=3
             )
@@ -241,32 +226,32 @@ def _check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
 
 
-def _names(source: Source) -> list[str]:
-    """What the rows of a source have in their column "input"."""
-    if source.kind == "image":
-        return list(source.paths)  # type: ignore[union-attr]
-    return [source.video.path] if source.kind == "video" else ["tensor"]  # type: ignore[union-attr]
+def _names(dataset: InputDataset) -> list[str]:
+    """List what the rows of a dataset have in their column "input"."""
+    if isinstance(dataset, Pictures):
+        return list(dataset.paths)
+    return [dataset.video.path] if isinstance(dataset, VideoFrames) else ["tensor"]
 
 
-def _identity(source: Source) -> list[object]:
-    """What tells a source from another one of the same name."""
-    if source.kind == "tensor":
-        pixels = source.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy()  # type: ignore[union-attr]
-        return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(source)]
-    files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(source)]
-    return [source.kind, files, len(source)]
+def _identity(dataset: InputDataset) -> list[object]:
+    """Describe a dataset so that it can be distinguished from another one of the same name."""
+    if isinstance(dataset, Tensors):
+        pixels = dataset.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy()
+        return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]
+    files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(dataset)]
+    return [dataset.kind, files, len(dataset)]
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(batches).reset_index(drop=True) if batches else pd.DataFrame()
 
 
-def _tell(error: BaseException, journal: Journal | None, fex: Fex | None) -> None:
-    """Adds to an error where what was done before it is."""
+def _note_progress(error: BaseException, journal: Journal | None, fex: Fex | None) -> None:
+    """Add to an error where the results from before it are."""
     if journal is not None:
         error.add_note(
             f"what was done before is in {journal.path} ({journal.batches} complete batches); "
-            "detect(…, save=…, resume=True) goes on from there"
+            "detect(…, save=…, resume=True) continues from there"
         )
         return
     error.fex = fex  # type: ignore[attr-defined]

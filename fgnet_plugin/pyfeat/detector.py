@@ -20,14 +20,21 @@ from fgnet_plugin.comparison.agreement import Comparison, compare
 from fgnet_plugin.inference.au_model import DEFAULT, AUModel, is_fgnet
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat import hub
-from fgnet_plugin.pyfeat.bundled_faces import NAME as BUNDLED
-from fgnet_plugin.pyfeat.bundled_faces import BundledFaces, GivenLandmarks, of_pixel_centres, tell_landmarks, without_retinaface
+from fgnet_plugin.pyfeat.bundled_faces import (
+    BUNDLED,
+    BundledFaces,
+    PrecomputedLandmarks,
+    pixel_centre_shift,
+    set_landmarks,
+    without_retinaface,
+)
 from fgnet_plugin.pyfeat.datasets import Item, OutputSize
-from fgnet_plugin.pyfeat.detect_run import Run
+from fgnet_plugin.pyfeat.detect_run import DetectRun
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
-from fgnet_plugin.pyfeat.pending_rows import BegunRows, begin_reading
+from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
 from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_device, check_models
-from fgnet_plugin.pyfeat.xgb_svm import Several, load_statistical
+from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
+from fgnet_plugin.utils.deferred import Deferred
 from fgnet_plugin.utils.threads import gradients_kept
 
 
@@ -45,13 +52,13 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         au_batch_size: faces that go through FG-Net at once, of one batch of frames (see `detect`'s batch_size).
         precision: of FG-Net: "float32", "bfloat16" or "float16"; see `FGNet.prepare`. None: bfloat16 on an NVIDIA GPU of
             compute capability 8.0 or more (Ampere and later), float16 on one of 7.x, float32 everywhere else.
-        compile: give FG-Net to torch.compile, too, which takes minutes at the first faces: for long runs on a GPU.
+        compile: use torch.compile for FG-Net, too, which takes minutes at the first faces: for long runs on a GPU.
         fetch: download weights that are not on this machine, with progress; otherwise they are an error.
 
     On an NVIDIA GPU, FG-Net reads a batch while the faces of the next one are found: `detect` has two batches in memory.
 
     Raises:
-        ValueError: a model that there is not.
+        ValueError: an unknown model.
         DownloadError: weights that can't be fetched: at once; the message names the models and says what to do.
         CheckpointError: a checkpoint that is missing or damaged.
 
@@ -78,8 +85,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         compile: bool = False,  # noqa: A002  (torch's word for it)
         fetch: bool = True,
     ) -> None:
-        fgnet, bundled = is_fgnet(au_model), face_model == BUNDLED
-        given: dict[str, str | Path | None] = {
+        fgnet, bundled, precomputed = is_fgnet(au_model), face_model == BUNDLED, landmark_model == BUNDLED
+        models: dict[str, str | Path | None] = {
             "face_model": face_model,
             "landmark_model": landmark_model,
             "au_model": au_model,
@@ -87,34 +94,33 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             "identity_model": identity_model,
             "gaze_model": gaze_model,
         }
-        check_models(given, fgnet)
+        check_models(models, fgnet)
         check_device(device)
-        # What py-feat is to load.
-        wanted: dict[str, str | None] = {kind: None if name is None else str(name) for kind, name in given.items()}
-        ours = {"face_model": bundled, "landmark_model": landmark_model == BUNDLED, "au_model": fgnet}
+        # Which of its models py-feat has to load: all but ours.
+        wanted: dict[str, str | None] = {kind: None if name is None else str(name) for kind, name in models.items()}
+        ours = {"face_model": bundled, "landmark_model": precomputed, "au_model": fgnet}
         wanted |= {kind: None for kind, is_ours in ours.items() if is_ours}
-        given_landmarks = landmark_model == BUNDLED
         pyfeats = dict(wanted, face_model="retinaface") if bundled else dict(wanted)
-        if given_landmarks:
-            pyfeats["au_model"] = None  # py-feat wants a landmark model beside it; loaded below
+        if precomputed:
+            pyfeats["au_model"] = None  # py-feat takes it only with a landmark model; it is loaded below
         with gradients_kept(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "face_model='retinaface' does not regress 6DoF")  # at every construction
-            with hub.weights_at_hand(wanted, fetch):
+            with hub.weights_available(wanted, fetch):
                 if bundled:
                     with without_retinaface():
                         super().__init__(**pyfeats, device=device)
                 else:
                     super().__init__(**pyfeats, device=device)
-                self._has_pose = face_model == "img2pose" or hub.pose_mlp_at_hand(self.device)
-                if given_landmarks and isinstance(wanted["au_model"], str):
-                    self.au_detector = load_statistical(wanted["au_model"])
+                self._has_pose = face_model == "img2pose" or hub.load_pose_mlp(self.device)
+                if precomputed and isinstance(wanted["au_model"], str):
+                    self.au_detector = load_xgb_svm(wanted["au_model"])
             self.fgnet: AUModel | None = None
             """FG-Net, or None with another AU model."""
             if fgnet:
                 self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch, compile)
             self._faces = BundledFaces(self.device) if bundled else None
-        if given_landmarks:
-            self.landmark_detector = GivenLandmarks()
+        if precomputed:
+            self.landmark_detector = PrecomputedLandmarks()
         self.info |= {"face_model": face_model, "landmark_model": landmark_model}
         self.info["au_model"] = self.fgnet.name if self.fgnet else au_model
         if not self._has_pose:
@@ -123,16 +129,16 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             warnings.warn(
                 "py-feat's network for head poses could not be fetched: Pitch, Roll and Yaw will be NaN", stacklevel=2
             )
-        self._others: dict[str, AUModel | Any] = {}  # of `detect_several`
-        self._reading: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
-        self._reading |= {"precision": precision, "fetch": fetch, "compile": compile}
+        self._others: dict[str, AUModel | Any] = {}  # AU models beside the detector's, during `detect_several`
+        self._au_options: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
+        self._au_options |= {"precision": precision, "fetch": fetch, "compile": compile}
 
     @classmethod
     def offline(cls, au_model: str | Path = "fgnet-rendered", device: str | torch.device = "cpu", **options: Any) -> Detector:
-        """A detector that needs no download: this package's face finder, landmark network and, by default, checkpoint.
+        """Make a detector that needs no download: this package's face finder, landmark network and, by default, checkpoint.
 
         Emotions, identities and gaze are NaN, and so are head poses unless py-feat's small network for them is on this
-        machine already. Nothing is fetched, and nothing falls back: what is not here is an error.
+        machine already. Nothing is fetched, and nothing falls back: a missing file is an error.
 
         Args:
             au_model: also a published checkpoint that is on this machine, or the path of one.
@@ -155,7 +161,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
     def detect_faces(
         self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None
     ) -> list[dict[str, Any]]:
-        """As py-feat's; `face_detection_threshold` is by default 0.5."""
+        """Detect faces as py-feat does; the threshold is by default 0.5."""
         with gradients_kept():
             if self._faces is not None:
                 wants_resmasknet = self.info["emotion_model"] == "resmasknet"
@@ -164,44 +170,46 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                         images.to(self.device), face_size, face_detection_threshold, wants_resmasknet
                     )
             threshold = 0.5 if face_detection_threshold is None else face_detection_threshold
-            found: list[dict[str, Any]] = super().detect_faces(images, face_size, threshold)
-            return found
+            faces: list[dict[str, Any]] = super().detect_faces(images, face_size, threshold)
+            return faces
 
     def forward(self, faces_data: list[dict[str, Any]], batch_data: Item) -> pd.DataFrame:
-        """As py-feat's, with FG-Net's AUs: a row for each face of the batch, coordinates in its original frame.
+        """Run the models on the faces of a batch: a row for each face, coordinates in its original frame.
 
         Args:
             faces_data: from `detect_faces`.
             batch_data: the frames; FG-Net reads "Original" where it is there, at full resolution, and else "Image".
         """
-        return self.begin(faces_data, batch_data).finish()
+        return self.submit(faces_data, batch_data).result()
 
     @property
     def overlaps(self) -> bool:
-        """Whether FG-Net still reads when `begin` has returned: on an NVIDIA GPU."""
+        """Whether FG-Net still computes when `submit` has returned: on an NVIDIA GPU."""
         return any(isinstance(model, AUModel) and model.overlaps for model in (self.fgnet, *self._others.values()))
 
-    def begin(self, faces_data: list[dict[str, Any]], batch_data: Item) -> BegunRows:
-        """`forward`, but for waiting for FG-Net: that is left to ``finish`` of what is returned."""
-        if isinstance(self.landmark_detector, GivenLandmarks):
-            tell_landmarks(faces_data)
-        if not self._has_pose:  # py-feat would ask the hub for its pose network with every batch, but not for known poses
+    def submit(self, faces_data: list[dict[str, Any]], batch_data: Item) -> Deferred[pd.DataFrame]:
+        """Start `forward`: all but FG-Net is done when it returns; the result waits for FG-Net."""
+        precomputed = isinstance(self.landmark_detector, PrecomputedLandmarks)
+        if precomputed:
+            set_landmarks(faces_data)
+        if not self._has_pose:
+            # With unknown poses, py-feat would ask the hub for its pose network in every batch.
             faces_data = [faces | {"poses": torch.zeros_like(faces["poses"])} for faces in faces_data]
         with gradients_kept():
             rows: pd.DataFrame = super().forward(faces_data, batch_data)
             counts = [len(faces["scores"]) for faces in faces_data]
             if not self._has_pose:
                 rows[FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
-            if isinstance(self.landmark_detector, GivenLandmarks) and "Original" in batch_data:
-                rows[LANDMARKS] += of_pixel_centres(batch_data, counts)
-            own = None if self.fgnet is None else begin_reading(self.fgnet, rows, counts, batch_data)
+            if precomputed and "Original" in batch_data:
+                rows[LANDMARKS] += pixel_centre_shift(batch_data, counts)
+            scores = None if self.fgnet is None else submit_faces(self.fgnet, rows, counts, batch_data)
             others = {}
             for name, model in self._others.items():
                 if isinstance(model, AUModel):
-                    others[name] = begin_reading(model, rows, counts, batch_data)
+                    others[name] = submit_faces(model, rows, counts, batch_data)
                 else:
-                    others[name] = functools.partial(np.asarray, self.au_detector.found[name])
-        return BegunRows(rows, own, others)
+                    others[name] = Deferred(functools.partial(np.asarray, self.au_detector.others_aus[name]))
+        return pending_rows(rows, scores, others)
 
     def detect(
         self,
@@ -222,11 +230,11 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         mixed_sizes: Literal["raise", "single"] = "raise",
         **kwargs: Any,
     ) -> Fex:
-        """Faces, and what the models say of them, in pictures and videos.
+        """Detect faces in pictures and videos, and run the models on them.
 
         Args:
             inputs: path of a picture or video; several paths, also mixed; or a tensor [N, 3, H, W] in [0, 255].
-            data_type: "image", "video" or "tensor"; by default it is seen from the inputs.
+            data_type: "image", "video" or "tensor"; by default it follows from the inputs.
             output_size: resize frames to this size for py-feat's models. FG-Net reads the original frames.
             batch_size: frames at once.
             num_workers, pin_memory: of torch's DataLoader.
@@ -236,7 +244,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             progress_bar: show one, with frames per second.
             save: a table, .csv or .parquet, that grows with every batch (parquet as .parquet.csv): what is in it survives
                 whatever happens. Beside it, ``….run`` keeps the settings and the progress.
-            resume: go on with the interrupted run that `save` holds: the file ends up the same as without interruption. A
+            resume: continue the interrupted run that `save` holds: the file ends up the same as without interruption. A
                 finished one is read. With other settings, inputs or weights it is an error.
             errors: of files that can't be read, or a video that is damaged from some frame on: "raise" after what comes
                 before is done (missing and empty files at once, together), or "skip" them with a warning.
@@ -255,7 +263,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         """
         if kwargs:
             warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)
-        run = Run(
+        run = DetectRun(
             self,
             inputs,
             data_type=data_type,
@@ -271,7 +279,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             return run(save, resume, progress_bar, num_workers, pin_memory)
 
     def detect_several(self, inputs: object, au_models: Sequence[str | Path], **options: Any) -> dict[str, Fex]:
-        """The AUs of several AU models for the same faces, which are detected once.
+        """Run several AU models on the same faces, which are detected once.
 
         Args:
             inputs, options: as in `detect`, but for `save` and `resume`.
@@ -289,29 +297,29 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         if options.get("save") is not None or options.get("resume"):
             raise ValueError("detect_several keeps its results in memory; save each Fex with to_csv")
         with gradients_kept():
-            own = {str(self.info["au_model"])} | ({"fgnet"} if self.info["au_model"] == DEFAULT else set())
-            others = {name: self._loaded(name) for name in wanted if name not in own}
-        twin = copy.copy(self)  # this detector stays as it is, also for other threads
+            loaded = {str(self.info["au_model"])} | ({"fgnet"} if self.info["au_model"] == DEFAULT else set())
+            others = {name: self.load_au_model(name) for name in wanted if name not in loaded}
+        twin = copy.copy(self)  # so that this detector stays as it is, also for other threads
         twin._others = others
-        statistical = {name: model for name, model in others.items() if not isinstance(model, AUModel)}
-        if statistical:
-            twin.au_detector = Several(self.au_detector, statistical)
-        both = twin.detect(inputs, **options)
+        pyfeats = {name: model for name, model in others.items() if not isinstance(model, AUModel)}
+        if pyfeats:
+            twin.au_detector = SeveralModels(self.au_detector, pyfeats)
+        combined = twin.detect(inputs, **options)
         extra = [f"{name}:{au}" for name in others for au in AUS]
-        found = {}
+        results = {}
         for name in wanted:
-            fex = both.drop(columns=extra)
+            fex = combined.drop(columns=extra)
             if name in others:
-                fex[AUS] = both[[f"{name}:{au}" for au in AUS]].to_numpy()
+                fex[AUS] = combined[[f"{name}:{au}" for au in AUS]].to_numpy()
                 model = others[name]
                 fex.au_model = model.name if isinstance(model, AUModel) else name
-            found[name] = fex
-        return found
+            results[name] = fex
+        return results
 
     def compare(
         self, inputs: object, au_models: Sequence[str | Path], labels: pd.DataFrame | None = None, **options: Any
     ) -> Comparison:
-        """How far several AU models agree on the same faces and, with labels, how well each does.
+        """Measure how far several AU models agree on the same faces and, with labels, how accurate each is.
 
         Args:
             inputs, au_models, options: as in `detect_several`.
@@ -322,15 +330,15 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         """
         return compare(self.detect_several(inputs, au_models, **options), labels)
 
-    def _loaded(self, name: str) -> Any:
-        """An AU model beside the detector's own."""
+    def load_au_model(self, name: str) -> Any:
+        """Load another AU model, with the device and precision of this detector's."""
         fgnet = is_fgnet(name)
         kinds = ("face_model", "landmark_model")
         check_models({kind: self.info[kind] for kind in kinds} | {"au_model": name}, fgnet)
         if fgnet:
-            return AUModel(name, **self._reading)
-        with hub.weights_at_hand({"au_model": name}, self._reading["fetch"]):
-            return load_statistical(name)
+            return AUModel(name, **self._au_options)
+        with hub.weights_available({"au_model": name}, self._au_options["fetch"]):
+            return load_xgb_svm(name)
 
     def __repr__(self) -> str:
         models = ", ".join(f"{kind}={name}" for kind, name in self.info.items())

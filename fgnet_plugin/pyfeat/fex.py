@@ -1,4 +1,4 @@
-"""py-feat's Fex where it needs to know FG-Net: faces drawn from AUs, and pictures of video frames without FFmpeg."""
+"""A subclass of py-feat's Fex whose plots work with FG-Net's AUs, and decode videos with PyAV."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from feat.utils import (
 )
 
 from fgnet_plugin.errors import InputError
-from fgnet_plugin.media.video import Video, torchcodec_works
-from fgnet_plugin.pyfeat.hub import weights_at_hand
+from fgnet_plugin.media.video import Video
+from fgnet_plugin.pyfeat.hub import weights_available
 
 AUS: list[str] = AU_LANDMARK_MAP["Feat"]
 """py-feat's 20 AU columns, ``AU01`` … ``AU43``."""
@@ -56,18 +56,18 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
     @property
     def _constructor_sliced(self) -> Callable[..., FexSeries]:
         def series(*args: Any, **kwargs: Any) -> FexSeries:
-            found: FexSeries = FexSeries(*args, **kwargs).__finalize__(self)
-            return found
+            made: FexSeries = FexSeries(*args, **kwargs).__finalize__(self)
+            return made
 
         return series
 
     def _prepare_plot_aus(self, row: pd.Series, muscles: object, gaze: object) -> tuple[Any, ...]:
-        with _drawn_as_pyfeats(self):
-            found: tuple[Any, ...] = super()._prepare_plot_aus(_unknown_as_absent(row), muscles, gaze)
-            return found
+        with _xgb_face_model(self):
+            prepared: tuple[Any, ...] = super()._prepare_plot_aus(_unknown_as_absent(row), muscles, gaze)
+            return prepared
 
     def plot_detections(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """As py-feat's, also of several videos at once; frames are decoded by PyAV where torchcodec can't.
+        """Plot the faces as py-feat does, also of several videos at once; PyAV decodes their frames.
 
         Returns:
             A figure for each frame. Where inputs share numbers of frames, those of the first input come first.
@@ -75,14 +75,14 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
         Raises:
             DownloadError: ``faces="aus"`` needs a model from py-feat's hub, which is neither on this machine nor reachable.
         """
-        # py-feat takes rows of the same frame number for faces of one picture
+        # py-feat takes rows with the same frame number for faces of one picture.
         parts = self._by_input() if self._shared_frame() is not None else [self]
         from_aus = "aus" in (*args[:1], kwargs.get("faces"))
-        with videos_decoded(), _face_from_aus_at_hand() if from_aus else nullcontext():
+        with videos_from_pyav(), _aus_to_landmarks_available() if from_aus else nullcontext():
             return [figure for part in parts for figure in FeatFex.plot_detections(part, *args, **kwargs)]
 
     def iplot_detections(self, *args: Any, **kwargs: Any) -> Any:
-        """As py-feat's; video frames are decoded by PyAV where torchcodec can't, and unknown AUs drawn as absent.
+        """Plot the faces interactively as py-feat does; PyAV decodes video frames, and unknown AUs are drawn as absent.
 
         Raises:
             InputError: several inputs share a number of a frame, such as two videos; choose one.
@@ -91,14 +91,14 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
         if frame is not None:
             names = ", ".join(dict.fromkeys(self["input"].astype(str)))
             raise InputError(
-                f"frame {frame} is there of several inputs ({names}), and the figure shows one: choose it, as in "
+                f"frame {frame} belongs to several inputs ({names}), and the figure shows one: choose it, as in "
                 "fex[fex['input'] == '…'].iplot_detections()"
             )
-        with videos_decoded():
+        with videos_from_pyav():
             return FeatFex.iplot_detections(_unknown_as_absent(self), *args, **kwargs)
 
     def _shared_frame(self) -> Any:
-        """The first number of a frame that rows of several inputs have, or None."""
+        """Find the first frame number that rows of several inputs share, or None."""
         if not {"input", "frame"} <= set(self.columns):
             return None
         inputs = pd.DataFrame(self)[["input", "frame"]].astype({"input": str}).groupby("frame", sort=False)["input"].nunique()
@@ -106,7 +106,7 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
         return shared[0] if len(shared) else None
 
     def _by_input(self) -> list[Fex]:
-        """The rows of each input, in the order in which inputs appear."""
+        """Split the rows by input, in the order in which inputs appear."""
         inputs = self["input"].astype(str).to_numpy()
         return [self[inputs == name] for name in dict.fromkeys(inputs)]
 
@@ -123,19 +123,19 @@ class FexSeries(FeatFexSeries):  # type: ignore[misc]  # py-feat has no types
         return Fex
 
     def plot_detections(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """As `Fex.plot_detections`, of one row."""
+        """Plot one row; see `Fex.plot_detections`."""
         return Fex(self).T.__finalize__(self).plot_detections(*args, **kwargs)
 
 
 def _unknown_as_absent(rows: Any) -> Any:
-    """A row or table with 0 in the place of AUs that are NaN."""
+    """Replace NaN by 0 in the AUs of a row or table."""
     known = rows.index if isinstance(rows, pd.Series) else rows.columns
     return rows.fillna({au: 0.0 for au in AUS if au in known})
 
 
 @contextmanager
-def _drawn_as_pyfeats(fex: Fex) -> Iterator[None]:
-    """py-feat looks the face that it draws up by au_model, and has one for the 20 AUs of its own models."""
+def _xgb_face_model(fex: Fex) -> Iterator[None]:
+    """Give the Fex the au_model by which py-feat finds the face that it draws from 20 AUs."""
     name = fex.au_model
     if name is not None:
         fex.au_model = "xgb"
@@ -146,21 +146,18 @@ def _drawn_as_pyfeats(fex: Fex) -> Iterator[None]:
 
 
 @contextmanager
-def _face_from_aus_at_hand() -> Iterator[None]:
-    """Inside, py-feat has the model that draws a face from 20 AUs; DownloadError, not half a minute of retries, without."""
-    if "v2" in getattr(feat.plotting, "_PLS_LMK_MODELS", {}):  # loaded before: the hub need not be asked whether it answers
+def _aus_to_landmarks_available() -> Iterator[None]:
+    """Let py-feat load the model that draws a face from 20 AUs; a DownloadError at once, not half a minute of retries."""
+    if "v2" in getattr(feat.plotting, "_PLS_LMK_MODELS", {}):  # loaded before, so that the hub need not be asked
         yield
         return
-    with weights_at_hand({"faces": "aus"}):
+    with weights_available({"faces": "aus"}):
         yield
 
 
 @contextmanager
-def videos_decoded() -> Iterator[None]:
-    """Inside, py-feat's plots decode videos with PyAV where torchcodec lacks FFmpeg's libraries."""
-    if torchcodec_works():
-        yield
-        return
+def videos_from_pyav() -> Iterator[None]:
+    """Let py-feat's plots decode videos with PyAV, which brings its FFmpeg libraries along; torchcodec does not."""
     before = feat.data.decode_video, feat.utils.io.decode_video
     feat.data.decode_video = feat.utils.io.decode_video = Video
     try:

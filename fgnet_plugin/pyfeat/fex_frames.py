@@ -1,4 +1,4 @@
-"""Rows of any Fex or CSV back to the frames that they came from, with their 68 landmarks."""
+"""Find the frames that the rows of a Fex or CSV file came from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Where = str | Path | Mapping[str, str | Path] | None
 
 @dataclass(frozen=True, eq=False)
 class FrameRows:
-    """One frame and the rows that are about it."""
+    """A frame and its rows."""
 
     image: Tensor
     """uint8 [3, H, W]."""
@@ -42,7 +42,7 @@ class FrameRows:
 
 
 def read_table(table: pd.DataFrame | str | Path) -> pd.DataFrame:
-    """A Fex from a CSV file of py-feat or OpenFace; a table passes as it is.
+    """Read a CSV file of py-feat or OpenFace; a table passes as it is.
 
     Of a table whose columns have blanks around their names, as in OpenFace's files, a copy without them.
 
@@ -55,7 +55,7 @@ def read_table(table: pd.DataFrame | str | Path) -> pd.DataFrame:
     try:
         columns = pd.read_csv(table, nrows=0).columns.str.strip()
     except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{table} is no CSV file that can be read ({error})") from error
+        raise InputError(f"{table} is not a readable CSV file ({error})") from error
     if is_openface(columns):
         return read_openface(str(table))
     if not {"x_0", "y_0"} <= set(columns):
@@ -64,7 +64,7 @@ def read_table(table: pd.DataFrame | str | Path) -> pd.DataFrame:
 
 
 def landmarks_of(table: pd.DataFrame) -> Tensor:
-    """The 68 landmarks (dlib's order) of every row, [R, 68, 2] float64 in pixels; NaN where there is no face.
+    """Get the 68 landmarks (dlib's order) of every row, [R, 68, 2] float64 in pixels; NaN where there is no face.
 
     From py-feat's ``Detectorv1`` and ``Detectorv2``, from the mesh of ``MPDetector``, or from OpenFace (whose rows without
     success count as without a face).
@@ -83,7 +83,7 @@ def landmarks_of(table: pd.DataFrame) -> Tensor:
 
 
 def iterate_frames(table: pd.DataFrame, source: Where = None, positions: npt.ArrayLike | None = None) -> Iterator[FrameRows]:
-    """The frames of a table in order of input and frame number, each with its rows.
+    """Yield the frames of a table in order of input and frame number, each with its rows.
 
     Args:
         table: with landmarks, "input" and, for videos, "frame": from 0, or of OpenFace from 1.
@@ -113,7 +113,8 @@ def iterate_frames(table: pd.DataFrame, source: Where = None, positions: npt.Arr
             for number in sorted(set(frames[of_input].tolist())):
                 rows = of_input[frames[of_input] == number]
                 if not 0 <= number < len(video):
-                    noted = table["frame"].iloc[rows[0]] if "frame" in table.columns else number  # OpenFace's says one more
+                    # As the table counts: OpenFace's frames begin at 1.
+                    noted = table["frame"].iloc[rows[0]] if "frame" in table.columns else number
                     raise InputError(f"{path} has {len(video)} frames, but the table has rows of frame {noted:g}")
                 try:
                     image = video[number]
@@ -123,12 +124,11 @@ def iterate_frames(table: pd.DataFrame, source: Where = None, positions: npt.Arr
                 yield _frame_rows(image, rows, points, path, number, table)
 
 
-def in_pyfeats_way(table: pd.DataFrame, source: Where = None) -> pd.DataFrame:
-    """A table whose rows are told apart as py-feat's are, by "input" and "frame" from 0, as a plain one.
+def in_pyfeats_format(table: pd.DataFrame, source: Where = None) -> pd.DataFrame:
+    """Convert OpenFace's table to py-feat's columns: "input", "frame" from 0, "FaceScore". Other tables stay as they are.
 
-    A table of OpenFace becomes that: its input is the picture or video, found as in `iterate_frames`, its frames lose 1, and
-    its "confidence" is called "FaceScore", as py-feat calls it. Its AUs stay; without them it is OpenFace's no longer. Other
-    tables stay as they are.
+    The input is the picture or video, found as in `iterate_frames`, and "FaceScore" is OpenFace's "confidence". OpenFace's AUs
+    stay; it is by them that the table is known as OpenFace's.
 
     Raises:
         FileNotFoundError, InputError: as `iterate_frames`.
@@ -143,7 +143,7 @@ def in_pyfeats_way(table: pd.DataFrame, source: Where = None) -> pd.DataFrame:
 
 
 def _inputs(table: pd.DataFrame, source: Where) -> npt.NDArray[np.object_]:
-    """Of each row the picture or video, [n], as the table says; where it says nothing, `source`."""
+    """Get the picture or video of each row, [n], as the table says; where it says nothing, `source`."""
     if "input" in table.columns:
         return table["input"].astype(str).to_numpy(object)
     if not isinstance(source, (str, Path)) or Path(source).is_dir():
@@ -152,7 +152,7 @@ def _inputs(table: pd.DataFrame, source: Where) -> npt.NDArray[np.object_]:
 
 
 def _frames(table: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Of each row the frame, [n], from 0."""
+    """Get the frame of each row, [n], from 0."""
     numbers = frame_numbers(table, "the table", is_openface(table.columns))
     return np.zeros(len(table), np.int64) if numbers is None else numbers.astype(np.int64)
 
@@ -172,7 +172,7 @@ def _frame_rows(
 
 
 def _located(name: str, source: Where) -> str:
-    """The file of an input."""
+    """Find the file of an input."""
     if isinstance(source, Mapping):
         path = Path(source.get(name, name))
     elif source is None:

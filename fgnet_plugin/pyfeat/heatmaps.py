@@ -1,16 +1,16 @@
-"""The evidence for each AU: FG-Net's heatmaps of chosen rows, and pictures of them over the photo."""
+"""Show the evidence for each AU: FG-Net's heatmaps of chosen rows, and plots of them over the photo."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from fgnet_plugin.action_units import NAMES, au_number
@@ -19,9 +19,6 @@ from fgnet_plugin.inference.au_model import AUModel, is_fgnet
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames, read_table
 from fgnet_plugin.utils.threads import gradients_kept
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +34,7 @@ class FaceHeatmaps:
     aus: tuple[str, ...]
     """The A action units, in order."""
     maps: Tensor
-    """[A, h, w] float32, about [-1, 1], on the aligned face: positive where the face speaks for the AU, negative against."""
+    """[A, h, w] float32, about [-1, 1], on the aligned face: positive where the face shows the AU, negative where not."""
     scores: Tensor
     """[A] float32 in [0, 1]."""
     face: Tensor
@@ -61,7 +58,7 @@ def heatmaps(
     source: Where = None,
     device: str | torch.device = "cpu",
 ) -> list[FaceHeatmaps]:
-    """FG-Net's heatmaps of chosen rows of a Fex: where in the face each AU was seen, or seen to be absent.
+    """Compute FG-Net's heatmaps of chosen rows of a Fex: where in the face each AU was seen, or seen to be absent.
 
     Args:
         fex: a Fex or its CSV file, of any detector that `annotate` takes.
@@ -77,7 +74,7 @@ def heatmaps(
         One `FaceHeatmaps` for each chosen row with a face, in the order of rows.
 
     Raises:
-        InputError: AUs that the checkpoint does not know; rows that the table has not; a table that names no checkpoint of
+        InputError: AUs that the checkpoint does not know; rows beyond the table; a table that names no checkpoint of
             FG-Net, without `au_model`; see `annotate`, too.
     """
     table = read_table(fex)
@@ -93,7 +90,7 @@ def heatmaps(
         if unknown:
             raise InputError(f"{model.name} does not know {', '.join(unknown)}; it knows {', '.join(model.aus)}")
         channels = [model.aus.index(au) for au in wanted]
-        found = []
+        faces = []
         for frame in iterate_frames(table, source, chosen):
             reading = model.read([frame.image], [frame.landmarks])
             if not len(reading.read):
@@ -103,7 +100,7 @@ def heatmaps(
             on_photo = reading.aligned.heatmaps_to_photo(reading.prediction.heatmaps[:, channels], boxes)
             for i, (face, maps, box) in enumerate(zip(reading.read.tolist(), on_photo, boxes, strict=True)):
                 x0, y0, x1, y1 = box
-                found.append(
+                faces.append(
                     FaceHeatmaps(
                         row=int(frame.positions[face]),
                         input=frame.input,
@@ -119,7 +116,7 @@ def heatmaps(
                     )
                 )
     order: dict[int, int] = {int(row): i for i, row in enumerate(chosen)}
-    return sorted(found, key=lambda face: order[face.row])
+    return sorted(faces, key=lambda face: order[face.row])
 
 
 def plot_heatmaps(
@@ -130,7 +127,7 @@ def plot_heatmaps(
     columns: int = 6,
     **options: object,
 ) -> list[Figure]:
-    """The heatmaps over the photo, a figure for each face: red where the face speaks for the AU, blue where against it.
+    """Plot heatmaps over the photo, a figure for each face: red where the face shows the AU, blue where not.
 
     Args:
         faces: from `heatmaps`; or what `heatmaps` takes, with its `options`.
@@ -148,8 +145,6 @@ def plot_heatmaps(
 
 
 def _figure(face: FaceHeatmaps, columns: int) -> Figure:
-    from matplotlib.figure import Figure
-
     columns = min(columns, len(face.aus) + 1)
     lines = -(-(len(face.aus) + 1) // columns)
     height, width = face.photo.shape[1:]
@@ -177,12 +172,12 @@ def _figure(face: FaceHeatmaps, columns: int) -> Figure:
 
 
 def _opacity(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Where the map says nothing, the face shows."""
+    """Make the map transparent where it is near 0, so that the face is seen."""
     return (0.75 * np.sqrt(np.abs(maps).clip(0, 1))).astype(np.float32)
 
 
 def _box(to_photo: Tensor, size: int, image: Tensor) -> tuple[int, int, int, int]:
-    """Upright box around the aligned square, within the frame: x0, y0, x1, y1, the latter two exclusive."""
+    """Compute the upright box around the aligned square, within the frame: x0, y0, x1, y1, the latter two exclusive."""
     corners = torch.tensor([[x, y, 1.0] for x in (-0.5, size - 0.5) for y in (-0.5, size - 0.5)]) @ to_photo.float().T
     low, high = corners.amin(0).floor().int().tolist(), corners.amax(0).ceil().int().tolist()
     height, width = image.shape[1:]
@@ -191,13 +186,17 @@ def _box(to_photo: Tensor, size: int, image: Tensor) -> tuple[int, int, int, int
 
 
 def _model_of(table: pd.DataFrame) -> str:
-    """The AU model that a Fex names; InputError if that is not FG-Net's."""
+    """Get the AU model that a Fex names; InputError if it is not FG-Net."""
     name = getattr(table, "au_model", None)
     try:
         known = is_fgnet(name)
     except ValueError:  # a name like FG-Net's that this version does not know
         known = False
     if not known:
-        says = "does not say which FG-Net its AUs are from" if name is None else f"has AUs of {name!r}, which is no FG-Net here"
+        says = (
+            "does not say which FG-Net its AUs are from"
+            if name is None
+            else f"has AUs of {name!r}, which is not a known FG-Net"
+        )
         raise InputError(f"the table {says}: say which to ask with au_model=…, such as au_model='fgnet' or 'fgnet-rendered'")
     return str(name)

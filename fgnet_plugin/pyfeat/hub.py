@@ -1,4 +1,4 @@
-"""py-feat's weights on the Hugging Face hub: an error at once, which names the models, where they can't be had."""
+"""Download py-feat's weights from the Hugging Face hub; where that fails, it fails at once and names the models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 
 from fgnet_plugin.errors import DownloadError
 
-_one_at_a_time = threading.RLock()
+_offline_lock = threading.RLock()
 _UNFETCHED = LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError
 _HTTP = "httpx", "httpcore", "requests", "urllib3"  # where errors of a broken connection come from
 _SECONDS = 3.0  # to wait for the hub's first answer
@@ -46,7 +46,7 @@ _FILES: dict[tuple[str, str], _Files] = {
 
 
 def missing(models: Mapping[str, str | None]) -> list[str]:
-    """Which of these models (argument -> name) lack a file on this machine, described for a person."""
+    """Describe, a line each, those of the models (argument -> name) that lack a file on this machine."""
     lines = []
     for argument, name in models.items():
         if name is None or (argument, name) not in _FILES:
@@ -65,19 +65,19 @@ def _cached(repository: str, file: str) -> bool:
 
 
 def reachable() -> bool:
-    """Whether the hub answers at all within a few seconds."""
+    """Tell whether the hub answers within a few seconds."""
     if constants.is_offline_mode():
         return False
     try:
         huggingface_hub.get_session().head(constants.ENDPOINT, timeout=_SECONDS)
-    except Exception:  # of the hub's HTTP library, whichever that is: no answer
+    except Exception:  # whatever the hub's HTTP library raises: no answer
         return False
     return True
 
 
 @contextmanager
-def weights_at_hand(models: Mapping[str, str | None], fetch: bool = True) -> Iterator[None]:
-    """Inside, py-feat loads these models (argument -> name), from the hub or, where it can't be reached, from its cache.
+def weights_available(models: Mapping[str, str | None], fetch: bool = True) -> Iterator[None]:
+    """Let py-feat load these models (argument -> name) from the hub or, where it can't be reached, from its cache.
 
     Args:
         models: argument of `Detectorv1` -> name of a model, or None.
@@ -91,7 +91,7 @@ def weights_at_hand(models: Mapping[str, str | None], fetch: bool = True) -> Ite
     online = fetch and reachable()
     if lacking and not online:
         raise DownloadError(_advice(lacking, fetch))
-    with _one_at_a_time:  # the setting is the whole process's
+    with _offline_lock:  # the setting is that of the whole process
         before = constants.HF_HUB_OFFLINE
         constants.HF_HUB_OFFLINE = before or not online
         try:
@@ -121,7 +121,7 @@ def _advice(lines: list[str], fetch: bool) -> str:
     )
 
 
-def pose_mlp_at_hand(device: torch.device) -> bool:
-    """Whether py-feat has its network for head poses; it is loaded here, so that no batch asks the hub for it."""
+def load_pose_mlp(device: torch.device) -> bool:
+    """Load py-feat's network for head poses, so that no batch asks the hub for it. Returns whether there is one."""
     face = torch.arange(136.0, device=device).view(1, 68, 2)
     return pose_from_landmarks_mlp(face) is not None

@@ -1,23 +1,23 @@
-"""Pictures of a Fex: the faces of a photo with their AUs, and AUs over a video's time."""
+"""Plot a Fex: the faces of a photo with their AUs, and AUs over a video's time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.pyfeat.fex import AUS, FACEBOX
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _MOST_LINES = 8  # curves in one panel that can still be told apart
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (6, 3, 1.2, 3)), (0, (1.2, 2.6)))  # in turns; the later, the more gaps
@@ -26,12 +26,12 @@ _PRESENT = 0.5
 
 
 def known_aus(fex: pd.DataFrame) -> list[str]:
-    """The AUs of a table that are not NaN throughout."""
+    """List the AUs of a table that are not NaN throughout."""
     return [au for au in AUS if au in fex.columns and fex[au].notna().any()]
 
 
 def plot_faces(fex: pd.DataFrame, source: Where = None) -> list[Figure]:
-    """A figure for each frame: the photo with its faces numbered, and beside it the scores of each AU and face.
+    """Make a figure for each frame: the photo with its faces numbered, and beside it the scores of each AU and face.
 
     Args:
         fex: a Fex.
@@ -53,7 +53,7 @@ def _faces_figure(faces: pd.DataFrame, image: torch.Tensor) -> Figure:
     left.set_title(Path(str(faces["input"].iloc[0])).name, fontsize=10)
     for i, (_, face) in enumerate(faces.iterrows(), start=1):
         x, y, w, h = (float(face[name]) for name in FACEBOX[:4])
-        left.add_patch(_rectangle(x, y, w, h, "yellow"))
+        left.add_patch(Rectangle((x, y), w, h, fill=False, color="yellow", lw=2))
         if not few:
             left.text(x, y, f" {i} ", color="black", fontsize=9, va="bottom", bbox={"color": "yellow", "pad": 0.5})
     labels = [f"{au[2:].lstrip('0')} {NAMES[au_number(au)]}" for au in aus]
@@ -76,7 +76,7 @@ def _faces_figure(faces: pd.DataFrame, image: torch.Tensor) -> Figure:
 def plot_time_course(
     fex: pd.DataFrame, aus: Sequence[str] | None = None, source: Where = None, title: str | None = None
 ) -> Figure:
-    """AU scores over a video's time, mean of the frame's faces; grey where no face was found.
+    """Plot AU scores over a video's time, mean of the frame's faces; grey where no face was found.
 
     Curves differ in width and dashes, too: those that coincide, as of two AUs that always come together, are all seen.
 
@@ -135,20 +135,10 @@ def _times(frames: np.ndarray[Any, Any], path: str) -> tuple[np.ndarray[Any, Any
 
 
 def _figure(size: tuple[float, float]) -> Figure:
-    """A figure that no window or notebook draws by itself."""
-    from matplotlib.figure import Figure
-
+    """Make a figure that no window or notebook shows by itself."""
     return Figure(figsize=size, layout="constrained")
 
 
-def _rectangle(x: float, y: float, w: float, h: float, colour: Any) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x, y), w, h, fill=False, color=colour, lw=2)
-
-
 def _colours(count: int) -> list[Any]:
-    from matplotlib import colormaps
-
     cycle = colormaps["tab10"] if count <= 10 else colormaps["tab20"]
     return [cycle(i % cycle.N) for i in range(count)]

@@ -1,4 +1,4 @@
-"""FG-Net in scripts that say ``feat.Detectorv1`` or, written for py-feat 0.6, ``feat.Detector``."""
+"""Make FG-Net known to scripts that use ``feat.Detectorv1`` or, written for py-feat 0.6, ``feat.Detector``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _before: dict[str, Any] = {}
 
 
 class OldDetector(Detector):
-    """`Detector` as scripts for py-feat up to 0.6 use it: its arguments of that time, ``detect_image``, ``detect_video``.
+    """`Detector` with the interface of py-feat 0.6: its arguments, ``detect_image`` and ``detect_video``.
 
     Args:
         face_model: also names of face models that py-feat has dropped ("mtcnn", "faceboxes", "img2pose-c"): these become
             "retinaface" or "img2pose", with a warning.
-        facepose_model, n_jobs, verbose: taken, and no longer of use.
-        models: as in `Detector`; identities are by default "facenet" there, and py-feat's present default here.
+        facepose_model, n_jobs, verbose: ignored.
+        models: as in `Detector`. The default identity model is py-feat's present one, not the "facenet" of version 0.6.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class OldDetector(Detector):
         )
 
     def detect_image(self, input_file_list: object, *args: Any, **kwargs: Any) -> Fex:
-        """Faces in pictures: ``detect(…, data_type="image")``, with the argument order of py-feat 0.6."""
-        return self._as_then(input_file_list, "image", ("output_size", "batch_size", "num_workers", "pin_memory"), args, kwargs)
+        """Detect faces in pictures: ``detect(…, data_type="image")``, with the argument order of py-feat 0.6."""
+        return self._detect(input_file_list, "image", ("output_size", "batch_size", "num_workers", "pin_memory"), args, kwargs)
 
     def detect_video(self, video_path: object, *args: Any, **kwargs: Any) -> Fex:
-        """Faces in a video: ``detect(…, data_type="video")``, with the argument order of py-feat 0.6."""
+        """Detect faces in a video: ``detect(…, data_type="video")``, with the argument order of py-feat 0.6."""
         order = ("skip_frames", "output_size", "batch_size", "num_workers", "pin_memory")
-        return self._as_then(video_path, "video", order, args, kwargs)
+        return self._detect(video_path, "video", order, args, kwargs)
 
-    def _as_then(
+    def _detect(
         self, inputs: object, data_type: str, order: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Fex:
         if len(args) > len(order):
@@ -79,7 +79,7 @@ class OldDetector(Detector):
 
 
 def _new(cls: type, *args: Any, **kwargs: Any) -> Any:
-    """`Detectorv1.__new__` while registered: a detector whose AU model is FG-Net's is made a `Detector`."""
+    """`Detectorv1.__new__` while registered: makes a `Detector` where the AU model is FG-Net."""
     original = _before["new"]
     au_model = kwargs.get("au_model", args[2] if len(args) > 2 else None)
     if cls is Detectorv1 and is_fgnet(au_model):
@@ -88,11 +88,11 @@ def _new(cls: type, *args: Any, **kwargs: Any) -> Any:
 
 
 def register() -> None:
-    """Makes FG-Net known to py-feat in this process.
+    """Make FG-Net known to py-feat in this process.
 
     ``feat.Detectorv1(au_model="fgnet")`` then gives a `Detector`, ``feat.detector_capabilities()`` lists FG-Net's models, and
-    ``feat.Detector``, which py-feat removed in 2.0, is there again (`OldDetector`). Detectors with other AU models are
-    py-feat's own. Twice does no harm; `unregister` undoes it.
+    ``feat.Detector``, which py-feat removed in 2.0, exists again (`OldDetector`). Detectors with other AU models remain
+    py-feat's. Calling it twice does no harm; `unregister` undoes it.
     """
     if _before:
         return
@@ -108,7 +108,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Leaves py-feat as it was before `register`; detectors that were made in between go on working."""
+    """Undo `register`; detectors that were made in between keep working."""
     if not _before:
         return
     del Detectorv1.__new__

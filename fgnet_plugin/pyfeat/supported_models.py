@@ -1,4 +1,4 @@
-"""Which models and devices a detector takes, and which models go together."""
+"""Check which models and devices a detector takes, and which models go together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from feat.detector import Detectorv1
 
 from fgnet_plugin.inference.au_model import names
-from fgnet_plugin.pyfeat.bundled_faces import NAME as BUNDLED
+from fgnet_plugin.pyfeat.bundled_faces import BUNDLED
 
 SUPPORTED: Mapping[str, dict[str, Any]] = {
     **Detectorv1.SUPPORTED_MODELS,
@@ -25,10 +25,10 @@ SUPPORTED: Mapping[str, dict[str, Any]] = {
 
 
 def check_models(models: Mapping[str, str | Path | None], fgnet: bool) -> None:
-    """Raises ValueError for models that there are not, or that don't go together."""
+    """Raise ValueError for unknown models, or ones that don't go together."""
     for argument, name in models.items():
         known = SUPPORTED[argument]["options"]
-        # None in the place of a landmark model, and this other name, are not listed, but py-feat takes them.
+        # py-feat does not list these two, but takes them.
         if name in known or (argument, name) in (("landmark_model", None), ("identity_model", "arcface_r50")):
             continue
         if argument != "au_model" or not fgnet:
@@ -42,7 +42,7 @@ def check_models(models: Mapping[str, str | Path | None], fgnet: bool) -> None:
 
 
 def check_device(device: str | torch.device) -> None:
-    """A GPU that is not there: torch says so with the first tensor only, and in other words."""
+    """Raise ValueError for a missing GPU: torch would say so only with the first tensor, and less plainly."""
     kind = str(device).split(":")[0]
     if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
-        raise ValueError(f"device={str(device)!r}: torch finds no such GPU here; use device='cpu' or 'auto'")
+        raise ValueError(f"device={str(device)!r}: torch finds no such GPU; use device='cpu' or 'auto'")

@@ -1,4 +1,4 @@
-"""What processes that train together share, where Lightning does not see to it."""
+"""Sums, gradients and messages of processes that train together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def rank_of() -> int:
+def rank() -> int:
     """Which of them this one is, from 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 

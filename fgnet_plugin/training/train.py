@@ -1,4 +1,4 @@
-"""A whole training, from its settings to its files."""
+"""Train each of the networks: from the settings to the exported weights."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ from pathlib import Path
 
 import torch
 
+from fgnet_plugin.checkpoints.stylegan2_psp import check_starts
+from fgnet_plugin.faces.crops import CROP_SIZE
+from fgnet_plugin.faces.landmark_net import WEIGHTS as LANDMARKS_FILE
+from fgnet_plugin.faces.landmark_net import LandmarkNet
 from fgnet_plugin.training.config.detector import DetectorConfig, LandmarksConfig
 from fgnet_plugin.training.config.pretraining import EncoderConfig, GeneratorConfig
-from fgnet_plugin.training.data.build import corpus_aus, detector_corpora, faces, rendered_corpora, sampler_of
+from fgnet_plugin.training.data.build import corpus_aus, detector_corpora, rendered_corpora, sampler_of, unlabelled_corpora
+from fgnet_plugin.training.data.leakage import check_start_from
 from fgnet_plugin.training.engine.fit import check_folder, fit
+from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline
 from fgnet_plugin.training.models.start import detector, face_size, generator_start
+from fgnet_plugin.training.models.systems import FGNET_FILE
+from fgnet_plugin.training.stages.baseline import BaselineStage
+from fgnet_plugin.training.stages.detector import DetectorStage
+from fgnet_plugin.training.stages.encoder import PRETRAINED_FILE, EncoderStage
+from fgnet_plugin.training.stages.generator import GENERATOR_FILE, GeneratorStage
+from fgnet_plugin.training.stages.landmarks import LandmarkStage
 
 
 def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
-    """Trains FG-Net.
+    """Train FG-Net.
 
     Args:
         config: the settings.
@@ -29,12 +41,6 @@ def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
         ValueError: data or settings that don't fit together, or a folder that already holds a training; weights to start from
             that may have seen the test faces.
     """
-    from fgnet_plugin.checkpoints.stylegan2_psp import check_starts
-    from fgnet_plugin.training.leakage import check_start_from
-    from fgnet_plugin.training.models.baseline import FILE, Baseline
-    from fgnet_plugin.training.stages.baseline import BaselineStage
-    from fgnet_plugin.training.stages.detector import DetectorStage
-
     check_folder(Path(config.trainer.out), resume)
     check_starts(config.model.stylegan2, config.model.psp)  # before a large corpus is read
     check_start_from(config)
@@ -43,18 +49,14 @@ def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
     corpus, val_corpus, sampler = detector_corpora(config, aus, size)
     if config.model.baseline:
         fit(BaselineStage(Baseline(config.model.baseline, aus, size), config, corpus, val_corpus, sampler), resume)
-        return Path(config.trainer.out) / FILE
+        return Path(config.trainer.out) / BASELINE_FILE
     net, licence = detector(config.model, aus)
     fit(DetectorStage(net, config, corpus, val_corpus, sampler, licence), resume)
-    return Path(config.trainer.out) / "fgnet.safetensors"
+    return Path(config.trainer.out) / FGNET_FILE
 
 
 def train_landmarks(config: LandmarksConfig, resume: bool = False) -> Path:
-    """Trains the landmark network; see `train_detector`. Returns ``out/face-landmarks.safetensors``."""
-    from fgnet_plugin.faces.crops import CROP_SIZE
-    from fgnet_plugin.faces.landmark_net import LandmarkNet
-    from fgnet_plugin.training.stages.landmarks import LandmarkStage
-
+    """Train the landmark network; see `train_detector`. Returns ``out/face-landmarks.safetensors``."""
     check_folder(Path(config.trainer.out), resume)
     torch.manual_seed(config.trainer.seed)
     corpus, val_corpus = rendered_corpora(config.data, CROP_SIZE, "crop", config.optimiser.epochs)
@@ -62,37 +64,33 @@ def train_landmarks(config: LandmarksConfig, resume: bool = False) -> Path:
         LandmarkNet(), config, corpus, val_corpus, sampler_of(config, config.data, config.data.faces_per_epoch)
     )
     fit(stage, resume)
-    return Path(config.trainer.out) / "face-landmarks.safetensors"
+    return Path(config.trainer.out) / LANDMARKS_FILE
 
 
 def train_generator(config: GeneratorConfig, resume: bool = False) -> Path:
-    """Trains StyleGAN2; see `run.train_detector` for resuming. Returns ``out/generator.safetensors``.
+    """Train StyleGAN2; see `train_detector` for resuming. Returns ``out/generator.safetensors``.
 
     Raises ValueError: data or settings that don't fit together, or a folder that already holds a training.
     """
-    from fgnet_plugin.training.stages.generator import FILE, GeneratorStage
-
     check_folder(Path(config.trainer.out), resume)
     torch.manual_seed(config.trainer.seed)
-    corpus, val_corpus, sampler = faces(config, config.data, config.model.config().generator_size)
+    corpus, val_corpus, sampler = unlabelled_corpora(config, config.data, config.model.config().generator_size)
     fit(GeneratorStage(config, corpus, val_corpus, sampler), resume)
-    return Path(config.trainer.out) / FILE
+    return Path(config.trainer.out) / GENERATOR_FILE
 
 
 def train_encoder(config: EncoderConfig, resume: bool = False) -> Path:
-    """Trains pSp; see `run.train_detector` for resuming. Returns ``out/pretrained.safetensors``.
+    """Train pSp; see `train_detector` for resuming. Returns ``out/pretrained.safetensors``.
 
     Raises:
         ValueError: data or settings that don't fit together, or a folder that already holds a training.
         CheckpointError: the generator's file is missing, damaged or something else.
     """
-    from fgnet_plugin.training.stages.encoder import FILE, EncoderStage
-
     check_folder(Path(config.trainer.out), resume)
     torch.manual_seed(config.trainer.seed)
     start = generator_start(config.start_from)
     if config.loss.features and "discriminator" not in start.parts:
         raise ValueError(f"{config.start_from} holds no discriminator: set loss.features to 0 and loss.structure to 1")
-    corpus, val_corpus, sampler = faces(config, config.data, start.config().image_size)
+    corpus, val_corpus, sampler = unlabelled_corpora(config, config.data, start.config().image_size)
     fit(EncoderStage(config, start, corpus, val_corpus, sampler), resume)
-    return Path(config.trainer.out) / FILE
+    return Path(config.trainer.out) / PRETRAINED_FILE

@@ -12,13 +12,13 @@ from safetensors import SafetensorError
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
+    """Compute the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _usual_mode() -> int:
-    """Permissions of a new file."""
+    """Compute the permissions of a new file."""
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
@@ -29,7 +29,7 @@ _MODE = _usual_mode()
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, moved to `path` when the block ends well and removed when it does not."""
+    """Give a path beside `path` to write to; it is moved to `path` when the block succeeds and removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

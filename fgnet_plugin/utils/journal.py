@@ -1,10 +1,10 @@
-"""A table that grows batch by batch on disk, so that an interrupted run can go on where it stopped.
+"""Write a table batch by batch, so that an interrupted run can continue where it stopped.
 
-Beside ``fex.csv`` lies ``fex.csv.run``: first the run's settings, then a line for each batch that is complete in the table, and
-at last "finished". What a killed process left behind after the last complete batch is cut off before going on. The file stays,
-so that a finished table is not taken for the result of other settings.
+Beside ``fex.csv``, the file ``fex.csv.run`` holds the run's settings, then a line for each batch that is complete in the
+table, and at last "finished". What a killed process left behind after the last complete batch is cut off before the run
+continues. The file remains, so that a finished table is not taken for the result of other settings.
 
-A ``fex.parquet`` grows as ``fex.parquet.csv``, which goes when it is finished.
+A ``fex.parquet`` grows as ``fex.parquet.csv``, which is removed when the table is finished.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Journal:
 
     Args:
         path: the table.
-        settings: what the rows depend on, as JSON; a run only goes on with the same.
-        resume: go on with an interrupted run, where there is one; else a table that is there already is replaced.
+        settings: what the rows depend on, as JSON; a run can only be resumed with the same.
+        resume: continue an interrupted run, if there is one; otherwise an existing table is replaced.
 
     Raises:
-        InputError: the run had other settings, or nothing says what a table that is there was made with.
+        InputError: the run had other settings, or an existing table has no file that says how it was made.
         OutputError: the file can't be written.
     """
 
@@ -49,7 +49,7 @@ class Journal:
             self._continue(*begun)
         elif resume and not begun and self.path.is_file() and self.path.stat().st_size:
             raise InputError(
-                f"{self.path} is there, but {self.run}, which says how it was made, is not; start anew, or choose another file"
+                f"{self.path} exists, but not {self.run}, which says how it was made; start anew, or choose another file"
             )
         else:
             self._start()
@@ -73,7 +73,7 @@ class Journal:
             named = [key for key in {**former, **self.settings} if former.get(key) != self.settings.get(key)]
             changes = "; ".join(f"{key} was {_short(former.get(key))}, now {_short(self.settings.get(key))}" for key in named)
             raise InputError(
-                f"{self.path} was begun with other settings ({changes}): repeat those to go on, start anew, "
+                f"{self.path} was begun with other settings ({changes}): repeat those to continue, start anew, "
                 "or choose another file"
             )
         complete = list(lines[:-1])  # the last is empty, or was cut off
@@ -92,13 +92,13 @@ class Journal:
         self._cut()
 
     def _cut(self) -> None:
-        """Removes what is behind the last complete batch; first what counts batches, lest it counts one that is gone."""
+        """Remove what follows the last complete batch: first from the list of batches, lest it count one that is gone."""
         os.truncate(self.run, self._run_bytes)
         if self.growing.is_file():
             os.truncate(self.growing, self._bytes)
 
     def append(self, rows: pd.DataFrame | None) -> None:
-        """Adds a batch (None for one without rows), whole or not at all.
+        """Add a batch (None for one without rows), whole or not at all.
 
         Raises OutputError where it can't be written; the batches before are kept.
         """
@@ -119,7 +119,7 @@ class Journal:
         self.batches, self._bytes, self._run_bytes = self.batches + 1, size, self._run_bytes + written
 
     def _note(self, line: bytes) -> int:
-        """Adds a line to the run's file; its length."""
+        """Add a line to the run's file, and return its length."""
         with self.run.open("ab") as file:
             return file.write(line + b"\n")
 
@@ -129,18 +129,18 @@ class Journal:
         return self._bytes > 0
 
     def read(self) -> pd.DataFrame:
-        """The rows so far, every number as it was written. Raises ValueError where there are none."""
+        """Read the rows so far, every number as it was written. Raises ValueError where there are none."""
         return read_table(self.path if self.finished else self.growing)
 
     def finish(self, rows: pd.DataFrame) -> None:
-        """Puts the whole table in place of the growing one, and ends the run.
+        """Put the whole table in the place of the growing one, and end the run.
 
         Raises OutputError; the growing table is kept.
         """
         whole = self._whole
         try:
             write_table(rows, whole, self.path.suffix)
-            self._note(_FINISHING)  # from here on the table is only renamed, never cut
+            self._note(_FINISHING)  # from now on the table is only renamed, never cut
         except BaseException as error:
             whole.unlink(missing_ok=True)
             self._cut()
@@ -157,7 +157,7 @@ class Journal:
         return self.path.with_name(self.path.name + ".whole")
 
     def _replace(self) -> None:
-        """The last step of a run, which may have been interrupted anywhere."""
+        """Do the last step of a run, which may have been interrupted anywhere."""
         if self._whole.is_file():
             self._whole.replace(self.path)
         if self.growing != self.path:
@@ -165,34 +165,34 @@ class Journal:
         self._note(_FINISHED)
 
     def discard(self) -> None:
-        """Removes a table without rows."""
+        """Remove a table without rows."""
         self.growing.unlink(missing_ok=True)
         self.run.unlink()
 
 
 def run_path(table: Path) -> Path:
-    """Where the settings and progress of a table are kept."""
+    """Name the file with the settings and progress of a table."""
     return table.with_name(table.name + ".run")
 
 
 def growing_path(table: Path) -> Path:
-    """The file that grows: CSV, whatever the table will be."""
+    """Name the file that grows: CSV, whatever the table will be."""
     return table.with_name(table.name + ".csv") if table.suffix.lower() == ".parquet" else table
 
 
 def is_unfinished(table: Path) -> bool:
-    """Whether an interrupted run of this table can be gone on with."""
+    """Tell whether there is an interrupted run of this table to continue."""
     run = run_path(table)
     return run.is_file() and not run.read_bytes().endswith(b"\n" + _FINISHED + b"\n")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV or parquet file, of a CSV file with every number as it was written, and not the next one to it."""
+    """Read a CSV or parquet file; every number of a CSV file exactly as it was written."""
     return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, **_EXACT)
 
 
 def write_table(rows: pd.DataFrame, path: Path, suffix: str) -> None:
-    """A CSV or parquet file, by the suffix that it will have."""
+    """Write a CSV or parquet file, by the suffix that it will have."""
     if suffix.lower() == ".parquet":
         rows.to_parquet(path, index=False)
     else:
@@ -205,7 +205,7 @@ def _short(value: object) -> str:
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:
-    """What to tell instead of the system's error."""
+    """Make a readable OutputError of the system's error."""
     reason = error.strerror or str(error)
     if error.filename is not None and Path(error.filename) != path:
         reason += f": {error.filename}"

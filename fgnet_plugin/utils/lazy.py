@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used, so that importing the package stays quick."""
+"""Import a package's names when they are first used, so that importing the package stays quick."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module

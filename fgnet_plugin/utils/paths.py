@@ -18,6 +18,8 @@ def cache_folder() -> Path:
     home = os.environ.get("FGNET_HOME")
     if home:
         return Path(home).expanduser()
-    from platformdirs import user_cache_path
-
+    try:
+        from platformdirs import user_cache_path
+    except ImportError:  # a bare environment: the network needs torch alone
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fgnet-plugin"
     return user_cache_path("fgnet-plugin", appauthor=False)

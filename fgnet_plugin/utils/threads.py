@@ -1,4 +1,4 @@
-"""What the process belongs to the user for: number of threads, gradients, warnings. What we change, we put back."""
+"""Set the number of threads and the gradient mode for a while; afterwards they are as the user left them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 
 def core_count() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def thread_count() -> int:
-    """Threads that FG-Net computes with on the CPU.
+    """Choose the number of threads that FG-Net computes with on the CPU.
 
     ``$FGNET_NUM_THREADS`` where it is set. Else torch's own number, unless that is the 1 which py-feat asks for when it is
     imported (``OMP_NUM_THREADS=1``, against a clash of OpenMP libraries on macOS): then one for each core.
@@ -35,10 +35,10 @@ def thread_count() -> int:
 
 
 def _pinned_by_feat() -> bool:
-    """Whether it was py-feat, and not the user, who set OMP_NUM_THREADS to 1."""
+    """Tell whether py-feat, not the user, set OMP_NUM_THREADS to 1."""
     if "feat" not in sys.modules or os.environ.get("OMP_NUM_THREADS") != "1":
         return False
-    try:  # what the process was started with; Linux only
+    try:  # the environment that the process was started with; Linux only
         started_with = Path("/proc/self/environ").read_bytes().split(b"\0")
     except OSError:
         return True
@@ -47,7 +47,7 @@ def _pinned_by_feat() -> bool:
 
 @contextmanager
 def torch_threads(count: int | None = None) -> Iterator[None]:
-    """Inside, torch computes with that many threads, by default `thread_count`; after, with as many as before."""
+    """Let torch compute with that many threads, by default `thread_count`; afterwards with as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(thread_count() if count is None else count)
     try:
@@ -58,7 +58,7 @@ def torch_threads(count: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def gradients_kept() -> Iterator[None]:
-    """Gradients are on or off after as they were before: py-feat's RetinaFace turns them off for the whole thread."""
+    """Restore the gradient mode afterwards: py-feat's RetinaFace turns gradients off for the whole thread."""
     before = torch.is_grad_enabled()
     try:
         yield
@@ -67,7 +67,7 @@ def gradients_kept() -> Iterator[None]:
 
 
 def single_threaded(worker: int) -> None:
-    """Makes a loader's worker process use one thread, as there are several of them and the trainer wants the cores.
+    """Make a loader's worker process use one thread, as there are several of them and the trainer needs the cores.
 
     numba is left alone: the renderer's loops use no threads of it, and asking it to limit them starts them, which hangs in a
     process forked from one that has used OpenMP.

@@ -10,17 +10,16 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as pl
 import torch
+from lightning.fabric import Fabric
 from skimage import data
 
 sys.path.extend(str(Path(__file__).parents[1] / name) for name in (".", "helpers"))
 from peak_memory import peak
 
 from fgnet_plugin.training.config.detector import read_detector
-from fgnet_plugin.training.data.loading import StepSampler
+from fgnet_plugin.training.data.loading import StepSampler, micro_batches
 from fgnet_plugin.training.models.start import detector
 from fgnet_plugin.training.stages.detector import DetectorStage
 
@@ -45,26 +44,6 @@ class Pictures:
         }
 
 
-class Watch(pl.Callback):
-    """Notes each step's mean loss and seconds."""
-
-    def __init__(self, accumulate: int) -> None:
-        self.accumulate, self.losses, self.seconds = accumulate, [], []
-        self._parts: list[float] = []
-
-    def on_train_batch_start(self, *arguments: Any) -> None:
-        if not self._parts:
-            self._began = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, stage: Any, outputs: Any, *rest: Any) -> None:
-        self._parts.append(outputs["loss"].item() * self.accumulate)  # Lightning divides it
-        if len(self._parts) == self.accumulate:
-            self.losses.append(sum(self._parts) / self.accumulate)
-            self.seconds.append(round(time.perf_counter() - self._began, 1))
-            self._parts = []
-            print(f"step {len(self.losses)}: {self.losses[-1]:.4f}, {self.seconds[-1]} s", file=sys.stderr, flush=True)
-
-
 def main(psp: str, batch: int, accumulate: int, steps: int, threads: int) -> None:
     torch.set_num_threads(threads)
     changes = [f"model.psp={psp}", f"trainer.accumulate={accumulate}", f"optimiser.batch_size={batch}", "trainer.workers=0"]
@@ -76,23 +55,18 @@ def main(psp: str, batch: int, accumulate: int, steps: int, threads: int) -> Non
     corpus = Pictures(batch, len(aus))
     stage = DetectorStage(net, config, corpus, corpus, StepSampler(batch, batch, epochs=steps))
     stage.sampler.divide(1, 0, accumulate)
-    watch = Watch(accumulate)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        accumulate_grad_batches=accumulate,
-        gradient_clip_val=config.optimiser.clip,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=[watch],
-    )
-    trainer.fit(stage)
-    assert trainer.global_step == steps
-    found = {"parameters": count, "losses": watch.losses, "seconds": watch.seconds, "peak_gib": peak() / 2**30}
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    stage.setup(fabric.device)
+    forward, losses, seconds = fabric.setup_module(stage), [], []
+    for share in stage.train_dataloader():
+        began = time.perf_counter()
+        losses.append(stage.take_step(list(micro_batches(share, accumulate)), fabric, forward)["loss"].item())
+        stage.step += 1
+        seconds.append(round(time.perf_counter() - began, 1))
+        print(f"step {stage.step}: {losses[-1]:.4f}, {seconds[-1]} s", file=sys.stderr, flush=True)
+    assert stage.step == steps
+    found = {"parameters": count, "losses": losses, "seconds": seconds, "peak_gib": peak() / 2**30}
     print(json.dumps(found))
 
 

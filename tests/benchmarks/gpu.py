@@ -24,7 +24,6 @@ from fgnet_plugin import convert_published, load
 from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.network import FGNet, FGNetConfig, interpreter
 from fgnet_plugin.network.cuda_graphs import Replayed
-from fgnet_plugin.ops import dispatch
 from fgnet_plugin.ops.decode_heatmaps import decode_heatmaps
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
@@ -64,15 +63,14 @@ def parts(net: FGNet, faces: torch.Tensor) -> dict[str, Callable[[], object]]:
     with torch.no_grad():
         codes = net.encoder(faces, net.config.n_layers)
         styles = net.generator.mapping(codes)
-        whole = not dispatch.wanted(styles)
-        maps = net.generator(styles, net.config.heatmap_size, resized=whole)
+        maps = net.generator(styles, net.config.heatmap_size)
         heatmaps = net.interpreter([m.clone() for m in maps])
     return {
         "encoder": lambda: net.encoder(faces, net.config.n_layers),
         "mapping": lambda: net.generator.mapping(codes),
-        "generator": lambda: net.generator(styles, net.config.heatmap_size, resized=whole),
+        "generator": lambda: net.generator(styles, net.config.heatmap_size),
         "interpreter": lambda: net.interpreter(list(maps)),
-        "decode": lambda: decode_heatmaps(heatmaps),
+        "decode": lambda: decode_heatmaps(heatmaps, kernels=net.kernels),
     }
 
 
@@ -134,14 +132,14 @@ def main() -> None:
                 x = drawn_faces(batch)
                 print_row("  without CUDA graphs", batch, partial(model.detect, x), rate)
                 with pytest.MonkeyPatch.context() as patch:
-                    before = model.detect(x)[1]
                     patch.setattr(interpreter, "TAPS_FROM", 10**9)
-                    print_row("  taps after upsampling", batch, partial(model.detect, x), rate)
-                    print(f"    activations differ by at most {(model.detect(x)[1] - before).abs().max():.1e}")
-                with dispatch.using(False):
-                    plain = load(checkpoint, DEVICE, "bfloat16")
-                    print_row("  without fusing, kernels", batch, partial(plain.predict, x, batch, validate=False), rate)
-                del plain
+                    other = load(checkpoint, DEVICE, "bfloat16", fuse=True)
+                print_row("  taps after upsampling", batch, partial(other.detect, x), rate)
+                difference = (other.detect(x)[1] - model.detect(x)[1]).abs().max()
+                print(f"    activations differ by at most {difference:.1e}")
+                other = load(checkpoint, DEVICE, "bfloat16")
+                print_row("  without fusing, kernels", batch, partial(other.predict, x, batch, validate=False), rate)
+                del other
                 for batch in (1,) if QUICK else (1, 32):
                     for part, run in parts(model, drawn_faces(batch)).items():
                         shares.append(f"  {part:24}{batch:6}{seconds(run, 1.0) * 1e3:10.2f} ms")

@@ -126,13 +126,11 @@ def _taps(batch: int, dtype: torch.dtype, inputs: int, outputs: int, side: int) 
     moved = outputs * item * (25 * half**2 + 2 * side**2)
 
     def before(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
-        with dispatch.using(True):
-            return upsample_conv_taps.taps_relu_norm_add(F.conv2d(given, by_taps), *more)
+        return upsample_conv_taps.taps_relu_norm_add(F.conv2d(given, by_taps), *more, kernels=True)
 
     def after(given: Tensor, more: tuple[Tensor, ...]) -> Tensor:
         up = F.interpolate(given, scale_factor=2.0, mode="bilinear", align_corners=True)
-        with dispatch.using(True):
-            return relu_norm_add.relu_norm_add(F.conv2d(up, weight, padding=2), *more)
+        return relu_norm_add.relu_norm_add(F.conv2d(up, weight, padding=2), *more, kernels=True)
 
     layer = Case(
         f"  whole layer, {inputs} in, by taps",
@@ -164,20 +162,12 @@ def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:
 
 
 def _case(name: str, moved: int, operation: Callable[..., object], maps: list[Tensor], rest: list[tuple[Tensor, ...]]) -> Case:
-    def with_kernels(x: Tensor, more: tuple[Tensor, ...]) -> object:
-        with dispatch.using(True):
-            return operation(x, *more)
-
-    def without(x: Tensor, more: tuple[Tensor, ...]) -> object:
-        with dispatch.using(False):
-            return operation(x, *more)
-
     both = list(zip(maps, rest, strict=True))
     return Case(
         name,
         moved,
-        [lambda x=x, more=more: with_kernels(x, more) for x, more in both],
-        [lambda x=x, more=more: without(x, more) for x, more in both],
+        [lambda x=x, more=more: operation(x, *more, kernels=True) for x, more in both],
+        [lambda x=x, more=more: operation(x, *more) for x, more in both],
     )
 
 

@@ -20,7 +20,6 @@ from fgnet_plugin import convert_published, load
 from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.network import FGNet, FGNetConfig, normalize
 from fgnet_plugin.network.encoder import Encoder
-from fgnet_plugin.ops import dispatch
 from fgnet_plugin.training.rendered import RenderedCorpus
 
 
@@ -78,9 +77,8 @@ def main() -> None:
             del theirs
             activations, codes = net.predict(more).activations, net.encoder(normalize(more))
             decisions("channels last", load(checkpoint, channels_last=True), more, activations, codes)
-            net = load(checkpoint, precision="bfloat16", fuse=True)
-            with dispatch.using(True):
-                decisions("bfloat16, fused as on a GPU", net, more, activations, codes)
+            net = load(checkpoint, precision="bfloat16").fuse(kernels=True)
+            decisions("bfloat16, fused as on a GPU", net, more, activations, codes)
             net = load(checkpoint, precision="bfloat16")
             decisions("bfloat16", net, more, activations, codes)
             with_tf32(net.encoder)

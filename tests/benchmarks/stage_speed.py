@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
 from fgnet_plugin.training.data.loading import StepSampler
-from fgnet_plugin.training.engine.callbacks import Keep
+from fgnet_plugin.training.engine.checkpoint import Checkpoint
+from fgnet_plugin.training.engine.fit import fit
 
 WARM_UP = 5
 
@@ -44,8 +44,8 @@ class RandomFaces:
         return {"image": image, "landmarks": points, "labels": (torch.arange(self.aus) % 2 + index).remainder(2).float()}
 
 
-class Clock(pl.Callback):
-    """Seconds of the steps after the first ones; waits for a GPU before the first and after the last of them only."""
+class Clock:
+    """Times the steps after the first ones; waits for a GPU before the first and after the last of them only."""
 
     def __init__(self, device: str, steps: int) -> None:
         self.device, self.steps = device, steps
@@ -56,11 +56,11 @@ class Clock(pl.Callback):
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
-        """Takes the time."""
-        if trainer.global_step == WARM_UP:
+    def after(self, step: int) -> None:
+        """Takes the time after so many steps."""
+        if step == WARM_UP:
             self.start = self._now()
-        elif trainer.global_step == WARM_UP + self.steps:
+        elif step == WARM_UP + self.steps:
             self.seconds = self._now() - self.start
             if self.device == "gpu":
                 self.memory = torch.cuda.max_memory_allocated() / 1e9
@@ -124,8 +124,6 @@ def stages(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[], 
 
 def main() -> None:
     """Runs it."""
-    from fgnet_plugin.training import train
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="gpu" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="bf16-mixed")
@@ -138,7 +136,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if options.device == "gpu" else f"CPU, {options.threads} threads"
     print(f"{name}, torch {torch.__version__}, {options.precision}{', published sizes' if options.published else ''}")
     print(f"{'stage':12}{'batch':>6}{'ms a step':>12}{'faces/s':>10}{'GB':>7}")
-    Keep._save = lambda self, trainer: None  # type: ignore[method-assign]  # only the steps are timed
+    Checkpoint.save = lambda self: None  # type: ignore[method-assign]  # only the steps are timed
     with tempfile.TemporaryDirectory() as folder:
         for stage_name, make in stages(options, Path(folder)).items():
             if options.only and stage_name not in options.only:
@@ -147,9 +145,16 @@ def main() -> None:
             if options.device == "gpu":
                 torch.cuda.reset_peak_memory_stats()
             stage, batch = make()
-            stage.configure_callbacks = lambda clock=clock: [clock]
+            take_step = stage.take_step
+
+            def timed_step(*arguments: Any, take_step: Any = take_step, clock: Clock = clock, stage: Any = stage) -> Any:
+                losses = take_step(*arguments)
+                clock.after(stage.step + 1)
+                return losses
+
+            stage.take_step = timed_step
             try:
-                train.fit(stage, False)
+                fit(stage, False)
             except ValueError as error:  # random labels may leave nothing to be best at
                 if "no validation gave" not in str(error):
                     raise

@@ -34,7 +34,7 @@ def rates(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
 )
 def test_offline_pipeline(benchmark: Callable[..., object], rates: dict[str, float], stage: str) -> None:
     detector, path = Detector.offline(), str(feat_path("single_face.mp4"))
-    video = Video(path, "pyav")
+    video = Video(path)
     frames = [video[i] for i in range(24, 24 + FRAMES)]
     landmarks = [found.landmarks for found in detector._faces.find(frames, None, False)]
     net = detector.fgnet.net
@@ -58,6 +58,6 @@ def test_offline_pipeline(benchmark: Callable[..., object], rates: dict[str, flo
 
 
 def _decode(path: str) -> None:
-    with Video(path, "pyav") as video:
+    with Video(path) as video:
         for i in range(FRAMES):
             video[i]

@@ -1,4 +1,4 @@
-"""Conversion of the published files, saving, loading, checking; and what happens with files that are none."""
+"""Conversion of the published files, saving, loading, verifying; and files that are damaged or of another kind."""
 
 import dataclasses
 import json
@@ -13,10 +13,12 @@ import pytest
 import torch
 from conftest import HELPERS, SMALL
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fgnet_plugin import CheckpointError, FGNet, convert_published, load, save, verify
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, read_info
+from fgnet_plugin.utils import safetensors_file
 from fgnet_plugin.utils.files import sha256
 
 Files = tuple[Path, Path]
@@ -72,6 +74,7 @@ def test_half_precision_storage(small_files: Files, small_checkpoint: Path, smal
     verify(half)
 
 
+@pytest.mark.slow
 def test_full_size_file_and_memory(full_files: Files, tmp_path: Path) -> None:
     """Half-precision storage takes 650 MB; converting takes about twice the model's 1.3 GB, detecting a face under 3 GB."""
     code = """
@@ -98,7 +101,7 @@ print(before, peak())
         if task != "detect":
             assert peak - before < 2 * 1.31  # twice the model, beside what torch itself takes
     print("\npeak memory, GB:", {task: round(peak, 2) for task, peak in peaks.items()})
-    assert out.stat().st_size < 660e6
+    assert 650e6 < out.stat().st_size < 660e6
     assert peaks["detect"] < 3.0
 
 
@@ -236,9 +239,15 @@ def test_loading_a_published_file_names_convert(small_files: Files) -> None:
         load(small_files[0])
 
 
-def test_loading_somebody_elses_safetensors(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+def test_files_without_a_digest_are_read_only_where_that_is_allowed(tmp_path: Path) -> None:
+    """Landmark networks of old versions have none."""
+    save_file({"a": torch.ones(2)}, tmp_path / "old.safetensors", {"format": "example/1"})
+    assert safetensors_file.read_tensors(tmp_path / "old.safetensors", check=False)["a"].tolist() == [1, 1]
+    with pytest.raises(CheckpointError, match=r"old\.safetensors: damaged"):
+        safetensors_file.read_tensors(tmp_path / "old.safetensors")
 
+
+def test_loading_somebody_elses_safetensors(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="not a checkpoint of this package"):
         load(tmp_path / "other.safetensors")

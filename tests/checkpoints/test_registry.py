@@ -1,20 +1,24 @@
-"""Named weights and the command line, with a web server of the tests' own in the place of Google Drive."""
+"""Named weights and ``fgnet weights``, with a local web server in the place of Google Drive."""
 
 import http.server
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import SMALL
 
 from fgnet_plugin import CheckpointError, DownloadError, load
+from fgnet_plugin.checkpoints import convert
+from fgnet_plugin.checkpoints import download as download_module
 from fgnet_plugin.checkpoints.download import download, fetch
 from fgnet_plugin.checkpoints.fgnet import read_info
 from fgnet_plugin.checkpoints.registry import manifest, resolve
+from fgnet_plugin.cli import main
 from fgnet_plugin.utils.paths import cache_folder, data_folder
 
 
@@ -24,9 +28,27 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def fgnet(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from fgnet_plugin.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | (env or {}), check=False)
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def fgnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command line in this process."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["fgnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return subprocess.CompletedProcess(arguments, stopped.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def small_published(small_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The published files at the small size, as if the authors' network had it."""
+    monkeypatch.setattr(convert, "FGNetConfig", lambda aus: SMALL)
+    return small_files
 
 
 class FlakyServer(http.server.SimpleHTTPRequestHandler):
@@ -89,8 +111,6 @@ def test_what_an_interrupted_process_left_is_continued(server: tuple[str, Path, 
     content = os.urandom(2_000_000)
     (folder / "model.pth").write_bytes(content)
     target = tmp_path / "model.pth"
-    import fgnet_plugin.checkpoints.download as download_module
-
     handler.drop_after = 1_200_000  # gdown keeps whole blocks of 512 KiB
     retries, download_module.RETRIES = download_module.RETRIES, 0
     try:
@@ -105,12 +125,16 @@ def test_what_an_interrupted_process_left_is_continued(server: tuple[str, Path, 
 
 
 def test_download_fetches_and_converts(
-    server: tuple[str, Path, type[FlakyServer]], full_files: tuple[Path, Path], home: Path, monkeypatch: pytest.MonkeyPatch
+    server: tuple[str, Path, type[FlakyServer]],
+    small_published: tuple[Path, Path],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fgnet: Command,
 ) -> None:
     address, folder, _ = server
     (folder / "fgnet-bp4d").mkdir()
-    (folder / "fgnet-bp4d" / "model.pth").symlink_to(full_files[0])
-    (folder / "encoder.pt").symlink_to(full_files[1])
+    (folder / "fgnet-bp4d" / "model.pth").symlink_to(small_published[0])
+    (folder / "encoder.pt").symlink_to(small_published[1])
     monkeypatch.setenv("FGNET_MIRROR", address + "/")
     with pytest.raises(CheckpointError, match="fgnet weights download fgnet-bp4d"):
         load("fgnet-bp4d")
@@ -120,13 +144,15 @@ def test_download_fetches_and_converts(
     left = sorted(str(p.relative_to(home)) for p in home.rglob("*") if p.is_file())
     assert left == ["downloads/encoder.pt", "fgnet-bp4d.safetensors"]
     listed = fgnet("weights", "list").stdout
-    assert "653 MB" in listed.splitlines()[0] or "654 MB" in listed.splitlines()[0]
+    assert f" {path.stat().st_size / 1e6:.0f} MB  " in listed.splitlines()[0]
     assert fgnet("weights", "verify", "fgnet-bp4d").returncode == 0
 
 
-def test_a_failing_download_says_how_to_get_the_files(home: Path) -> None:
-    """Google Drive itself, through a proxy that nobody answers at."""
-    done = fgnet("weights", "download", "fgnet-disfa", env={"HTTPS_PROXY": "http://127.0.0.1:9", "FGNET_MIRROR": ""})
+def test_a_failing_download_says_how_to_get_the_files(home: Path, monkeypatch: pytest.MonkeyPatch, fgnet: Command) -> None:
+    """Google Drive itself, through a proxy that does not exist."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("FGNET_MIRROR", "")
+    done = fgnet("weights", "download", "fgnet-disfa")
     assert done.returncode == 1
     assert "model.pth of fgnet-disfa could not be downloaded" in done.stderr
     assert "https://drive.google.com/file/d/1wTeqUNkhi-ONXXFJ4K6AozyOxyHTHog-/view" in done.stderr
@@ -143,28 +169,26 @@ def test_a_missing_file_on_the_mirror(server: tuple[str, Path, type[FlakyServer]
         download("fgnet-bp4d", quiet=True)
 
 
-def test_command_line_converts_by_hand(full_files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_command_line_converts_by_hand(small_published: tuple[Path, Path], tmp_path: Path, fgnet: Command) -> None:
     out = tmp_path / "folder with spaces" / "modèle.safetensors"
-    done = fgnet("weights", "convert", *full_files, "--corpus", "bp4d", "--out", out, "--half", "--fold", 1)
+    done = fgnet("weights", "convert", *small_published, "--corpus", "bp4d", "--out", out, "--half", "--fold", 1)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(out)
     assert read_info(out).fold == 1
-    again = fgnet("weights", "convert", *full_files, "--corpus", "bp4d", "--out", out)
+    again = fgnet("weights", "convert", *small_published, "--corpus", "bp4d", "--out", out)
     assert (again.returncode, again.stderr) == (
         1,
         f"error: {out} exists; give --overwrite to replace it, or --out for another file\n",
     )
-    with out.open("r+b") as file:
-        file.seek(300_000_000)
-        byte = file.read(1)
-        file.seek(300_000_000)
-        file.write(bytes([byte[0] ^ 1]))
+    content = bytearray(out.read_bytes())
+    content[len(content) // 2] ^= 1
+    out.write_bytes(content)
     broken = fgnet("weights", "verify", out)
     assert broken.returncode == 1
     assert "damaged" in broken.stderr
 
 
-def test_command_line_errors() -> None:
+def test_command_line_errors(fgnet: Command) -> None:
     for arguments, code, says in (
         (("weights", "path", "fgnet-bp4d"), 1, "not on this machine"),
         (("weights", "path", "nonsense"), 1, "fgnet-bp4d, fgnet-disfa, fgnet-rendered"),
@@ -194,8 +218,9 @@ def test_pretrained_parts_are_verified_without_the_training_extra() -> None:
     code = """
 import sys
 sys.modules["yaml"] = sys.modules["lightning"] = sys.modules["pandas"] = None  # as if they were not installed
-from fgnet_plugin.cli import app
-app(["weights", "verify", "pretrained-rendered"], standalone_mode=False)
+sys.argv = ["fgnet", "weights", "verify", "pretrained-rendered"]
+from fgnet_plugin.cli import main
+main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pretrained-rendered.safetensors: intact" in done.stdout

@@ -96,7 +96,7 @@ def test_models_have_thresholds_of_their_own() -> None:
     found = compare({"a": values, "b": values}, thresholds={"b": 0.4})
     assert found.decisions["a"]["AU01"].tolist() == [0, 0, 1, 1]
     assert found.decisions["b"]["AU01"].tolist() == [0, 1, 1, 1]
-    with pytest.raises(InputError, match=r"thresholds name 'c', which is no model here; models are 'a', 'b'"):
+    with pytest.raises(InputError, match=r"thresholds name 'c', which is not a model; models are 'a', 'b'"):
         compare({"a": values, "b": values}, thresholds={"c": 0.4})
 
 
@@ -287,8 +287,8 @@ def test_interval_needs_half_of_the_resamples() -> None:
 def test_tables_that_cannot_be_compared() -> None:
     a = with_aus(frames(5), 0, ["AU01", "AU02"])
     cases: list[tuple[dict[str, pd.DataFrame], str]] = [
-        ({"a": a}, "two models at least are wanted .*got 'a'"),
-        ({"a": a, "b": a.drop(columns=["AU01", "AU02"])}, "'b' has no values of AUs; wanted are columns such as AU01"),
+        ({"a": a}, "at least two models are needed .*got 'a'"),
+        ({"a": a, "b": a.drop(columns=["AU01", "AU02"])}, "'b' has no values of AUs; expected columns such as AU01"),
         (
             {"a": a, "b": with_aus(frames(5), 0, ["AU04"])},
             "'a' and 'b' have no AU in common: the one has AU01, AU02, the other AU04",
@@ -306,7 +306,7 @@ def test_tables_that_cannot_be_compared() -> None:
             "'b' has no column input, but 'a' holds several",
         ),
         ({"a": a, "b": a.drop(columns=["input", "frame"])}, "'b' has neither a column input nor frame, which others have"),
-        ({"a": a, "b": a.drop(columns="frame")}, "'b' has several rows for input /videos/v0.mp4 and nothing to tell"),
+        ({"a": a, "b": a.drop(columns="frame")}, "'b' has several rows for input /videos/v0.mp4 and nothing to distinguish"),
         ({"a": a, "b": a.assign(frame=[0, 1, 2, 3, np.nan])}, "'b': row 4 has no number in the column frame"),
         ({"a": a, "b": a.assign(frame=[0, 1, np.inf, 3, 4])}, "'b': row 2 has no number in the column frame"),
         (
@@ -324,8 +324,8 @@ def test_labels_that_cannot_be_used() -> None:
     cases = [
         (frames(5), "labels have no AUs"),
         (frames(5).assign(AU01=9), "labels have AUs, but no row is coded"),
-        (frames(5).assign(AU01=[0, 1, 2, 5, 9]), r"labels of AU01 hold 5: intensities.*\(labels\[aus\] >= 2\)"),
-        (frames(5).assign(AU01=[0, 1, 0.5, 0, 1]), "labels of AU01 hold 0.5; wanted are 0 and 1"),
+        (frames(5).assign(AU01=[0, 1, 2, 5, 9]), r"labels of AU01 hold 5: probably intensities.*\(labels\[aus\] >= 2\)"),
+        (frames(5).assign(AU01=[0, 1, 0.5, 0, 1]), "labels of AU01 hold 0.5; expected 0 and 1"),
         (frames(5).assign(AU43=1), "labels are of AU43, and no model has one of these AUs"),
         (frames(5).assign(AU01=1, frame=range(7, 12)), "no row of the table of labels is of the same input and frame"),
     ]

@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import GOLDEN
 from photos import read_photo
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.faces import pretrained
 from fgnet_plugin.faces.blazeface import BlazeFace, anchor_centres, load_blazeface
 from fgnet_plugin.faces.face_mesh import DLIB_68, FaceMesh, load_face_mesh
+from fgnet_plugin.utils.safetensors_file import write
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,9 @@ def test_weights_that_are_missing_or_damaged(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(pretrained, "data_folder", lambda name: tmp_path)
     with pytest.raises(CheckpointError, match="come with the package, but this installation lacks"):
         load_blazeface()
-    save_file({"a": torch.zeros(1)}, tmp_path / "face-mesh.safetensors")
-    with pytest.raises(CheckpointError, match="of another version"):
+    write(tmp_path / "face-mesh.safetensors", {"a": torch.zeros(1)}, {"format": "other/1"})
+    with pytest.raises(CheckpointError, match="no face network of this version"):
         load_face_mesh()
     (tmp_path / "blazeface-full-range.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(CheckpointError, match=r"blazeface-full-range\.safetensors is damaged"):
+    with pytest.raises(CheckpointError, match=r"blazeface-full-range\.safetensors: not a safetensors file, or truncated"):
         load_blazeface()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.alignment import align, align_faces, align_for_network, ffhq_square
-from fgnet_plugin.ops import dispatch, ffhq_crop, nvrtc
+from fgnet_plugin.ops import ffhq_crop, nvrtc
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
@@ -29,9 +29,9 @@ def _launches() -> Iterator[None]:
         return
     import cuda_on_cpu
 
-    with pytest.MonkeyPatch.context() as patch, dispatch.using(True):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nvrtc, "launch", cuda_on_cpu.launch)
-        patch.setattr(align, "ffhq_crop", ffhq_crop._ffhq_crop_cuda)
+        patch.setattr(align, "ffhq_crop", ffhq_crop.ffhq_crop_cuda)
         yield
 
 
@@ -77,9 +77,8 @@ def on_device(photos: list[Tensor]) -> list[Tensor]:
 @pytest.mark.parametrize("size", [64] if BRIEF else [64, 128, 256, 300, 512])
 def test_faces_are_the_cpus(size: int, dtype: torch.dtype, frames: tuple[list[Tensor], list[Tensor]]) -> None:
     photos, points = frames
-    with dispatch.using(False):
-        expected = align_faces(photos, points, size, rounded=False)
-    found = align_for_network(on_device(photos), points, size, dtype)
+    expected = align_faces(photos, points, size, rounded=False)
+    found = align_for_network(on_device(photos), points, size, dtype, kernels=True)
     assert found.normalised
     assert found.faces.dtype == dtype
     assert found.faces.device.type == DEVICE.type
@@ -92,9 +91,8 @@ def test_faces_are_the_cpus(size: int, dtype: torch.dtype, frames: tuple[list[Te
 
 def test_rounded_faces_are_the_cpus(frames: tuple[list[Tensor], list[Tensor]]) -> None:
     photos, points = frames
-    with dispatch.using(False):
-        expected = align_faces(photos, points, 64)
-    found = align_faces(on_device(photos), points, 64)
+    expected = align_faces(photos, points, 64)
+    found = align_faces(on_device(photos), points, 64, kernels=True)
     assert found.faces.dtype == torch.uint8
     difference = (found.faces.cpu().int() - expected.faces.int()).abs()
     assert difference.max() <= 1
@@ -106,23 +104,25 @@ def test_a_face_of_many_is_the_face_alone(frames: tuple[list[Tensor], list[Tenso
     count = 3 if BRIEF else 200
     image = on_device(frames[0])[0]
     points = torch.cat([landmarks(150 + i, 150 + i / 3, 20 + i / 10, 7.0 * i) for i in range(count)])
-    together = align_for_network([image], [points], 64, torch.bfloat16).faces
+    together = align_for_network([image], [points], 64, torch.bfloat16, kernels=True).faces
     for i in (0, 1, count - 1):
-        assert torch.equal(together[i : i + 1], align_for_network([image], [points[i : i + 1]], 64, torch.bfloat16).faces)
+        assert torch.equal(
+            together[i : i + 1], align_for_network([image], [points[i : i + 1]], 64, torch.bfloat16, kernels=True).faces
+        )
 
 
 @pytest.mark.skipif(not ON_GPU, reason="streams and waiting are a GPU's")
 def test_nothing_waits_for_the_gpu(frames: tuple[list[Tensor], list[Tensor]]) -> None:
     """On a stream of its own, with torch refusing whatever would make the CPU wait."""
     photos, points = on_device(frames[0]), frames[1]
-    expected = align_for_network(photos, points, 256, torch.float32)
+    expected = align_for_network(photos, points, 256, torch.float32, kernels=True)
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
         with torch.cuda.stream(stream):
-            found = align_for_network(photos, points, 256, torch.float32)
+            found = align_for_network(photos, points, 256, torch.float32, kernels=True)
     finally:
         torch.cuda.set_sync_debug_mode(before)
     stream.synchronize()

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fgnet_plugin.network import FGNet, interpreter, normalize
 from fgnet_plugin.network.cuda_graphs import Replayed
-from fgnet_plugin.ops import dispatch
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 ON_GPU = DEVICE.type == "cuda"
@@ -29,14 +28,18 @@ pytestmark = [
 def _taps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the channels of the published sizes have it, or those of small ones; the products of four faces at once."""
     monkeypatch.setattr(interpreter, "TAPS_FROM", 1 if request.param else 10**9)
-    monkeypatch.setattr(interpreter, "_MOST_PRODUCTS", 4 * 25 * 32 * 8 * 8)
+    monkeypatch.setattr(interpreter, "MOST_PRODUCTS", 4 * 25 * 32 * 8 * 8)
 
 
 @pytest.fixture(params=["float32", "bfloat16", "float16"])
 def net(request: pytest.FixtureRequest, _taps: None) -> FGNet:
     if request.param == "float16" and not ON_GPU:
         pytest.skip("float16 on a CPU is tested in test_fuse.py")
-    return learnt(SMALL).to(DEVICE).prepare(request.param).fuse()
+    return fused(request.param, None if ON_GPU else True)
+
+
+def fused(precision: str, kernels: bool | None) -> FGNet:
+    return learnt(SMALL).to(DEVICE).prepare(precision).fuse(kernels)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -53,11 +56,12 @@ def tolerance(net: FGNet) -> float:
 def test_the_fused_network_agrees_with_the_plain_one(net: FGNet, faces: Tensor) -> None:
     """On the GPU, with our kernels and without."""
     expected, _ = learnt(SMALL).detect(faces[:8].cpu())
-    for by_kernel in (True, False):
-        with dispatch.using(by_kernel):
-            heatmaps, activations = net.detect(faces[:8])
+    precision = str(net.interpreter.readout.weight.dtype).removeprefix("torch.")
+    assert net.kernels
+    for model in (net, fused(precision, False)):
+        heatmaps, activations = model.detect(faces[:8])
         difference = share(heatmaps, expected)
-        print(f"\n{net.interpreter.readout.weight.dtype}, kernels {by_kernel}: {difference:.1e} of the range")
+        print(f"\n{precision}, kernels {model.kernels}: {difference:.1e} of the range")
         assert heatmaps.device.type == DEVICE.type
         assert difference < tolerance(net)
         torch.testing.assert_close(activations, heatmaps.clamp(-1, 1).mean((2, 3)), atol=1e-5, rtol=1e-4)

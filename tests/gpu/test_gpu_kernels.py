@@ -90,7 +90,7 @@ def test_noise_bias_act(shape: tuple[int, int], dtype: torch.dtype) -> None:
             drawn(c),
             drawn(b, c),
         )
-        found = noise_bias_act._noise_bias_act_cuda(x, factors, noise, bias, post, noise)
+        found = noise_bias_act.noise_bias_act_cuda(x, factors, noise, bias, post, noise)
         assert_close(found, noise_bias_act.noise_bias_act_reference(*doubled(x, factors, noise, bias, post, noise)))
 
 
@@ -100,7 +100,7 @@ def test_blur_noise_act(shape: tuple[int, int], dtype: torch.dtype) -> None:
     for b in batches(*shape):
         x = drawn(b, c, side + 1, side + 1, dtype=dtype)
         factors, noise, bias, post = drawn(b, c), drawn(side, side), drawn(c), drawn(b, c)
-        found = noise_bias_act._blur_noise_act_cuda(x, factors, noise, bias, post)
+        found = noise_bias_act.blur_noise_act_cuda(x, factors, noise, bias, post)
         assert_close(found, noise_bias_act.blur_noise_act_reference(*doubled(x, factors, noise, bias, post)))
 
 
@@ -111,12 +111,12 @@ def test_relu_norm_add(shape: tuple[int, int], dtype: torch.dtype) -> None:
     for b in batches(*shape):
         x, bias, scale, shift = drawn(b, c, target, target, dtype=dtype), drawn(c), drawn(c), drawn(c)
         other = drawn(b, c, side, side, dtype=dtype)
-        found = relu_norm_add._relu_norm_add_cuda(x, bias, scale, shift, other)
+        found = relu_norm_add.relu_norm_add_cuda(x, bias, scale, shift, other)
         # Where torch reads, in float32: in float64 the last point of a resize can round to another pixel
         at = relu_norm_add.relu_norm_add_reference(*doubled(x, bias, scale, shift))
         resized = torch.nn.functional.interpolate(other.float(), size=(target, target), mode="bilinear", align_corners=True)
         assert_close(found, at + (resized if side != target else other).double())
-        assert_close(relu_norm_add._relu_norm_add_cuda(x, bias, scale, shift, None), at)
+        assert_close(relu_norm_add.relu_norm_add_cuda(x, bias, scale, shift, None), at)
 
 
 @torch.no_grad()
@@ -127,7 +127,7 @@ def test_taps_relu_norm_add(shape: tuple[int, int], dtype: torch.dtype) -> None:
         products, bias, scale, shift = drawn(b, 25 * c, side, side, dtype=dtype), drawn(c), drawn(c), drawn(c)
         other = drawn(b, c, 2 * side, 2 * side, dtype=dtype)
         for more in (other, None):
-            found = upsample_conv_taps._taps_relu_norm_add_cuda(products, bias, scale, shift, more)
+            found = upsample_conv_taps.taps_relu_norm_add_cuda(products, bias, scale, shift, more)
             for one in range(b):  # the definition holds 25 maps of the result's size
                 given = doubled(products[one : one + 1], bias, scale, shift, None if more is None else more[one : one + 1])
                 assert_close(found[one : one + 1], upsample_conv_taps.taps_relu_norm_add_reference(*given))
@@ -139,7 +139,7 @@ def test_taps_relu_norm_add(shape: tuple[int, int], dtype: torch.dtype) -> None:
 def test_decode(side: int, maps: int, dtype: torch.dtype) -> None:
     for b in BATCHES:
         x = drawn(b, maps, side, side, dtype=dtype)
-        heatmaps, sums = decode_heatmaps._decode_heatmaps_cuda(x)
+        heatmaps, sums = decode_heatmaps.decode_heatmaps_cuda(x)
         torch.testing.assert_close(heatmaps, x.float(), rtol=0, atol=0)
         expected = x.double().clamp(-1, 1).mean((2, 3))
         torch.testing.assert_close(sums.double().sum(1) / side**2, expected, rtol=0, atol=1e-5)
@@ -149,18 +149,18 @@ def test_decode(side: int, maps: int, dtype: torch.dtype) -> None:
 def test_the_same_input_gives_the_same_bits() -> None:
     """No race, no order of additions that changes."""
     x, both, one = drawn(3, 48, 17, 17, dtype=torch.bfloat16), drawn(3, 48), drawn(48)
-    first = noise_bias_act._blur_noise_act_cuda(x, both, drawn(16, 16) * 0, one, both)
-    sums = decode_heatmaps._decode_heatmaps_cuda(x[:, :44])[1]
+    first = noise_bias_act.blur_noise_act_cuda(x, both, drawn(16, 16) * 0, one, both)
+    sums = decode_heatmaps.decode_heatmaps_cuda(x[:, :44])[1]
     for _ in range(20):
-        assert torch.equal(noise_bias_act._blur_noise_act_cuda(x, both, drawn(16, 16) * 0, one, both), first)
-        assert torch.equal(decode_heatmaps._decode_heatmaps_cuda(x[:, :44])[1], sums)
+        assert torch.equal(noise_bias_act.blur_noise_act_cuda(x, both, drawn(16, 16) * 0, one, both), first)
+        assert torch.equal(decode_heatmaps.decode_heatmaps_cuda(x[:, :44])[1], sums)
 
 
-@pytest.mark.skipif(not ON_GPU, reason="dispatch goes by the device")
-def test_dispatch_takes_the_kernels_on_a_gpu() -> None:
-    x = drawn(1, 16, 8, 8)
+@pytest.mark.skipif(not ON_GPU, reason="the choice goes by the device")
+def test_kernels_are_chosen_on_a_gpu() -> None:
+    assert dispatch.choose(DEVICE, torch.float32)
+    assert not dispatch.choose(DEVICE, torch.float64)
+    x, one = drawn(1, 16, 8, 8), torch.ones(16, device=DEVICE)
     with torch.no_grad():
-        assert dispatch.wanted(x)
-        expected = relu_norm_add.relu_norm_add_reference(x, *(3 * [torch.ones(16, device=DEVICE)]))
-        torch.testing.assert_close(relu_norm_add.relu_norm_add(x, *(3 * [torch.ones(16, device=DEVICE)])), expected)
-    assert not dispatch.wanted(x)
+        found = relu_norm_add.relu_norm_add(x, one, one, one, kernels=True)
+    torch.testing.assert_close(found, relu_norm_add.relu_norm_add_reference(x, one, one, one))

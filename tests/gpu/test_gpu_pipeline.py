@@ -78,7 +78,7 @@ def test_the_default_precision_keeps_the_decisions(
     assert torch.equal((found.activations.cpu() > 0)[clear], (activations > 0)[clear])
 
 
-def test_begin_does_not_wait_for_the_device(
+def test_submit_does_not_wait_for_the_device(
     model: AUModel, batches: list[tuple[list[Tensor], list[Tensor]]], expected: list[Reading]
 ) -> None:
     for batch in batches:
@@ -87,7 +87,7 @@ def test_begin_does_not_wait_for_the_device(
     if ON_GPU:
         torch.cuda.set_sync_debug_mode("error")
     try:
-        begun = [model.begin(*batch) for batch in (*batches, *batches)]
+        begun = [model.submit(*batch) for batch in (*batches, *batches)]
     finally:
         if ON_GPU:
             torch.cuda.set_sync_debug_mode("default")
@@ -117,7 +117,7 @@ def test_the_default_stream_goes_on_beside_fg_net(
     assert model._streams is not None
     with model._streams.computing():
         torch.cuda._sleep(2_000_000_000)  # cycles: about a second, in which everything below but the last line is over
-    begun = model.begin(*batches[1])
+    begun = model.submit(*batches[1])
     total = float(torch.ones(1000, device=DEVICE).sum())  # as py-feat's models do: this waits for the default stream
     still_busy = not model._streams.compute.query()
     assert (total, still_busy) == (1000.0, True)
@@ -132,8 +132,8 @@ def test_memory_is_not_given_away_too_early(
     small = points[:1]
     begun = []
     for i in range(12):
-        begun.append(model.begin([frame.clone() for frame in frames], points))
-        model.begin([torch.full_like(frames[0], 17.0 * i)], small)  # never asked for
+        begun.append(model.submit([frame.clone() for frame in frames], points))
+        model.submit([torch.full_like(frames[0], 17.0 * i)], small)  # never asked for
         for frame in frames:
             torch.full(frame.shape, 255, dtype=torch.uint8, device=DEVICE)
     for pending in begun:
@@ -153,8 +153,8 @@ def test_frames_that_the_device_is_still_writing(
     if ON_GPU:
         torch.cuda._sleep(200_000_000)  # on the current stream, before the frame is there
     written.copy_(there)
-    assert_agrees(model.begin([written], points).result(), expected[0])
-    assert_agrees(model.begin([written.float()], points).result(), expected[0])
+    assert_agrees(model.submit([written], points).result(), expected[0])
+    assert_agrees(model.submit([written.float()], points).result(), expected[0])
 
 
 def test_two_threads_share_a_model(

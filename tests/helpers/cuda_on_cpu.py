@@ -58,7 +58,7 @@ def program(name: str) -> ctypes.CDLL:
 
 
 def _program_of(kernel: str) -> str:
-    return next(name for name in nvrtc.SOURCES if kernel in nvrtc.kernel_names(name))
+    return next(name for name in nvrtc.KERNELS if kernel in nvrtc.kernel_names(name))
 
 
 class _Guarded:
@@ -118,7 +118,7 @@ def launch(
     assert all(0 < n <= most for n, most in zip(grid, (2**31 - 1, 65535, 65535), strict=False)), grid
     guarded = [_Guarded(value) if isinstance(value, Tensor) else None for value in arguments]
     values = [
-        ctypes.c_uint64(guard.pointer) if guard is not None else nvrtc._argument(value)  # type: ignore[arg-type]
+        ctypes.c_uint64(guard.pointer) if guard is not None else nvrtc.argument(value)  # type: ignore[arg-type]
         for guard, value in zip(guarded, arguments, strict=True)
     ]
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))  # type: ignore[arg-type]

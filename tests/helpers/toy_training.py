@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,20 @@ if TYPE_CHECKING:
     from fgnet_plugin.training.stages.detector import DetectorStage
 
 AUS = ("AU01", "AU06", "AU12")
+
+
+def run_fgnet(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command ``fgnet`` in this process."""
+    from fgnet_plugin.cli import main
+
+    output, errors, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.setattr(sys, "argv", ["fgnet", *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
 
 def toy_landmarks(size: int) -> np.ndarray:
@@ -76,13 +93,16 @@ def assert_same_training(one: Path, other: Path) -> None:
     """Weights, optimiser, running average, schedule, log and export are the same, bit for bit."""
     first, second = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
     assert first["global_step"] == second["global_step"]
-    assert first["lr_schedulers"] == second["lr_schedulers"]
+    assert first["recipe"] == second["recipe"]
+    assert first["callbacks"]["Keep"] == second["callbacks"]["Keep"]
     assert any(name.startswith("average.") for name in first["state_dict"])
     for name, tensor in first["state_dict"].items():
         assert torch.equal(tensor, second["state_dict"][name]), name
-    for index, state in first["optimizer_states"][0]["state"].items():
+    (one_state,), (other_state,) = first["optimizer_states"], second["optimizer_states"]
+    assert one_state["param_groups"] == other_state["param_groups"]  # the learning rate
+    for index, state in one_state["state"].items():
         for name, tensor in state.items():
-            assert torch.equal(tensor, second["optimizer_states"][0]["state"][index][name]), (index, name)
+            assert torch.equal(tensor, other_state["state"][index][name]), (index, name)
     assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
     # Their tensors and metadata; the order in which safetensors writes metadata is left to chance.
     assert verify(one / "fgnet.safetensors") == verify(other / "fgnet.safetensors")
@@ -91,17 +111,17 @@ def assert_same_training(one: Path, other: Path) -> None:
 @contextmanager
 def snapshots_in(folder: Path) -> Iterator[dict[int, Path]]:
     """Copies a training's folder after each checkpoint written inside the block: step -> copy."""
-    from fgnet_plugin.training.engine import callbacks
+    from fgnet_plugin.training.engine.checkpoint import Checkpoint
 
-    folders, save = {}, callbacks.Keep._save
+    folders, save = {}, Checkpoint.save
 
-    def save_and_copy(self: callbacks.Keep, trainer: object) -> None:
-        save(self, trainer)
-        folders[trainer.global_step] = folder / f"after{trainer.global_step}"
-        shutil.copytree(self.path.parent, folders[trainer.global_step])
+    def save_and_copy(self: Checkpoint) -> None:
+        save(self)
+        folders[self.stage.step] = folder / f"after{self.stage.step}"
+        shutil.copytree(self.path.parent, folders[self.stage.step])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks.Keep, "_save", save_and_copy)
+        patch.setattr(Checkpoint, "save", save_and_copy)
         yield folders
 
 

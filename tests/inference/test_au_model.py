@@ -17,10 +17,11 @@ from torch.utils._pytree import tree_leaves
 
 from fgnet_plugin.alignment import align, align_faces
 from fgnet_plugin.faces.finder import FaceFinder
-from fgnet_plugin.inference import cuda_streams
-from fgnet_plugin.inference.au_model import AUModel, Pending, Reading, default_precision, half_precision
+from fgnet_plugin.inference import au_model, cuda_streams
+from fgnet_plugin.inference.au_model import AUModel, Reading, default_precision, half_precision
 from fgnet_plugin.network.cuda_graphs import Replayed
-from fgnet_plugin.ops import antialias, dispatch, transfer
+from fgnet_plugin.ops import antialias, transfer
+from fgnet_plugin.utils.deferred import Deferred
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_a_reading_that_was_begun_is_what_read_gives(model: AUModel, photo: Tens
     expected = model.read(frames, points)
     assert expected.read.tolist() == [0, 2, 3]
     assert expected.scores.isnan().all(1).tolist() == [False, True, False, False]
-    begun = [model.begin([frame], [of_frame]) for frame, of_frame in zip(frames, points, strict=True)]
+    begun = [model.submit([frame], [of_frame]) for frame, of_frame in zip(frames, points, strict=True)]
     found = [pending.result() for pending in reversed(begun)][::-1]  # in whatever order they are asked for
     assert begun[1].result() is found[1]
     torch.testing.assert_close(torch.cat([reading.scores for reading in found]), expected.scores, equal_nan=True)
@@ -68,7 +69,7 @@ def test_a_reading_that_was_begun_is_what_read_gives(model: AUModel, photo: Tens
 
 def test_a_reading_is_finished_once() -> None:
     calls: list[int] = []
-    pending = Pending(lambda: calls.append(1) or "reading")  # type: ignore[arg-type,return-value]
+    pending = Deferred(lambda: calls.append(1) or "reading")  # type: ignore[func-returns-value]
     assert calls == []
     assert [pending.result(), pending.result(), calls] == ["reading", "reading", [1]]
 
@@ -150,9 +151,9 @@ def test_what_the_streams_are_told(model: AUModel, photo: Tensor, landmarks: Ten
     cuda._replayed = replayed  # type: ignore[assignment]
     assert cuda.overlaps
     first, second, nothing = (
-        cuda.begin(frames, points),
-        cuda.begin(frames[1:2], points[1:2]),
-        cuda.begin(frames[:1], points[:1]),
+        cuda.submit(frames, points),
+        cuda.submit(frames[1:2], points[1:2]),
+        cuda.submit(frames[:1], points[:1]),
     )
     sent = ["up on upload"] * 3 + ["kept for compute"] * 3 + ["compute waits for upload", "event on compute"]
     again = [*sent[2:4], *sent[6:]]
@@ -255,7 +256,7 @@ def test_alignment_never_waits_for_the_device(
             mode.allowed = False
 
     there = [frame.to("meta") for frame in frames]
-    with dispatch.using(False), NoCopies() as mode:
+    with NoCopies() as mode:
         with pytest.raises(AssertionError, match="copies between"):
             align_faces(there, points, size, rounded=False)  # it would be seen
         for module in (align, antialias):
@@ -276,8 +277,6 @@ def test_a_model_can_be_copied_and_pickled(model: AUModel, photo: Tensor, landma
 def test_compile_goes_through_torch_compile(
     monkeypatch: pytest.MonkeyPatch, small_checkpoint: Path, photo: Tensor, landmarks: Tensor
 ) -> None:
-    from fgnet_plugin.network import cuda_graphs
-
     made: list[tuple[int, bool]] = []
 
     class Compiled:
@@ -289,7 +288,7 @@ def test_compile_goes_through_torch_compile(
             prediction = self.net.predict(faces)
             return prediction.heatmaps, prediction.activations
 
-    monkeypatch.setattr(cuda_graphs, "Replayed", Compiled)
+    monkeypatch.setattr(au_model, "Replayed", Compiled)
     model = AUModel(small_checkpoint, batch_size=4, compile=True)
     plain = AUModel(small_checkpoint)
     assert made == [(4, True)]

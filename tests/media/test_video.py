@@ -1,12 +1,8 @@
-"""Videos: both decoders, any order of frames, times, turns, damage, and files that are none."""
+"""Videos: any order of frames, times, turns, colours, damage, and files that are not videos."""
 
-import json
 import os
 import pickle
 import random
-import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +15,8 @@ from photos import feat_path
 from torch.utils.data import DataLoader, Subset
 
 from fgnet_plugin.errors import InputError
-from fgnet_plugin.media.video import Video, torchcodec_works
+from fgnet_plugin.media import video as video_module
+from fgnet_plugin.media.video import Video
 
 av = pytest.importorskip("av", reason="PyAV makes the videos")
 
@@ -96,22 +93,40 @@ KINDS: dict[str, dict[str, Any]] = {
     "limited709.mp4": {"colours": (1, 1)},
     "ten.mp4": {"kind": "yuv420p10le"},
     "Gesicht ü 1:2.mp4": {"options": B_FRAMES},
-}
-ONLY_PYAV: dict[str, dict[str, Any]] = {
     "b.ts": {"options": OPEN_GOP},
     "b.avi": {"options": B_FRAMES},
     "mpeg4.avi": {"codec": "mpeg4", "b_frames": 2},
     "mpeg2.mpg": {"codec": "mpeg2video", "b_frames": 2},
     "raw.h264": {"options": B_FRAMES},
 }
-"""torchcodec 0.17 returns wrong frames of these, or none."""
-FEAT = ["single_face.mp4", "WolfgangLanger_Pexels.mp4", "face_noface.mov", "noface_face.mov", "no_face.mp4"]
+FRAME_RATES = {"vfr.mkv": 11.8624, "vfr.mp4": 11.6360}
+FIRST_DRAWINGS = {"early.mov": 11}
+"""The drawing on frame 0: an edit list cuts off those before."""
+QUARTER_TURNS = {"left.mp4": 1, "right.mp4": -1, "down.mp4": 2}
+"""Counterclockwise."""
+MEAN_COLOURS = {
+    "odd.mkv": (121.9, 141.1, 151.1),
+    "odd420.mkv": (121.7, 141.1, 151.0),
+    "full709.mp4": (119.7, 136.3, 147.8),
+    "limited709.mp4": (119.0, 138.4, 150.8),
+    "ten.mp4": (119.4, 140.3, 149.5),
+    "b.mp4": (120.7, 139.7, 150.2),
+}
+"""RGB, of the upper left quarter of frame 7."""
+FEAT: dict[str, tuple[int, float, int, int, tuple[float, float, float]]] = {
+    "single_face.mp4": (72, 30.0000, 360, 640, (158.5, 140.5, 122.3)),
+    "WolfgangLanger_Pexels.mp4": (472, 23.9760, 360, 640, (69.8, 58.7, 54.3)),
+    "face_noface.mov": (169, 26.3979, 540, 960, (157.3, 140.2, 122.1)),
+    "noface_face.mov": (169, 26.4949, 540, 960, (59.7, 112.9, 142.3)),
+    "no_face.mp4": (95, 23.6614, 540, 960, (64.7, 117.0, 140.9)),
+}
+"""Frames, frames per second, height, width, and the mean RGB of frame 7."""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
-    for name, how in (KINDS | ONLY_PYAV).items():
+    for name, how in KINDS.items():
         write(folder / name, **how)
     return folder
 
@@ -126,98 +141,79 @@ def different(video: Video, wanted: Sequence[int], expected: list[torch.Tensor])
     return [i for i in wanted if not torch.equal(video[i], expected[i])]
 
 
-# Odd sizes, ten bits and turns are left out, which the conversion of `decoded` treats otherwise.
-@pytest.mark.parametrize("name", [*list(KINDS)[:11], "late.mp4", "early.mov", "limited709.mp4", *ONLY_PYAV])
+# Odd sizes, ten bits, full-range BT.709 and turns are left out, which the conversion of `decoded` treats otherwise.
+@pytest.mark.parametrize("name", sorted({*KINDS} - {*QUARTER_TURNS, "odd.mkv", "odd420.mkv", "full709.mp4", "ten.mp4"}))
 def test_frames_are_those_of_plain_decoding_in_any_order(made: Path, name: str) -> None:
     expected = decoded(made / name)
     count = len(expected)
-    assert len(Video(made / name, "pyav")) == count
+    assert len(Video(made / name)) == count
     for step in (1, 2, 5, 12, 21):
-        assert different(Video(made / name, "pyav"), range(0, count, step), expected) == []
-    assert different(Video(made / name, "pyav"), range(count - 1, -1, -1), expected) == []
+        assert different(Video(made / name), range(0, count, step), expected) == []
+    assert different(Video(made / name), range(count - 1, -1, -1), expected) == []
     chance = random.Random(0)
     firsts = [chance.randrange(count - 3) for _ in range(15)]
-    assert different(Video(made / name, "pyav"), [i + k for i in firsts for k in (0, 0, 1, 3)], expected) == []
+    assert different(Video(made / name), [i + k for i in firsts for k in (0, 0, 1, 3)], expected) == []
 
 
 @pytest.mark.parametrize("name", ["single_face.mp4", "face_noface.mov"])
 def test_frames_of_phone_and_web_videos(name: str) -> None:
     expected = decoded(feat_path(name))
-    video = Video(feat_path(name), "pyav")
+    video = Video(feat_path(name))
     assert different(video, range(0, len(expected), 12), expected) == []
     assert different(video, range(len(expected) - 1, 0, -29), expected) == []
 
 
 def test_times_size_and_rate(made: Path) -> None:
     def times(name: str) -> list[float]:
-        video = Video(made / name, "pyav")
+        video = Video(made / name)
         return [video.time(i) for i in range(len(video))]
 
     assert times("vfr.mkv") == pytest.approx([t / 1000 for t in VFR], abs=1e-6)
     assert times("late.mp4") == pytest.approx([3 + 0.04 * i for i in range(FRAMES)], abs=1e-6)
     assert times("early.mov") == pytest.approx([0.04 * i for i in range(FRAMES - 11)], abs=0.02)  # what an edit list cuts off
-    video = Video(made / "b.mp4", "pyav")
-    assert (len(video), video.height, video.width, video.decoder) == (FRAMES, 120, 160, "pyav")
+    video = Video(made / "b.mp4")
+    assert (len(video), video.height, video.width) == (FRAMES, 120, 160)
     assert video.fps == pytest.approx(25)
     assert video.path == str(made / "b.mp4")
 
 
-@pytest.mark.parametrize(("name", "turns"), [("left.mp4", 1), ("right.mp4", -1), ("down.mp4", 2)])
-def test_turned_videos_are_upright(made: Path, name: str, turns: int) -> None:
-    video = Video(made / name, "pyav")
+@pytest.mark.parametrize("name", QUARTER_TURNS)
+def test_turned_videos_are_upright(made: Path, name: str) -> None:
+    """Pixel by pixel; that the direction is right is seen in `test_each_frame_shows_the_drawing_of_its_number`."""
+    video = Video(made / name)
     assert tuple(video[7].shape) == (3, video.height, video.width)
-    assert (video.height, video.width) == ((120, 160) if turns == 2 else (160, 120))
-    assert torch.equal(video[7], torch.rot90(decoded(made / name)[7], turns, (1, 2)))
+    assert torch.equal(video[7], torch.rot90(decoded(made / name)[7], QUARTER_TURNS[name], (1, 2)))
 
 
-COMPARE = """
-import json, sys
-from fgnet_plugin.media.video import Video, torchcodec_works
-
-def about(path):
-    one, other = Video(path, "torchcodec"), Video(path, "pyav")
-    step = 1 if len(one) <= 100 else 7
-    return {
-        "frames": [len(one), len(other)],
-        "fps": [one.fps, other.fps],
-        "size": [[v.height, v.width, *v[0].shape[1:]] for v in (one, other)],
-        "time": max(abs(one.time(i) - other.time(i)) for i in range(0, len(other), step)),
-        "pixels": max(int((one[i].int() - other[i].int()).abs().max()) for i in range(0, len(other), step)),
-    }
-
-both, only = json.loads(sys.stdin.read())
-works = torchcodec_works()
-print(json.dumps([works, {p: about(p) for p in both if works}, [Video(p).decoder for p in both[:1] + only if works]]))
-"""
+def mean_colour(frame: torch.Tensor) -> list[float]:
+    return frame.double().mean((1, 2)).tolist()
 
 
-def test_torchcodec_gives_the_same(made: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torchcodec")
-    libraries = Path(av.__file__).parent.parent / "av.libs"
-    for file in libraries.glob("*.so.*"):
-        short = re.sub(r"-[0-9a-f]+(\.so\.\d+).*", r"\1", file.name)
-        if short.startswith(("libav", "libsw")):
-            (tmp_path / short).symlink_to(file)
-    both = [str(made / name) for name in KINDS] + [str(feat_path(name)) for name in FEAT]
-    found = subprocess.run(
-        [sys.executable, "-c", COMPARE],
-        input=json.dumps([both, [str(made / name) for name in ONLY_PYAV]]),
-        env=os.environ | {"LD_LIBRARY_PATH": f"{tmp_path}:{libraries}:{os.environ.get('LD_LIBRARY_PATH', '')}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr
-    works, about, decoders = json.loads(found.stdout)
-    if not works:
-        pytest.skip("torchcodec loads neither PyAV's FFmpeg libraries nor the system's")
-    for path, measured in about.items():
-        assert measured["frames"][0] == measured["frames"][1], path
-        assert measured["fps"][0] == pytest.approx(measured["fps"][1], rel=1e-9), path
-        assert measured["size"][0] == measured["size"][1], path
-        assert measured["time"] < 1e-6, path
-        assert measured["pixels"] == 0, path
-    assert decoders == ["torchcodec"] + ["pyav"] * len(ONLY_PYAV)
+@pytest.mark.parametrize("name", KINDS)
+def test_each_frame_shows_the_drawing_of_its_number(made: Path, name: str) -> None:
+    """Upright, in the right colours, and none is one frame off."""
+    video, first, turns = Video(made / name), FIRST_DRAWINGS.get(name, 0), QUARTER_TURNS.get(name, 0)
+    width, height = KINDS[name].get("size", (160, 120))
+    assert len(video) == FRAMES - first
+    assert video.fps == pytest.approx(FRAME_RATES.get(name, 25), rel=1e-4)
+    assert (video.height, video.width) == ((width, height) if turns % 2 else (height, width))
+    for i in (7, 23, 38):
+        shown = np.rot90(video[i].permute(1, 2, 0).numpy(), -turns).astype(float)
+        right, late = (np.abs(shown - drawing(i + first + shift, width, height)).mean() for shift in (0, 1))
+        assert right < 13
+        assert late > right + 7
+    if name in MEAN_COLOURS:
+        corner = video[7][:, : height // 2, : width // 2]
+        assert mean_colour(corner) == pytest.approx(MEAN_COLOURS[name], abs=0.5)
+
+
+@pytest.mark.parametrize("name", FEAT)
+def test_py_feats_videos(name: str) -> None:
+    video = Video(feat_path(name))
+    frames, fps, height, width, colour = FEAT[name]
+    assert (len(video), *video[7].shape) == (frames, 3, height, width)
+    assert (video.height, video.width, video.fps) == (height, width, pytest.approx(fps, rel=1e-5))
+    assert mean_colour(video[7]) == pytest.approx(colour, abs=0.1)
 
 
 def overwrite(path: Path, ranges: Sequence[tuple[int, int]]) -> None:
@@ -237,9 +233,9 @@ def test_frames_of_their_own_are_decoded_only_when_wanted(tmp_path: Path) -> Non
     path = write(tmp_path / "a.mov", "mjpeg", kind="yuvj420p")
     expected = decoded(path)
     overwrite(path, [(at, at + size) for i, (at, size, _) in enumerate(places(path)) if i % 12])
-    assert different(Video(path, "pyav"), range(0, FRAMES, 12), expected) == []
+    assert different(Video(path), range(0, FRAMES, 12), expected) == []
     with pytest.raises(InputError, match=r"frame 5 of .*a\.mov .* at frame 5;"):
-        Video(path, "pyav")[5]
+        Video(path)[5]
 
 
 def test_frames_that_others_do_not_need_are_skipped(tmp_path: Path) -> None:
@@ -249,9 +245,9 @@ def test_frames_that_others_do_not_need_are_skipped(tmp_path: Path) -> None:
     unneeded = [(at + 5, at + size) for at, size, data in places(path) if data[4] == 1]
     assert len(unneeded) > FRAMES // 2
     overwrite(path, unneeded)
-    assert different(Video(path, "pyav"), range(0, FRAMES - 2, 4), expected) == []
+    assert different(Video(path), range(0, FRAMES - 2, 4), expected) == []
     with pytest.raises(InputError, match=r"frame 2 of .*a\.mp4"):
-        Video(path, "pyav")[2]
+        Video(path)[2]
 
 
 def test_damage_in_the_middle(made: Path, tmp_path: Path) -> None:
@@ -260,7 +256,7 @@ def test_damage_in_the_middle(made: Path, tmp_path: Path) -> None:
     expected = decoded(path)
     packets = places(path)
     overwrite(path, [(packets[23][0], packets[23][0] + packets[23][1])])  # in the second of three groups, frames 20 to 39
-    video = Video(path, "pyav")
+    video = Video(path)
     assert len(video) == FRAMES
     assert different(video, range(20), expected) == []
     with pytest.raises(InputError, match=r"frame 39 of .*b\.mp4 cannot be decoded.* frame 2\d; the frames before"):
@@ -273,7 +269,7 @@ def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
     expected = decoded(path)
     at, size, _ = places(path)[30]
     os.truncate(path, at + size // 2)
-    video = Video(path, "pyav")
+    video = Video(path)
     assert len(video) == 31
     assert different(video, range(30), expected) == []
     with pytest.raises(InputError, match=r"frame 30 of .*a\.mov cannot be decoded: the file is damaged or cut off"):
@@ -338,7 +334,7 @@ def test_numbers_outside(made: Path) -> None:
 
 
 def test_processes_and_reopening(made: Path) -> None:
-    video = Video(made / "b.mp4", "pyav")
+    video = Video(made / "b.mp4")
     expected = [video[i] for i in range(FRAMES)]
     wanted = list(range(0, FRAMES, 3))
     loader = DataLoader(Subset(video, wanted), batch_size=4, num_workers=2, multiprocessing_context="fork")
@@ -349,23 +345,12 @@ def test_processes_and_reopening(made: Path) -> None:
         assert torch.equal(same[9], expected[9])
     video.close()
     assert torch.equal(video[9], expected[9])
-    assert video[9].is_contiguous(memory_format=torch.contiguous_format) is False  # rows of pixels, as torchcodec's
+    assert video[9].is_contiguous(memory_format=torch.contiguous_format) is False  # stored as rows of pixels
     video[9].fill_(0)
     assert torch.equal(video[9], expected[9])
 
 
-def test_choice_of_decoder(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = made / "b.mp4"
-    assert Video(path).decoder == ("torchcodec" if torchcodec_works() else "pyav")
-    with pytest.raises(ValueError, match="decoder must be"):
-        Video(path, "ffmpeg")  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "torchcodec", None)
-    torchcodec_works.cache_clear()
-    try:
-        with pytest.raises(InputError, match="torchcodec does not find FFmpeg's libraries"):
-            Video(path, "torchcodec")
-        monkeypatch.setitem(sys.modules, "av", None)
-        with pytest.raises(InputError, match="pip install av"):
-            Video(path)
-    finally:
-        torchcodec_works.cache_clear()
+def test_without_pyav_it_says_what_to_install(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_module, "av", None)
+    with pytest.raises(InputError, match=r"b\.mp4: videos are decoded by PyAV.*pip install av"):
+        Video(made / "b.mp4")

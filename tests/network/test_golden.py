@@ -14,8 +14,7 @@ from torch import Tensor
 from fgnet_plugin import load
 from fgnet_plugin.action_units import corpus_aus
 from fgnet_plugin.checkpoints import published
-from fgnet_plugin.network import FGNet, FGNetConfig, normalize
-from fgnet_plugin.network.fgnet import decode
+from fgnet_plugin.network import FGNet, FGNetConfig, decode, normalize
 from fgnet_plugin.ops import conv_of_upsampled
 
 TOLERANCE = 2e-4  # of a quantity's range; the golden README asks for 1e-3

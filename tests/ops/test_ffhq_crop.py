@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN
+from pairwise import pairwise
 from photos import moved, read_photo, turned
 from torch import Tensor
 
 from fgnet_plugin.alignment import AlignedFaces, align, align_faces, align_for_network, ffhq_square
-from fgnet_plugin.ops import antialias, dispatch, nvrtc
+from fgnet_plugin.ops import antialias, nvrtc
 from fgnet_plugin.ops import ffhq_crop as crop
 from fgnet_plugin.ops.ffhq_crop import ffhq_crop
 
@@ -46,7 +47,7 @@ def on_kernel(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         cuda_on_cpu.launch(name, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(nvrtc, "launch", launch)
-    monkeypatch.setattr(align, "ffhq_crop", crop._ffhq_crop_cuda)
+    monkeypatch.setattr(align, "ffhq_crop", crop.ffhq_crop_cuda)
     new = Tensor.new_empty
     monkeypatch.setattr(
         Tensor,
@@ -76,10 +77,9 @@ def test_a_face_of_a_photo(size: int, photo: Tensor, landmarks: Tensor, on_kerne
     """Rounded, not rounded and for the network; 264 px end within a tile."""
     expected = align_faces([photo], [landmarks], size, rounded=False)
     whole = align_faces([photo], [landmarks], size)
-    with dispatch.using(True):
-        found = align_faces([photo], [landmarks], size, rounded=False)
-        as_bytes = align_faces([photo], [landmarks], size)
-        for_network = align_for_network([photo], [landmarks], size, torch.float32)
+    found = align_faces([photo], [landmarks], size, rounded=False, kernels=True)
+    as_bytes = align_faces([photo], [landmarks], size, kernels=True)
+    for_network = align_for_network([photo], [landmarks], size, torch.float32, kernels=True)
     assert on_kernel == ["ffhq_crop2_float32"] * 3
     assert (found.faces - expected.faces).abs().max() < LEVELS
     assert (found.faces.dtype, as_bytes.faces.dtype) == (torch.float32, torch.uint8)
@@ -96,9 +96,7 @@ def test_a_face_of_a_photo(size: int, photo: Tensor, landmarks: Tensor, on_kerne
     assert torch.equal(for_network.to_photo, expected.to_photo)
 
 
-@pytest.mark.parametrize("dtype", list(DECIBELS), ids=str)
-@pytest.mark.parametrize("factor", [2, 4])
-@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
+@pytest.mark.parametrize(("dtype", "factor", "descending"), pairwise(list(DECIBELS), (2, 4), (False, True)), ids=str)
 def test_squares_of_several_pictures(
     dtype: torch.dtype, factor: int, descending: bool, photo: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +121,7 @@ def test_squares_of_several_pictures(
         ],
         dtype=torch.float64,
     )
-    found = crop._ffhq_crop_cuda(pictures, squares, factor, size, dtype, True)
+    found = crop.ffhq_crop_cuda(pictures, squares, factor, size, dtype, True)
     assert names == [f"ffhq_crop{factor}_{nvrtc.TYPES[dtype]}"]
     assert (found.dtype, found.shape) == (dtype, (4, 3, size, size))
     assert found.is_contiguous(memory_format=torch.channels_last)
@@ -133,11 +131,11 @@ def test_squares_of_several_pictures(
     assert decibels(as_levels, expected) > DECIBELS[dtype]
     if dtype == torch.float32:
         assert (as_levels - expected).abs().max() < LEVELS
-        plain = crop._ffhq_crop_cuda(pictures, squares, factor, size, dtype, False)
+        plain = crop.ffhq_crop_cuda(pictures, squares, factor, size, dtype, False)
         assert (plain - expected).abs().max() < LEVELS
         assert expected.std() > 10
     else:  # the value that float32 has, rounded once
-        exact = crop._ffhq_crop_cuda(pictures, squares, factor, size, torch.float32, True)
+        exact = crop.ffhq_crop_cuda(pictures, squares, factor, size, torch.float32, True)
         assert torch.equal(found, exact.to(dtype))
 
 
@@ -149,13 +147,13 @@ def test_one_pixel_astray_is_noticed(photo: Tensor, monkeypatch: pytest.MonkeyPa
     expected = crop.ffhq_crop_reference([picture], square, 2, 24)
 
     def worst(moved: float) -> float:
-        found = crop._ffhq_crop_cuda([picture], square + square.new_tensor([moved, 0, 0])[:, None], 2, 24, torch.float32, False)
+        found = crop.ffhq_crop_cuda([picture], square + square.new_tensor([moved, 0, 0])[:, None], 2, 24, torch.float32, False)
         return float((found - expected).abs().max())
 
     assert worst(0.0) < LEVELS < worst(0.02)
-    table = crop._weights(2).clone()
+    table = crop.filter_weights(2).clone()
     table[:, 0] = 0
-    monkeypatch.setattr(crop, "_weights", lambda factor: table)
+    monkeypatch.setattr(crop, "filter_weights", lambda factor: table)
     assert worst(0.0) > LEVELS
 
 
@@ -166,8 +164,7 @@ def test_turned_and_large_faces(degrees: float, photo: Tensor, landmarks: Tensor
         picture, matrix = turned(photo[:, :250, 90:360], degrees, scale)
         points = moved(landmarks - landmarks.new_tensor([90.0, 0.0]), matrix.to(landmarks.dtype))
         expected = align_faces([picture], [points], 64, rounded=False)
-        with dispatch.using(True):
-            found = align_for_network([poisoned(picture)], [points], 64, torch.bfloat16)
+        found = align_for_network([poisoned(picture)], [points], 64, torch.bfloat16, kernels=True)
         assert on_kernel.pop() == kernel
         assert not on_kernel
         assert found.faces.dtype == torch.bfloat16
@@ -187,9 +184,8 @@ def test_faces_near_the_border_and_beyond(photo: Tensor, landmarks: Tensor, on_k
         photos.append(poisoned(photo[:, y0 : high[1] + room, x0 : high[0] + room]))
         points.append(landmarks - landmarks.new_tensor([x0, y0]))
     expected = align_faces(photos, points, 128, rounded=False)
-    with dispatch.using(True):
-        found = align_faces(photos, points, 128, rounded=False)
-        for_network = align_for_network(photos, points, 128, torch.float16)
+    found = align_faces(photos, points, 128, rounded=False, kernels=True)
+    for_network = align_for_network(photos, points, 128, torch.float16, kernels=True)
     assert on_kernel == ["ffhq_crop2_float32"] * 2
     assert (found.faces - expected.faces).abs().max() < LEVELS
     assert torch.equal(found.faces[2:], expected.faces[2:])  # torch's own
@@ -204,8 +200,7 @@ def test_some_faces_by_kernel_some_not(photo: Tensor, landmarks: Tensor, on_kern
     points = [moved(of_part, matrix.to(landmarks.dtype)), torch.cat([landmarks, landmarks + 3])]
     points += [moved(of_part, shrunk.to(landmarks.dtype)), landmarks, landmarks[:0]]
     expected = align_faces(photos, points, 64, rounded=False)
-    with dispatch.using(True):
-        found = align_for_network(photos, points, 64, torch.float32)
+    found = align_for_network(photos, points, 64, torch.float32, kernels=True)
     assert sorted(on_kernel) == ["ffhq_crop2_float32", "ffhq_crop4_float32"]
     assert found.photo.tolist() == expected.photo.tolist() == [0, 1, 1, 2, 3]
     assert (levels(found) - expected.faces).abs().max() < LEVELS
@@ -217,8 +212,7 @@ def test_only_padded_faces(dtype: torch.dtype, photo: Tensor, landmarks: Tensor,
     """No face for the kernel: the result is of the same kind."""
     beside = photo[:, :, :230]
     expected = align_faces([beside], [landmarks], 256, rounded=False)
-    with dispatch.using(True):
-        found = align_for_network([beside], [landmarks], 256, dtype)
+    found = align_for_network([beside], [landmarks], 256, dtype, kernels=True)
     assert on_kernel == []
     assert (found.faces.dtype, found.normalised) == (dtype, True)
     assert found.faces.is_contiguous(memory_format=torch.channels_last)
@@ -231,9 +225,8 @@ def test_far_out_in_a_large_photo_nothing_is_lost(photo: Tensor, landmarks: Tens
     x, y = 7680 - 512, 4320 - 512
     frame[:, y:, x:] = photo
     points = landmarks.double()
-    with dispatch.using(True):
-        near = align_for_network([photo], [points], 64, torch.float32)
-        far = align_for_network([frame], [points + points.new_tensor([x, y])], 64, torch.float32)
+    near = align_for_network([photo], [points], 64, torch.float32, kernels=True)
+    far = align_for_network([frame], [points + points.new_tensor([x, y])], 64, torch.float32, kernels=True)
     assert len(on_kernel) == 2
     assert torch.equal(near.faces, far.faces)
 
@@ -244,18 +237,18 @@ def test_flat_photos_lose_half_a_level(on_kernel: list[str]) -> None:
     for value, expected in ((0, 0.0), (7, 6.51), (255, 254.51)):
         picture = torch.full((3, 101, 101), value, dtype=torch.uint8)
         for factor in (2, 4):
-            found = crop._ffhq_crop_cuda([picture], squares, factor, 11, torch.float32, False)
+            found = crop.ffhq_crop_cuda([picture], squares, factor, 11, torch.float32, False)
             torch.testing.assert_close(found, torch.full_like(found, expected), rtol=0, atol=1e-3)
     edges = torch.zeros(3, 101, 101, dtype=torch.uint8)
     edges[:, torch.arange(101) % 20 < 10] = 255
-    found = crop._ffhq_crop_cuda([edges], squares, 2, 64, torch.float16, True)
+    found = crop.ffhq_crop_cuda([edges], squares, 2, 64, torch.float16, True)
     assert (found.min(), found.max()) == (-1, 1)  # Lanczos's filter overshoots
 
 
 @pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("size", [8, 33, 256])
 def test_weights_are_lanczos_at_every_size(factor: int, size: int) -> None:
-    table, taps = crop._weights(factor), 6 * factor
+    table, taps = crop.filter_weights(factor), 6 * factor
     dense = torch.zeros(size, size * factor, dtype=torch.float64)
     for rows, columns, matrix in antialias.lanczos(size * factor, size, 0, size):
         dense[rows, columns] = matrix
@@ -271,10 +264,9 @@ def test_weights_are_lanczos_at_every_size(factor: int, size: int) -> None:
 def test_photos_that_the_kernel_does_not_take(photo: Tensor, landmarks: Tensor, on_kernel: list[str]) -> None:
     """Floating-point photos, and faces with gradients on: as ever."""
     expected = align_faces([photo.float()], [landmarks], 64)
-    with dispatch.using(True):
-        found = align_for_network([photo.float()], [landmarks], 64, torch.bfloat16)
-        none = align_for_network([], [], 64, torch.bfloat16)
-        empty = align_for_network([photo], [landmarks[:0]], 64, torch.bfloat16)
+    found = align_for_network([photo.float()], [landmarks], 64, torch.bfloat16, kernels=True)
+    none = align_for_network([], [], 64, torch.bfloat16, kernels=True)
+    empty = align_for_network([photo], [landmarks[:0]], 64, torch.bfloat16, kernels=True)
     assert on_kernel == []
     assert not found.normalised
     assert torch.equal(found.faces, expected.faces)
@@ -288,8 +280,7 @@ def test_what_the_network_reads_and_what_is_shown(kind: torch.dtype | None, phot
     """Through the operation as registered; None: plain torch."""
     exact = align_faces([photo], [landmarks], 64, rounded=False)
     whole = align_faces([photo], [landmarks], 64)
-    with dispatch.using(kind is not None):
-        found = align_for_network([photo], [landmarks], 64, kind or torch.bfloat16)
+    found = align_for_network([photo], [landmarks], 64, kind or torch.bfloat16, kernels=kind is not None)
     assert found.normalised == (kind is not None)
     assert found.network_input().dtype == (kind or torch.float32)
     assert decibels((found.network_input().float() + 1) * 127.5, exact.faces.clamp(0, 254.99)) > 55
@@ -310,7 +301,7 @@ def test_the_operation_is_registered_as_torch_wants(photo: Tensor) -> None:
         ffhq_crop(pictures, square.requires_grad_(), 2, 16, torch.float32).sum().backward()
 
 
-@pytest.mark.parametrize("form", [crop._ffhq_crop, crop._ffhq_crop_cuda], ids=["reference", "kernel"])
+@pytest.mark.parametrize("form", [crop.ffhq_crop, crop.ffhq_crop_cuda], ids=["reference", "kernel"])
 def test_refusals(form: object, photo: Tensor) -> None:
     """The kernel trusts what it is told: nothing that would make it read beside a picture reaches it."""
     good = torch.tensor([[[50.0, 50.0], [21.0, 9.0], [-9.0, 21.0]]], dtype=torch.float64)

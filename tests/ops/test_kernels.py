@@ -1,8 +1,11 @@
 """The text of the CUDA kernels, run on the CPU (cuda_on_cpu.py), against the operations' definitions in plain torch."""
 
+from collections.abc import Sequence
+
 import cuda_on_cpu
 import pytest
 import torch
+from pairwise import pairwise
 from torch import Tensor
 
 from fgnet_plugin.ops import (
@@ -32,13 +35,22 @@ TOLERANCE = {torch.float32: 1e-6, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-
 pytestmark = pytest.mark.filterwarnings("ignore:.*fill_uninitialized_memory")
 
 
-@pytest.fixture(autouse=True, params=[False, True], ids=["ascending", "descending"])
-def on_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launches go to the CPU, in either order of a block's threads; memory that nothing wrote is NaN."""
+ORDERS = ("ascending", "descending")
+
+
+@pytest.fixture
+def order(request: pytest.FixtureRequest) -> str:
+    """In which the threads of a block take turns: a case's own, or ascending."""
+    return getattr(request, "param", "ascending")
+
+
+@pytest.fixture(autouse=True)
+def _on_cpu(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launches go to the CPU; memory that nothing wrote is NaN."""
     torch.manual_seed(0)
 
     def launch(*arguments: object) -> None:
-        cuda_on_cpu.launch(*arguments, descending=request.param)  # type: ignore[arg-type]
+        cuda_on_cpu.launch(*arguments, descending=order == "descending")  # type: ignore[arg-type]
 
     monkeypatch.setattr(nvrtc, "launch", launch)
     monkeypatch.setattr(torch, "empty_like", lambda *a, **k: _poisoned(torch.ones_like(*a, **k)))
@@ -49,9 +61,11 @@ def _poisoned(x: Tensor) -> Tensor:
     return x.fill_(float("nan"))
 
 
-@pytest.fixture(params=list(TOLERANCE), ids=str)
-def dtype(request: pytest.FixtureRequest) -> torch.dtype:
-    return request.param
+def covering(names: str, *axes: Sequence[object]) -> pytest.MarkDecorator:
+    """Cases of these parameters that meet every pair of shape, type, order of threads and whatever `axes` there are."""
+    cases = pairwise(*axes, list(TOLERANCE), ORDERS)
+    ids = ["-".join(map(str, case)) for case in cases]
+    return pytest.mark.parametrize(f"{names}, dtype, order", cases, indirect=["order"], ids=ids)
 
 
 def drawn(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -65,46 +79,42 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
     assert worst <= TOLERANCE[found.dtype], worst  # NaN is not
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("more", [False, True], ids=["plain", "post-mask"])
+@covering("shape, more", SHAPES, [False, True])
 def test_noise_bias_act(shape: tuple[int, ...], dtype: torch.dtype, more: bool) -> None:
     b, c, h, w = shape
     x, factors, noise, bias = drawn(shape, dtype), torch.rand(b, c) + 0.5, torch.randn(1, 1, h, w), torch.randn(c)
     post, mask = (torch.randn(b, c), (torch.rand(h, w) > 0.3).float()) if more else (None, None)
-    found = noise_bias_act._noise_bias_act_cuda(x, factors, noise, bias, post, mask)
+    found = noise_bias_act.noise_bias_act_cuda(x, factors, noise, bias, post, mask)
     assert_close(found, noise_bias_act.noise_bias_act_reference(x.float(), factors, noise, bias, post, mask))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("more", [False, True], ids=["plain", "post"])
+@covering("shape, more", SHAPES, [False, True])
 def test_blur_noise_act(shape: tuple[int, ...], dtype: torch.dtype, more: bool) -> None:
     b, c, h, w = shape
     x = drawn((b, c, h + 1, w + 1), dtype)
     factors, noise, bias = torch.rand(b, c) + 0.5, torch.randn(1, 1, h, w), torch.randn(c)
     post = torch.randn(b, c) if more else None
-    found = noise_bias_act._blur_noise_act_cuda(x, factors, noise, bias, post)
+    found = noise_bias_act.blur_noise_act_cuda(x, factors, noise, bias, post)
     assert_close(found, noise_bias_act.blur_noise_act_reference(x.float(), factors, noise, bias, post))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("source", [None, (1, 1), (2, 2), (3, 5), (8, 8)], ids=str)
+@covering("shape, source", SHAPES, [None, (1, 1), (2, 2), (3, 5), (8, 8)])
 def test_relu_norm_add(shape: tuple[int, ...], dtype: torch.dtype, source: tuple[int, int] | None) -> None:
     """The added map has the same size, 2 to 8 times the size, or another one; at a side of 1 px torch reads the first pixel."""
     b, c, h, w = shape
     x, bias, scale, shift = drawn(shape, dtype), torch.randn(c), torch.randn(c), torch.randn(c)
     other = None if source is None else drawn((b, c, source[0] * h, source[1] * w), dtype)
-    found = relu_norm_add._relu_norm_add_cuda(x, bias, scale, shift, other)
+    found = relu_norm_add.relu_norm_add_cuda(x, bias, scale, shift, other)
     expected = relu_norm_add.relu_norm_add_reference(x.float(), bias, scale, shift, None if other is None else other.float())
     assert_close(found, expected)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (2, 8, 1, 1), (1, 500, 3, 2)], ids=str)
-@pytest.mark.parametrize("more", [False, True], ids=["plain", "map"])
+@covering("shape, more", [*SHAPES, (2, 8, 1, 1), (1, 500, 3, 2)], [False, True])
 def test_taps_relu_norm_add(shape: tuple[int, ...], dtype: torch.dtype, more: bool) -> None:
     b, c, h, w = shape
     x, bias, scale, shift = drawn((b, 25 * c, h, w), dtype), torch.randn(c), torch.randn(c), torch.randn(c)
     other = drawn((b, c, 2 * h, 2 * w), dtype) if more else None
-    found = upsample_conv_taps._taps_relu_norm_add_cuda(x, bias, scale, shift, other)
+    found = upsample_conv_taps.taps_relu_norm_add_cuda(x, bias, scale, shift, other)
     given = [None if value is None else value.double() for value in (x, bias, scale, shift, other)]  # 100 products a pixel
     assert_close(found, upsample_conv_taps.taps_relu_norm_add_reference(*given))
 
@@ -114,13 +124,13 @@ def test_taps_are_the_convolution_of_the_upsampled_map(h: int, w: int) -> None:
     """By the definition, and by the kernel: each of the 25 taps is another one."""
     x, weight, bias = torch.randn(2, 3, h, w), torch.randn(8, 3, 5, 5), torch.randn(8)
     products = torch.nn.functional.conv2d(x, upsample_conv_taps.taps_of(weight))
-    conv = conv_of_upsampled.upsampled_conv2d_reference(x, weight, bias)
+    conv = conv_of_upsampled.conv_of_upsampled_reference(x, weight, bias)
     one, zero = torch.ones(8), torch.zeros(8)
     expected = torch.relu(conv)
     for found in (
         upsample_conv_taps.taps_relu_norm_add_reference(products, bias, one, zero),
         upsample_conv_taps.taps_relu_norm_add(products, bias, one, zero),  # gradients are on: plain torch
-        upsample_conv_taps._taps_relu_norm_add_cuda(products, bias, one, zero, None),
+        upsample_conv_taps.taps_relu_norm_add_cuda(products, bias, one, zero, None),
     ):
         assert (found - expected).abs().max() < 1e-6 * expected.abs().max()
 
@@ -133,39 +143,41 @@ def test_resize_reads_the_pixels_that_torch_reads(source: int, target: int) -> N
         line = dispatch.channels_last(line)
         x = dispatch.channels_last(torch.zeros(1, 4, *(min(n, target) for n in line.shape[2:])))
         one, zero = torch.ones(4), torch.zeros(4)
-        found = relu_norm_add._relu_norm_add_cuda(x, zero, one, zero, line)
+        found = relu_norm_add.relu_norm_add_cuda(x, zero, one, zero, line)
         expected = relu_norm_add.relu_norm_add_reference(x, zero, one, zero, line)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("shape", [(2, 12, 16, 16), (1, 8, 33, 20), (3, 1, 5, 5), (1, 44, 17, 16), (1, 32, 16, 16)], ids=str)
+@covering("shape", [(2, 12, 16, 16), (1, 8, 33, 20), (3, 1, 5, 5), (1, 44, 17, 16), (1, 32, 16, 16)])
 def test_decode(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     x = drawn(shape, dtype) * 1.5
-    heatmaps, sums = decode_heatmaps._decode_heatmaps_cuda(x)
+    heatmaps, sums = decode_heatmaps.decode_heatmaps_cuda(x)
     expected, activations = decode_heatmaps.decode_heatmaps_reference(x)
     assert heatmaps.is_contiguous()
     torch.testing.assert_close(heatmaps, expected, rtol=0, atol=0)
     torch.testing.assert_close(sums.sum(1) / (shape[2] * shape[3]), activations, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_nan_stays_nan(dtype: torch.dtype) -> None:
     """A broken face shows, as it does in plain torch."""
     x, one = drawn((2, 16, 4, 4), dtype), torch.ones(16)
     x[0, 3, 2, 1] = float("nan")
     both = torch.ones(2, 16)
-    assert noise_bias_act._noise_bias_act_cuda(x, both, torch.zeros(4, 4), one, None, None).isnan().sum() == 1
-    assert noise_bias_act._blur_noise_act_cuda(x, both, torch.zeros(3, 3), one, None).isnan().any()
-    assert relu_norm_add._relu_norm_add_cuda(x, one, one, one, None).isnan().sum() == 1
+    assert noise_bias_act.noise_bias_act_cuda(x, both, torch.zeros(4, 4), one, None, None).isnan().sum() == 1
+    assert noise_bias_act.blur_noise_act_cuda(x, both, torch.zeros(3, 3), one, None).isnan().any()
+    assert relu_norm_add.relu_norm_add_cuda(x, one, one, one, None).isnan().sum() == 1
     products = drawn((1, 25 * 8, 5, 5), dtype)
     products[0, 12 * 8 + 3, 2, 2] = float("nan")  # the middle tap's: what is interpolated from that pixel
-    found = upsample_conv_taps._taps_relu_norm_add_cuda(products, *(3 * [one[:8]]), None).isnan()
+    found = upsample_conv_taps.taps_relu_norm_add_cuda(products, *(3 * [one[:8]]), None).isnan()
     assert torch.equal(found, upsample_conv_taps.taps_relu_norm_add_reference(products.float(), *(3 * [one[:8]])).isnan())
     assert found.any()
-    heatmaps, sums = decode_heatmaps._decode_heatmaps_cuda(x)
+    heatmaps, sums = decode_heatmaps.decode_heatmaps_cuda(x)
     assert heatmaps.isnan().sum() == 1
     assert sums.isnan().sum() == 1
 
 
+@pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_rounding_is_to_nearest_even(dtype: torch.dtype) -> None:
     """As torch's: every 16-bit pattern between two values of the result, ties, the largest finite ones, infinities."""
     values = torch.randn(1 << 14) * torch.logspace(-12, 6, 1 << 14)
@@ -174,7 +186,7 @@ def test_rounding_is_to_nearest_even(dtype: torch.dtype) -> None:
     # relu(-|v|) · 1 + shift writes the shift: a float32 operand that is rounded once
     for row in wide[:, :, -64:, 0].transpose(1, 2).reshape(-1, 8):
         x = torch.zeros(1, 8, 1, 1, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        found = relu_norm_add._relu_norm_add_cuda(x, torch.zeros(8), torch.ones(8), row.contiguous(), None)
+        found = relu_norm_add.relu_norm_add_cuda(x, torch.zeros(8), torch.ones(8), row.contiguous(), None)
         torch.testing.assert_close(found.flatten(), row.to(dtype), rtol=0, atol=0)
 
 
@@ -183,24 +195,24 @@ def test_small_operands_of_another_size_are_refused() -> None:
     x = drawn((2, 16, 4, 4), torch.float32)
     good = torch.ones(2, 16), torch.zeros(4, 4), torch.ones(16)
     with pytest.raises(ValueError, match="demodulation must have 32 values"):
-        noise_bias_act._noise_bias_act_cuda(x, torch.ones(16), *good[1:], None, None)
+        noise_bias_act.noise_bias_act_cuda(x, torch.ones(16), *good[1:], None, None)
     with pytest.raises(ValueError, match="noise must have 16 values"):
-        noise_bias_act._noise_bias_act_cuda(x, good[0], torch.zeros(2, 4), good[2], None, None)
+        noise_bias_act.noise_bias_act_cuda(x, good[0], torch.zeros(2, 4), good[2], None, None)
     with pytest.raises(ValueError, match="noise must have 9 values"):
-        noise_bias_act._blur_noise_act_cuda(x, *good, None)
+        noise_bias_act.blur_noise_act_cuda(x, *good, None)
     with pytest.raises(ValueError, match="shift must have 16 values"):
-        relu_norm_add._relu_norm_add_cuda(x, good[2], good[2], torch.ones(4), None)
+        relu_norm_add.relu_norm_add_cuda(x, good[2], good[2], torch.ones(4), None)
     with pytest.raises(ValueError, match=r"feature_map must be \[2, 16, h, w\] of torch.float32"):
-        relu_norm_add._relu_norm_add_cuda(x, good[2], good[2], good[2], x.half())
+        relu_norm_add.relu_norm_add_cuda(x, good[2], good[2], good[2], x.half())
     with pytest.raises(ValueError, match="products must have 25 times as many channels as the result, got 16"):
-        upsample_conv_taps._taps_relu_norm_add_cuda(x, good[2], good[2], good[2], None)
+        upsample_conv_taps.taps_relu_norm_add_cuda(x, good[2], good[2], good[2], None)
     products = drawn((1, 400, 4, 4), torch.float32)
     with pytest.raises(ValueError, match="bias must have 16 values"):
-        upsample_conv_taps._taps_relu_norm_add_cuda(products, good[2][:8], good[2], good[2], None)
+        upsample_conv_taps.taps_relu_norm_add_cuda(products, good[2][:8], good[2], good[2], None)
     with pytest.raises(ValueError, match=r"feature_map must be \[1, 16, 8, 8\] of torch.float32"):
-        upsample_conv_taps._taps_relu_norm_add_cuda(products, good[2], good[2], good[2], drawn((1, 16, 4, 4), torch.float32))
-    with pytest.raises(TypeError, match="takes float32, bfloat16, float16, got"):
-        noise_bias_act._noise_bias_act_cuda(x.double(), *good, None, None)
+        upsample_conv_taps.taps_relu_norm_add_cuda(products, good[2], good[2], good[2], drawn((1, 16, 4, 4), torch.float32))
+    with pytest.raises(nvrtc.UnsupportedOperand, match="takes float32, bfloat16, float16, got"):
+        noise_bias_act.noise_bias_act_cuda(x.double(), *good, None, None)
 
 
 def test_the_emulation_finds_what_it_is_there_for() -> None:

@@ -6,10 +6,16 @@ import torch.nn.functional as F
 
 from fgnet_plugin.network.sparse_last_layer import resized_pair
 from fgnet_plugin.network.stylegan2_layers import StyledConv
-from fgnet_plugin.ops.conv_of_upsampled import upsampled_conv2d, upsampled_conv2d_reference
-from fgnet_plugin.ops.conv_transpose_blur import upsampling_conv2d, upsampling_conv2d_reference
+from fgnet_plugin.ops.conv_of_upsampled import conv_of_upsampled, conv_of_upsampled_reference
+from fgnet_plugin.ops.conv_transpose_blur import conv_transpose_blur, conv_transpose_blur_reference
 from fgnet_plugin.ops.grouped_conv import grouped_conv2d, grouped_conv2d_reference
-from fgnet_plugin.ops.modulated_conv import demodulation, modulated_conv2d, modulated_conv2d_reference, normalized_style
+from fgnet_plugin.ops.modulated_conv import (
+    demodulation,
+    modulated_conv2d_reference,
+    modulated_conv_act,
+    normalized_style,
+    scale_channels,
+)
 from fgnet_plugin.ops.noise_bias_act import noise_bias_act, noise_bias_act_reference
 from fgnet_plugin.ops.resample import blur_upsample, resize, upsample2
 
@@ -31,17 +37,25 @@ def assert_same(ours: torch.Tensor, reference: torch.Tensor, tolerance: float = 
 
 @pytest.mark.parametrize("upsample", [False, True])
 def test_modulated_conv(upsample: bool, layout: torch.memory_format) -> None:
+    """By its definition, each sample with its own weight, and then pointwise."""
     x = torch.randn(3, 10, 9, 7).to(memory_format=layout)
-    weight, style = torch.randn(6, 10, 3, 3), torch.randn(3, 10)
-    factors = demodulation(style, weight)
-    ours = modulated_conv2d(x, weight, style, upsample) * factors[:, :, None, None]
-    assert_same(ours, modulated_conv2d_reference(x, weight, style, upsample))
+    weight, style, size = torch.randn(6, 10, 3, 3), torch.randn(3, 10), (18, 14) if upsample else (9, 7)
+    noise, bias, post = torch.randn(1, 1, *size), torch.randn(6), torch.randn(3, 6)
+    expected = noise_bias_act_reference(
+        modulated_conv2d_reference(x, weight, style, upsample), torch.ones(3, 6), noise, bias, post
+    )
+    scaled, factors = scale_channels(x, style), demodulation(style, weight)
+    for kernels in (False, True):
+        ours = modulated_conv_act(scaled, weight, factors, noise, bias, post, upsample=upsample, kernels=kernels)
+        assert_same(ours, expected)
 
 
-def test_overwriting_modulated_conv_is_the_same() -> None:
-    x, weight, style = torch.randn(2, 4, 8, 8), torch.randn(6, 4, 3, 3), torch.randn(2, 4)
-    expected = modulated_conv2d(x, weight, style)
-    torch.testing.assert_close(modulated_conv2d(x.clone(), weight, style, overwrite=True), expected)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_channels_are_scaled(overwrite: bool) -> None:
+    x, style = torch.randn(2, 4, 8, 8), torch.randn(2, 4)
+    given = x.clone()
+    torch.testing.assert_close(scale_channels(given, style, overwrite), x * style[:, :, None, None])
+    assert torch.equal(given, x) != overwrite
 
 
 def test_prenormalisation_keeps_float16_in_range() -> None:
@@ -51,17 +65,19 @@ def test_prenormalisation_keeps_float16_in_range() -> None:
     scale = 1 / (512 * 9) ** 0.5
     expected = modulated_conv2d_reference(x, weight, style * scale)
     plain, normal = (normalized_style(style, dtype) * scale for dtype in (torch.float32, torch.float16))
-    assert not modulated_conv2d(x.half(), weight.half(), plain).isfinite().all()
-    half = modulated_conv2d(x.half(), weight.half(), normal).float() * demodulation(normal, weight)[:, :, None, None]
-    assert_same(half, expected, tolerance=5e-3)
+    overflown, half = (F.conv2d(scale_channels(x.half(), style), weight.half(), padding=1) for style in (plain, normal))
+    assert not overflown.isfinite().all()
+    assert_same(half.float() * demodulation(normal, weight)[:, :, None, None], expected, tolerance=5e-3)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_noise_bias_act(overwrite: bool) -> None:
+@pytest.mark.parametrize("more", [False, True], ids=["plain", "post-mask"])
+def test_noise_bias_act(overwrite: bool, more: bool) -> None:
     x, factors, noise, bias = torch.randn(2, 5, 6, 4), torch.rand(2, 5) + 0.1, torch.randn(1, 1, 6, 4), torch.randn(5)
-    expected = noise_bias_act_reference(x, factors, noise, bias)
+    post, mask = (torch.randn(2, 5), torch.rand(6, 4)) if more else (None, None)
+    expected = noise_bias_act_reference(x, factors, noise, bias, post, mask)
     given = x.clone()
-    assert_same(noise_bias_act(given, factors, noise, bias, overwrite), expected)
+    assert_same(noise_bias_act(given, factors, noise, bias, post, mask, overwrite=overwrite), expected)
     assert torch.equal(given, x) != overwrite
 
 
@@ -87,7 +103,7 @@ def test_upsampled_conv(size: int, kernel: int, batch: int, layout: torch.memory
     x, bias = torch.randn(batch, 6, size, size).to(memory_format=layout), torch.randn(4)
     weight = torch.randn(4, 6, kernel, kernel).to(memory_format=layout)
     with torch.no_grad():
-        assert_same(upsampled_conv2d(x, weight, bias), upsampled_conv2d_reference(x, weight, bias))
+        assert_same(conv_of_upsampled(x, weight, bias), conv_of_upsampled_reference(x, weight, bias))
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (128, 6), (150, 5), (161, 3)])
@@ -95,7 +111,19 @@ def test_upsampling_conv(height: int, width: int, layout: torch.memory_format) -
     x = torch.randn(2, 5, height, width).to(memory_format=layout)
     weight = torch.randn(7, 5, 3, 3)
     with torch.no_grad():
-        assert_same(upsampling_conv2d(x, weight), upsampling_conv2d_reference(x, weight))
+        assert_same(conv_transpose_blur(x, weight), conv_transpose_blur_reference(x, weight))
+
+
+def whole_pair(up: StyledConv, conv: StyledConv, x: torch.Tensor, rows: torch.Tensor, target: int) -> torch.Tensor:
+    """Two layers of the generator, and the resize."""
+    (style, up_demodulation), (post, demodulation) = up.factors(rows[:, 0]), conv.factors(rows[:, 1])
+    return resize(conv(up(scale_channels(x, style), up_demodulation, post), demodulation), target)
+
+
+def points_of_pair(up: StyledConv, conv: StyledConv, x: torch.Tensor, rows: torch.Tensor, target: int) -> torch.Tensor:
+    """The same, where the resize reads."""
+    (style, up_demodulation), (post, demodulation) = up.factors(rows[:, 0]), conv.factors(rows[:, 1])
+    return resized_pair(up, conv, scale_channels(x, style), (up_demodulation, demodulation), post, target)
 
 
 @pytest.mark.parametrize(("size", "target"), [(16, 8), (32, 8), (64, 8), (64, 32), (128, 16), (256, 32)])
@@ -108,9 +136,13 @@ def test_last_map_at_its_points(size: int, target: int, gradients: bool) -> None
         torch.nn.init.normal_(layer.bias)
     x, rows = torch.randn(3, 6, size // 2, size // 2), torch.randn(3, 2, 7)
     with torch.no_grad():
-        expected = resize(conv(up(x, rows[:, 0]), rows[:, 1]), target)
+        expected = whole_pair(up, conv, x, rows, target)
     with torch.set_grad_enabled(gradients):
-        assert_same(resized_pair(up, conv, x.clone(), rows, target, overwrite=not gradients), expected)
+        assert_same(points_of_pair(up, conv, x, rows, target), expected)
+        if not gradients:
+            for layer in (up, conv):
+                layer.kernels = True
+            assert_same(points_of_pair(up, conv, x, rows, target), expected)
 
 
 def test_last_map_passes_the_same_gradients() -> None:
@@ -118,7 +150,7 @@ def test_last_map_passes_the_same_gradients() -> None:
     x, rows = torch.randn(2, 6, 32, 32, requires_grad=True), torch.randn(2, 2, 7, requires_grad=True)
     wanted = [x, rows, up.weight, up.bias, up.noise_strength, conv.weight, conv.bias, conv.noise_strength]
     probe = torch.randn(2, 4, 8, 8)
-    full = torch.autograd.grad((resize(conv(up(x, rows[:, 0]), rows[:, 1]), 8) * probe).sum(), wanted)
-    points = torch.autograd.grad((resized_pair(up, conv, x, rows, 8, overwrite=False) * probe).sum(), wanted)
+    full = torch.autograd.grad((whole_pair(up, conv, x, rows, 8) * probe).sum(), wanted)
+    points = torch.autograd.grad((points_of_pair(up, conv, x, rows, 8) * probe).sum(), wanted)
     for ours, expected in zip(points, full, strict=True):
         assert_same(ours, expected, tolerance=1e-5)

@@ -1,6 +1,6 @@
 """FG-Net's AUs, and the evidence for them, for tables that other detectors made."""
 
-from itertools import combinations
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ import feat
 from feat.utils import MP_LANDMARK_COLUMNS
 from feat.utils.blendshape_to_au import DLIB68_FROM_MP478
 from feat.utils.io import read_feat, read_openface
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from offline import offline_detector
 
 from fgnet_plugin import alignment, annotate, compare, heatmaps, plot_heatmaps
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.pyfeat import fex_frames
-from fgnet_plugin.pyfeat.detector import Detector
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
 from fgnet_plugin.pyfeat.plots import plot_time_course
 
@@ -37,7 +38,7 @@ def model() -> AUModel:
 def fex() -> Fex:
     """Two photos and a video; the second photo without a face."""
     inputs = [str(feat_path(name)) for name in ("multi_face.jpg", "free-mountain-vector-01.jpg", VIDEO)]
-    return Detector.offline().detect(inputs, skip_frames=12, batch_size=3, mixed_sizes="single", progress_bar=False)
+    return offline_detector().detect(inputs, skip_frames=12, batch_size=3, mixed_sizes="single", progress_bar=False)
 
 
 def annotated(table: object, model: AUModel, **options: object) -> Fex:
@@ -255,8 +256,8 @@ def test_heatmaps_are_those_of_the_model_that_the_table_names(fex: Fex, tmp_path
     old, unknown = fex.copy(), fex.copy()
     old.au_model, unknown.au_model = "xgb", "fgnet-of-later"
     for table, says in (
-        (old, "has AUs of 'xgb', which is no FG-Net here"),
-        (unknown, "has AUs of 'fgnet-of-later', which is no FG-Net here"),
+        (old, "has AUs of 'xgb', which is not a known FG-Net"),
+        (unknown, "has AUs of 'fgnet-of-later', which is not a known FG-Net"),
         (pd.DataFrame(fex), "does not say which FG-Net"),
         (read_feat(str(tmp_path / "fex.csv")), "does not say which FG-Net"),
         (tmp_path / "fex.csv", "does not say which FG-Net"),
@@ -303,16 +304,25 @@ def test_drawn_heatmaps(fex: Fex, model: AUModel, tmp_path: Path) -> None:
     assert len(plot_heatmaps(heatmaps(fex, rows=0, aus=["AU12"], au_model=model)[0])) == 1
 
 
-def test_curves_that_coincide_are_both_seen(fex: Fex, tmp_path: Path) -> None:
-    """Any two of eight, or of four, the others at heights of their own."""
+def pairings(count: int) -> Iterator[list[tuple[int, int]]]:
+    """Each two of an even count are a pair in one of these (circle method)."""
+    for turn in range(count - 1):
+        circle = [0, *(1 + (turn + i) % (count - 1) for i in range(count - 1))]
+        yield [(circle[i], circle[-1 - i]) for i in range(count // 2)]
+
+
+@pytest.mark.parametrize("count", [4, 8])
+def test_curves_that_coincide_are_both_seen(fex: Fex, count: int) -> None:
+    """Any two of eight, or of four, each pair at a height of its own."""
     rows = of_video(fex)
-    apart = {au: 0.05 + 0.06 * i for i, au in enumerate(AUS)}
-    for several, first, second in [(n, *pair) for n in (4, 8) for pair in combinations(AUS[:n], 2)]:
-        together = dict.fromkeys((first, second), rows["AU12"])
-        course = plot_time_course(rows.assign(**apart).assign(**together), aus=AUS[:several])
-        course.savefig(tmp_path / "course.png", dpi=110)
-        picture = np.asarray(Image.open(tmp_path / "course.png").convert("RGB")).astype(int)
-        left = picture[:, : int(course.axes[0].get_window_extent().x1 * 1.1)]  # without the legend
-        for au, line in zip(AUS[:several], course.axes[0].lines, strict=False):
+    for pairs in pairings(count):
+        curves = {AUS[i]: 0.05 + 0.24 * k + 0.2 * rows["AU12"] for k, pair in enumerate(pairs) for i in pair}
+        course = plot_time_course(rows.assign(**curves), aus=AUS[:count])
+        course.set_dpi(110)
+        canvas = FigureCanvasAgg(course)
+        canvas.draw()
+        picture = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+        left = picture[:, : int(course.axes[0].get_window_extent().x1)]  # without the legend
+        for au, line in zip(AUS[:count], course.axes[0].lines, strict=False):
             near = np.abs(left - 255 * np.array(line.get_color()[:3])).max(2) < 24
-            assert near.sum() > 100, (several, au, first, second)
+            assert near.sum() > 100, (pairs, au)

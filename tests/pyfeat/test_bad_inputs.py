@@ -17,6 +17,8 @@ from PIL import Image
 
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
+from offline import offline_detector, remembered_faces
+
 from fgnet_plugin.errors import CheckpointError, InputError, OutputError, SkippedInput
 from fgnet_plugin.media.images import read_picture
 from fgnet_plugin.pyfeat.detector import Detector
@@ -28,16 +30,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:
 FACE, FIVE, CLIP = feat_path("single_face.jpg"), feat_path("multi_face.jpg"), feat_path("single_face.mp4")
 
 
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return Detector.offline()
-
-
 @pytest.fixture
-def detect(detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fex]:
+def detect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Fex]]:
     """`Detector.detect` without a progress bar, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
-    return lambda inputs, **options: detector.detect(inputs, progress_bar=False, **options)
+    with remembered_faces():
+        yield lambda inputs, **options: offline_detector().detect(inputs, progress_bar=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +67,12 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty.mp4": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\); copy or export the file again"),
     "text.jpg": (
         lambda path: path.write_text("dear diary"),
-        "is no picture in a format that can be read; export it as JPEG or",
+        "is not a readable image; export it as JPEG or",
     ),
     "cut.jpg": (lambda path: path.write_bytes(FACE.read_bytes()[:40000]), r"is damaged or cut off .*; copy or export the pic"),
     "huge.png": (
         lambda path: Image.new("1", (14000, 14000)).save(path),
-        r"more pixels than are read \(179 million at most\); ",
+        r"has too many pixels \(179 million at most are read\); ",
     ),
     "folder.jpg": (lambda path: path.mkdir(), "is a folder, not a file; give the path of a file in it"),
     "text.mp4": (
@@ -142,7 +140,7 @@ def test_a_video_that_is_damaged_in_the_middle(detect: Callable[..., Fex]) -> No
     assert skipped["input"].tolist() == ["damaged.mp4"] * len(before) + [str(FACE)]
     with pytest.raises(InputError) as caught:
         detect("damaged.mp4", batch_size=4, skip_frames=3, save="x.csv")
-    assert "complete batches); detect(…, save=…, resume=True) goes on from there" in caught.value.__notes__[0]
+    assert "complete batches); detect(…, save=…, resume=True) continues from there" in caught.value.__notes__[0]
     with pytest.warns(SkippedInput):
         resumed = detect("damaged.mp4", batch_size=4, skip_frames=3, save="x.csv", resume=True, errors="skip")
     assert_same(resumed, before, digits=5)
@@ -198,6 +196,7 @@ def test_tiny_pictures_have_no_face(detect: Callable[..., Fex], face: Image.Imag
     assert fex[["FrameWidth", "FrameHeight"]].to_numpy().tolist() == [[1, 1], [3, 40]]
 
 
+@pytest.mark.slow
 def test_a_picture_of_100_megapixels(detect: Callable[..., Fex], face: Image.Image) -> None:
     """Needs 5 GB."""
     face.resize((10000, 10000), Image.Resampling.BILINEAR).save("big.jpg", quality=80)
@@ -301,7 +300,7 @@ def test_options_that_make_no_sense(
         ({"au_model": "fgnet-bp4d"}, CheckpointError, "fgnet weights download fgnet-bp4d"),
         ({"landmark_model": None}, ValueError, "needs landmarks"),
         ({"au_batch_size": 0}, ValueError, "au_batch_size must be at least 1, got 0"),
-        ({"device": "mps"}, ValueError, "device='mps': torch finds no such GPU here; use device='cpu' or 'auto'"),
+        ({"device": "mps"}, ValueError, "device='mps': torch finds no such GPU; use device='cpu' or 'auto'"),
     ],
 )
 def test_models_that_there_are_not(
@@ -399,7 +398,7 @@ def test_what_is_left_of_a_write_that_was_killed_is_cut_off(tmp_path: Path) -> N
     assert (again.batches, table.read_bytes(), progress.read_bytes()) == (1, *complete)
     pd.testing.assert_frame_equal(again.read(), rows, check_exact=True)
     with pytest.raises(
-        InputError, match=r"begun with other settings \(n was 1, now 2\): repeat those to go on, start anew, or"
+        InputError, match=r"begun with other settings \(n was 1, now 2\): repeat those to continue, start anew, or"
     ):
         Journal(table, {"n": 2}, resume=True)
     progress.write_bytes(complete[1][:4])

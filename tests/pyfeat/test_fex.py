@@ -15,6 +15,7 @@ pytest.importorskip("feat.detector", reason="py-feat and what it needs are not i
 
 import feat
 import matplotlib as mpl
+from offline import offline_detector
 
 from fgnet_plugin.errors import DownloadError, InputError
 from fgnet_plugin.pyfeat.detector import Detector
@@ -30,7 +31,7 @@ KNOWN = ["AU01", "AU02", "AU04", "AU06", "AU12", "AU25"]
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector.offline()
+    return offline_detector()
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_plots_of_several_inputs_do_not_mix_their_faces(photo: Fex, video: Fex, 
     with hub_cache(hub_folder):  # py-feat draws no faces from AUs where a frame has several
         assert len(pd.concat([photo, video.iloc[[0, 1]]]).plot_detections("aus")) == 3
     with pytest.raises(
-        InputError, match=r"frame 0 is there of several inputs \(.*multi_face\.jpg, .*single_face\.mp4, .*choose"
+        InputError, match=r"frame 0 belongs to several inputs \(.*multi_face\.jpg, .*single_face\.mp4, .*choose"
     ):
         several.iplot_detections(landmarks=True)
     assert several[several["input"] == str(feat_path(five))].iplot_detections(bounding_boxes=True).layout.shapes

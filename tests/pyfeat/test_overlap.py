@@ -1,4 +1,4 @@
-"""Detection of the next batch while FG-Net reads the one before: the order of what happens, and what survives an error."""
+"""Detection of the next batch while FG-Net reads the one before: the order of events, and what survives an error."""
 
 import shutil
 import warnings
@@ -14,11 +14,13 @@ from torch import Tensor
 
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
+from offline import offline_detector, remembered_faces
+
 from fgnet_plugin.errors import InputError, SkippedInput
-from fgnet_plugin.inference.au_model import AUModel, Pending, Reading
+from fgnet_plugin.inference.au_model import AUModel, Reading
 from fgnet_plugin.pyfeat.annotate import annotate
-from fgnet_plugin.pyfeat.detect_run import one_ahead
 from fgnet_plugin.pyfeat.detector import Detector
+from fgnet_plugin.utils.deferred import Deferred, lookahead
 from fgnet_plugin.utils.journal import Journal, read_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -27,44 +29,31 @@ FACE = str(feat_path("single_face.jpg"))
 
 
 class Late(AUModel):
-    """FG-Net as on a GPU: a reading that was begun is there only when it is asked for. It writes down what happens."""
+    """FG-Net as on a GPU: a reading is computed only when its result is asked for. It logs what happens."""
 
     overlaps = True
 
     def __init__(self, model: AUModel, log: list[str]) -> None:
         vars(self).update(vars(model))
-        self.log, self.begun, self.breaks_at = log, 0, -1
+        self.log, self.started, self.breaks_at = log, 0, -1
 
-    def begin(self, frames: Sequence[Tensor], landmarks: Sequence[Tensor]) -> Pending:
-        number, self.begun = self.begun, self.begun + 1
-        self.log.append(f"begin {number}")
+    def submit(self, frames: Sequence[Tensor], landmarks: Sequence[Tensor]) -> Deferred[Reading]:
+        number, self.started = self.started, self.started + 1
+        self.log.append(f"submit {number}")
 
         def finish() -> Reading:
             self.log.append(f"finish {number}")
             if number == self.breaks_at:
                 raise RuntimeError("the GPU fell off its bus")
-            return AUModel.begin(self, frames, landmarks).result()
+            return AUModel.submit(self, frames, landmarks).result()
 
-        return Pending(finish)
+        return Deferred(finish)
 
 
 @pytest.fixture(scope="module")
-def plain() -> Detector:
-    """A detector that looks for faces only once in each picture: that takes most of the time, and is not what is tested."""
-    detector = Detector.offline()
-    find, known = detector.find_faces, {}
-
-    def find_faces(images: Tensor, *args: Any, **options: Any) -> list[dict[str, Any]]:
-        found = []
-        for i, image in enumerate(images):
-            key = image.shape, image.numpy().tobytes()
-            if key not in known:
-                known[key] = find(image[None], *args, **options)[0]
-            found.append(known[key] | {"face_id": i})
-        return found
-
-    detector.find_faces = find_faces
-    return detector
+def plain() -> Iterator[Detector]:
+    with remembered_faces():
+        yield offline_detector()
 
 
 @pytest.fixture
@@ -77,9 +66,9 @@ def late(plain: Detector, log: list[str], monkeypatch: pytest.MonkeyPatch) -> De
     """The same detector with a late FG-Net; faces that are found and batches that are written are in the log, too."""
     detector = Detector.offline()
     detector.fgnet = Late(plain.fgnet, log)
-    find, append = plain.find_faces, Journal.append
+    find, append = plain.detect_faces, Journal.append
 
-    def find_faces(*args: Any, **options: Any) -> Any:
+    def detect_faces(*args: Any, **options: Any) -> Any:
         log.append("faces")
         return find(*args, **options)
 
@@ -87,7 +76,7 @@ def late(plain: Detector, log: list[str], monkeypatch: pytest.MonkeyPatch) -> De
         log.append("write")
         append(journal, rows)
 
-    monkeypatch.setattr(detector, "find_faces", find_faces)
+    monkeypatch.setattr(detector, "detect_faces", detect_faces)
     monkeypatch.setattr(Journal, "append", write)
     return detector
 
@@ -110,15 +99,15 @@ def test_a_batch_is_waited_for_after_the_next_one_is_begun(
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert (tmp_path / "late.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
     assert log == [
-        *("faces", "begin 0", "faces", "begin 1", "finish 0", "write"),
-        *("faces", "begin 2", "finish 1", "write", "finish 2", "write"),
+        *("faces", "submit 0", "faces", "submit 1", "finish 0", "write"),
+        *("faces", "submit 2", "finish 1", "write", "finish 2", "write"),
     ]
 
 
 def test_without_overlap_each_batch_is_done_before_the_next(late: Detector, log: list[str], frames: Tensor) -> None:
     late.fgnet.overlaps = False
     detect(late, frames, batch_size=3)
-    assert log == ["faces", "begin 0", "finish 0", "faces", "begin 1", "finish 1"]
+    assert log == ["faces", "submit 0", "finish 0", "faces", "submit 1", "finish 1"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no face, but a crash"), KeyboardInterrupt()], ids=["an error", "Ctrl-C"])
@@ -132,16 +121,16 @@ def test_a_batch_that_was_begun_survives_an_error_in_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = detect(plain, frames, batch_size=1, save=tmp_path / "whole.csv")
-    find = late.find_faces
+    find = late.detect_faces
 
     def breaks(*args: Any, **options: Any) -> Any:
-        if late.fgnet.begun == 3:
+        if late.fgnet.started == 3:
             raise error
         return find(*args, **options)
 
     table = tmp_path / "fex.csv"
     with monkeypatch.context() as broken:
-        broken.setattr(late, "find_faces", breaks)
+        broken.setattr(late, "detect_faces", breaks)
         log.clear()
         with pytest.raises(type(error)) as caught:
             detect(late, frames, batch_size=1, save=table)
@@ -149,7 +138,7 @@ def test_a_batch_that_was_begun_survives_an_error_in_the_next(
         assert log[-4:] == ["finish 1", "write", "finish 2", "write"]
         assert f"what was done before is in {table} (3 complete batches)" in error.__notes__[0]
         assert len(read_table(table)) == 3
-        late.fgnet.begun = 0
+        late.fgnet.started = 0
         with pytest.raises(type(error)) as caught:
             detect(late, frames, batch_size=1)
     pd.testing.assert_frame_equal(pd.DataFrame(caught.value.fex)[whole.columns], whole[:3], check_dtype=False)
@@ -162,7 +151,7 @@ def test_an_error_of_fg_net_keeps_what_was_finished(late: Detector, log: list[st
     with pytest.raises(RuntimeError, match="fell off its bus") as caught:
         detect(late, frames, batch_size=2)
     assert len(caught.value.fex) == 2
-    assert log[-3:] == ["faces", "begin 2", "finish 1"]
+    assert log[-3:] == ["faces", "submit 2", "finish 1"]
 
 
 def test_files_that_cannot_be_read(plain: Detector, late: Detector, log: list[str], tmp_path: Path) -> None:
@@ -178,7 +167,7 @@ def test_files_that_cannot_be_read(plain: Detector, late: Detector, log: list[st
         kept.append(pd.DataFrame(caught.value.fex))
     pd.testing.assert_frame_equal(*kept, check_exact=True)
     assert len(kept[0]) == 3
-    assert log == ["faces", "begin 0", "faces", "begin 1", "finish 0", "finish 1"]
+    assert log == ["faces", "submit 0", "faces", "submit 1", "finish 0", "finish 1"]
     tables, told = [], []
     for i, detector in enumerate((plain, late)):
         with warnings.catch_warnings(record=True) as caught_warnings:
@@ -188,7 +177,7 @@ def test_files_that_cannot_be_read(plain: Detector, late: Detector, log: list[st
         told.append([(warning.message.path, Path(warning.filename).name) for warning in of_batches])
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert (tmp_path / "0.csv.run").read_bytes() == (tmp_path / "1.csv.run").read_bytes()
-    assert told[0] == told[1] == [(bad, "run.py"), (missing, "run.py")]
+    assert told[0] == told[1] == [(bad, "detect_run.py"), (missing, "detect_run.py")]
 
 
 def test_a_damaged_video_ends_and_the_next_input_follows(plain: Detector, late: Detector, tmp_path: Path) -> None:
@@ -219,13 +208,13 @@ def test_several_models_are_in_flight_together(
     names = ["fgnet-rendered", str(small_checkpoint)]
     expected = plain.detect_several(frames, names, batch_size=2, progress_bar=False)
     other_log: list[str] = []
-    load = Detector._loaded
-    monkeypatch.setattr(Detector, "_loaded", lambda detector, name: Late(load(detector, name), other_log))
+    load = Detector.load_au_model
+    monkeypatch.setattr(Detector, "load_au_model", lambda detector, name: Late(load(detector, name), other_log))
     found = late.detect_several(frames, names, batch_size=2, progress_bar=False)
     for name in names:
         pd.testing.assert_frame_equal(pd.DataFrame(found[name]), pd.DataFrame(expected[name]), check_exact=True)
-    assert other_log == ["begin 0", "begin 1", "finish 0", "begin 2", "finish 1", "finish 2"]
-    assert log == ["faces", "begin 0", "faces", "begin 1", "finish 0", "faces", "begin 2", "finish 1", "finish 2"]
+    assert other_log == ["submit 0", "submit 1", "finish 0", "submit 2", "finish 1", "finish 2"]
+    assert log == ["faces", "submit 0", "faces", "submit 1", "finish 0", "faces", "submit 2", "finish 1", "finish 2"]
 
 
 def test_annotating_overlaps_too(plain: Detector, log: list[str]) -> None:
@@ -233,7 +222,7 @@ def test_annotating_overlaps_too(plain: Detector, log: list[str]) -> None:
     expected = annotate(fex, plain.fgnet, batch_size=1, progress_bar=False)
     found = annotate(fex, Late(plain.fgnet, log), batch_size=1, progress_bar=False)
     pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(expected), check_exact=True)
-    assert log == ["begin 0", "begin 1", "finish 0", "begin 2", "finish 1", "finish 2"]
+    assert log == ["submit 0", "submit 1", "finish 0", "submit 2", "finish 1", "finish 2"]
 
 
 def test_forward_itself_waits(late: Detector, log: list[str], frames: Tensor) -> None:
@@ -241,7 +230,7 @@ def test_forward_itself_waits(late: Detector, log: list[str], frames: Tensor) ->
     batch["Padding"] = dict.fromkeys(("Left", "Top", "Right", "Bottom"), torch.zeros(1))
     rows = late.forward(late.detect_faces(frames[:1]), batch)
     assert rows["AU12"].notna().all()
-    assert log == ["faces", "begin 0", "finish 0"]
+    assert log == ["faces", "submit 0", "finish 0"]
 
 
 def test_compile_is_a_setting_of_the_run_where_it_is_on(late: Detector, frames: Tensor, tmp_path: Path) -> None:
@@ -259,10 +248,10 @@ def broken(count: int, error: BaseException) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_one_ahead(count: int) -> None:
+def test_lookahead(count: int) -> None:
     made: list[int] = []
     seen = []
-    for item in one_ahead(made.append(i) or i for i in range(count)):  # type: ignore[func-returns-value]
+    for item in lookahead(made.append(i) or i for i in range(count)):  # type: ignore[func-returns-value]
         assert len(made) == min(item + 2, count)
         seen.append(item)
     assert seen == list(range(count))
@@ -274,15 +263,15 @@ def test_one_ahead(count: int) -> None:
                 into(item)
 
         with pytest.raises(type(error)) as caught:
-            take(seen.append, one_ahead(broken(count, error)))
+            take(seen.append, lookahead(broken(count, error)))
         assert caught.value is error
         assert seen == list(range(count))
 
 
-def test_one_ahead_can_be_given_up() -> None:
-    items = one_ahead(broken(3, ValueError("never reached")))
+def test_lookahead_can_be_given_up() -> None:
+    items = lookahead(broken(3, ValueError("never reached")))
     assert next(items) == 0
     items.close()
-    waiting = one_ahead(broken(1, ValueError("why")))
+    waiting = lookahead(broken(1, ValueError("why")))
     assert next(waiting) == 0  # while the error waits
     waiting.close()

@@ -38,6 +38,7 @@ def looped(path: Path, count: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_2000_frames_take_no_more_memory_than_200(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     peaks = {}
     for count in (200, 2000):

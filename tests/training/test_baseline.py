@@ -67,7 +67,7 @@ def test_a_baseline_learns_and_loads(snapshots: dict[int, Path], toy: Path) -> N
     assert system.predict(pictures[:0]).shape == (0, 3)
 
 
-@pytest.mark.parametrize("step", [3, 5, 7])
+@pytest.mark.parametrize("step", [5, 7])
 def test_resuming_a_baseline_is_exact(step: int, snapshots: dict[int, Path], toy: Path, tmp_path: Path) -> None:
     from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.models.baseline import load_baseline
@@ -95,12 +95,11 @@ def test_its_loss_is_the_cross_entropy_of_known_labels(toy: Path) -> None:
     config = read_detector(str(toy / "settings.yaml"))
     torch.manual_seed(0)
     stage = BaselineStage(Baseline("resnet18", AUS, 64), config, [], [], StepSampler(8, 8, 1))
-    stage.log = lambda *_, **__: None
     labels = torch.randint(0, 2, (9, 3)).float()
     labels[:, 1] = torch.nan
     labels[0, 0] = 9  # not codable
     batch = {"image": faces(toy), "landmarks": torch.zeros(9, 68, 2), "labels": labels}
-    loss = stage.training_step(batch, 0)
+    loss = stage.training_step(batch)
     loss.backward()
     probability = torch.sigmoid(stage.net(batch["image"]).detach().double())
     truth, known = labels.double(), torch.tensor([True, False, True]).repeat(9, 1)
@@ -109,7 +108,7 @@ def test_its_loss_is_the_cross_entropy_of_known_labels(toy: Path) -> None:
     torch.testing.assert_close(loss.detach().double(), of_each[known].mean(), rtol=1e-5, atol=1e-6)
     assert stage.net.resnet.fc.weight.grad[1].abs().max() == 0
     assert stage.net.resnet.fc.weight.grad[0].abs().max() > 0
-    nothing = stage.training_step(batch | {"labels": torch.full((9, 3), torch.nan)}, 0)
+    nothing = stage.training_step(batch | {"labels": torch.full((9, 3), torch.nan)})
     assert nothing == 0
     guided = dataclasses.replace(config, guide=dataclasses.replace(config.guide, labels=1.0))
     with pytest.raises(ValueError, match="guide reads FG-Net's latent code, which a baseline lacks"):

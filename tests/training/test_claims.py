@@ -70,6 +70,7 @@ def test_only_the_start_differs(claims: ModuleType, tmp_path: Path) -> None:
         claims.check_sizes(str(path))
 
 
+@pytest.mark.slow
 def test_a_rehearsal(tmp_path: Path) -> None:
     systems = ["FG-Net from scratch", "ResNet-18 from scratch"]
     options = [

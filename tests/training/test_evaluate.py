@@ -156,15 +156,14 @@ def test_scores_agree_with_sklearn_and_leave_out_what_is_unknown_or_undefined() 
 @pytest.mark.parametrize(("subjects", "times"), [(6, 40), (40, 6)])  # two ways to compute the same
 def test_resamples_are_scores_of_copied_subjects(subjects: int, times: int) -> None:
     """Against copies made one by one, whose AUC leaves out pairs of a subject's copy with another copy of the same."""
-    from fgnet_plugin.comparison.bootstrap import Case
-    from fgnet_plugin.training.evaluate import resampling
+    from fgnet_plugin.comparison.bootstrap import Case, draw_units, resampled_scores
 
     rng = np.random.default_rng(1)
     labels, scores, of = clustered(rng, subjects, 8)
     truth, score = labels[:, 0] > 0, scores[:, 0].round(1)
     case = Case(truth, score, score > 0, of)
-    _, samples = resampling.resampled([case], subjects, times, seed=3)
-    drawn = resampling._drawn(np.random.default_rng(3), subjects, times)
+    samples = resampled_scores([case], subjects, times, seed=3, compare_copies=False)
+    drawn = draw_units(np.random.default_rng(3), subjects, times)
     for b in range(times):
         copies = [unit for unit in range(subjects) for _ in range(int(drawn[unit, b]))]
         rows = np.concatenate([np.flatnonzero(of == unit) for unit in copies])
@@ -550,7 +549,7 @@ def test_faces_that_may_have_been_trained_with_are_not_tested_on(
 
 
 def test_authors_weights_are_not_tested_on_their_own_corpus(tmp_path: Path) -> None:
-    from fgnet_plugin.training.evaluate.overlap import SeenError, check_unseen
+    from fgnet_plugin.training.data.leakage import SeenError, check_unseen
     from fgnet_plugin.training.evaluate.runs import read_run
 
     toy_corpus(tmp_path, "labels", n=6)
@@ -760,7 +759,7 @@ def test_what_systems_and_corpora_are_called(tmp_path: Path) -> None:
 def test_baselines_are_evaluated_too(tmp_path: Path) -> None:
     """With their own weights, by the real loader."""
     pytest.importorskip("torchvision", reason="the extra `train` is not installed")
-    from fgnet_plugin.training.models.baseline import FILE, Baseline, BaselineInfo, save_baseline
+    from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, BaselineInfo, save_baseline
 
     corpus = toy_corpus(tmp_path, "Home", n=12)
     recipe = {"data": {"csv": {"train": str(corpus), "folds": str(tmp_path / "Home-folds.csv"), "fold": 1}}}
@@ -768,7 +767,7 @@ def test_baselines_are_evaluated_too(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = Baseline("resnet18", AUS, SIZE).eval()
     info = BaselineInfo("resnet18", AUS, SIZE, corpus="Home", training={"recipe": recipe})
-    save_baseline(net, tmp_path / "run" / FILE, info)
+    save_baseline(net, tmp_path / "run" / BASELINE_FILE, info)
     (one,) = evaluated(tmp_path / "out", tmp_path / "run").tested
     assert (one.run.system, one.run.seed, one.run.fold) == ("resnet18", 3, 1)
     paths = [tmp_path / image for image in one.predictions.images]

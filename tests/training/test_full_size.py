@@ -23,6 +23,7 @@ def write_psp(model_pth: Path, encoder_pt: Path, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_published_training_takes_three_steps(
     full_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-pytest.importorskip("lightning.pytorch")
+pytest.importorskip("lightning.fabric")
 
-import lightning.pytorch as pl
+from lightning.fabric import Fabric
 
 from fgnet_plugin.faces.landmark_net import LandmarkNet
+from fgnet_plugin.training.config.detector import Optimiser, Trainer
+from fgnet_plugin.training.data.loading import StepSampler
 from fgnet_plugin.training.engine.stage import Stage, fused
 from fgnet_plugin.training.stages.detector import DetectorStage
 
@@ -24,63 +25,48 @@ def test_adam_is_fused_where_all_weights_are_on_gpus() -> None:
 
 
 class Toy(Stage):
-    """One layer in training, with the optimiser of its constructor's choice and the clipping of `Stage` or of Lightning."""
+    """One layer in training, with the optimiser of its constructor's choice."""
 
-    def __init__(self, use_fused: bool | None, lightnings: bool) -> None:
-        pl.LightningModule.__init__(self)
+    def __init__(self, precision: str, use_fused: bool | None) -> None:
         torch.manual_seed(0)
-        self.net, self.average, self.use_fused, self.norms = nn.Linear(8, 4), None, use_fused, []
-        if lightnings:
-            self.configure_gradient_clipping = super(Stage, self).configure_gradient_clipping
+        optimiser, trainer = Optimiser(lr=1e-2, clip=0.1), Trainer("out", precision=precision)
+        super().__init__(nn.Linear(8, 4), [], [], StepSampler(12, 4, 1), optimiser, trainer, {})
+        self.use_fused = use_fused
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Tensor) -> Tensor:
         return (self.net(batch) ** 2).sum() * 100
 
-    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
-        pass
-
-    def optimizer_step(self, *args: object, **kwargs: object) -> None:
-        pl.LightningModule.optimizer_step(self, *args, **kwargs)
-        self.norms.append(float(torch.nn.utils.get_total_norm([p.grad for p in self.net.parameters()])))
-
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        return DataLoader(torch.randn(12, 8, generator=torch.Generator().manual_seed(1)), batch_size=4)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.net.parameters(), lr=1e-2, fused=self.use_fused)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        pass
+    def make_optimisers(self) -> list[torch.optim.Optimizer]:
+        return [torch.optim.AdamW(self.net.parameters(), lr=1e-2, fused=self.use_fused)]
 
 
-def trained(precision: str, use_fused: bool | None, lightnings: bool = False) -> Toy:
-    toy = Toy(use_fused, lightnings)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = pl.Trainer(accelerator="cpu", precision=precision, max_epochs=1, gradient_clip_val=0.1, barebones=False, **quiet)
-    trainer.fit(toy)
-    return toy
+def trained(precision: str, use_fused: bool | None) -> tuple[Tensor, list[float]]:
+    """The weights, and the gradients' norm after each step."""
+    fabric, toy, norms = Fabric(accelerator="cpu", devices=1), Toy(precision, use_fused), []
+    fabric.launch()
+    toy.setup(fabric.device)
+    forward = fabric.setup_module(toy)
+    for batch in torch.randn(12, 8, generator=torch.Generator().manual_seed(1)).split(4):
+        toy.take_step([batch], fabric, forward)
+        norms.append(float(nn.utils.get_total_norm([p.grad for p in toy.net.parameters()])))
+    return toy.net.weight, norms
 
 
-@pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and logging intervals
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_gradients_are_clipped_as_lightning_does_and_with_a_fused_optimiser_too(precision: str) -> None:
-    expected, found, of_fused = trained(precision, None, lightnings=True), trained(precision, None), trained(precision, True)
-    for toy in (expected, found, of_fused):
-        assert toy.norms == pytest.approx([0.1] * 3, rel=1e-4)
-    assert torch.equal(found.net.weight, expected.net.weight)
-    torch.testing.assert_close(of_fused.net.weight, found.net.weight)
-    if precision == "bf16-mixed":
-        with pytest.raises(RuntimeError, match="does not allow for gradient clipping"):
-            trained(precision, True, lightnings=True)
+def test_gradients_are_clipped_with_a_fused_optimiser_too(precision: str) -> None:
+    (weight, norms), (of_fused, fused_norms) = trained(precision, None), trained(precision, True)
+    for found in (norms, fused_norms):
+        assert found == pytest.approx([0.1] * 3, rel=1e-4)
+    torch.testing.assert_close(of_fused, weight)
 
 
 def test_weights_are_channels_last_on_gpus_only() -> None:
     for kind in ("cpu", "cuda"):
         net, average = LandmarkNet(), LandmarkNet()
-        stage = SimpleNamespace(trainer=SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(kind))))
-        stage.net, stage.average = net, average
+        stage = SimpleNamespace(net=net, average=average, to=lambda device: None, make_optimisers=list)
+        stage.use_channels_last = lambda stage=stage: Stage.use_channels_last(stage)
         before = {name: weight.clone() for name, weight in net.state_dict().items()}
-        Stage.configure_model(stage)  # type: ignore[arg-type]
+        Stage.setup(stage, torch.device(kind))  # type: ignore[arg-type]
         kernels = [
             weight for part in (net, average) for weight in part.parameters() if weight.ndim == 4 and weight.shape[-1] > 1
         ]
@@ -88,4 +74,4 @@ def test_weights_are_channels_last_on_gpus_only() -> None:
         wide = [weight for weight in kernels if weight.shape[1] > 1]
         assert all(weight.is_contiguous(memory_format=torch.channels_last) == (kind == "cuda") for weight in wide)
         assert all(torch.equal(weight, before[name]) for name, weight in net.state_dict().items())
-    assert DetectorStage.configure_model is not Stage.configure_model  # FGNet.prepare's layout stays
+    assert DetectorStage.use_channels_last is not Stage.use_channels_last  # FGNet.prepare's layout stays

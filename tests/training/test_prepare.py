@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data
+from toy_training import run_fgnet
 
 from fgnet_plugin.action_units import CORPUS_AUS
 from fgnet_plugin.alignment import align_faces
@@ -82,8 +83,13 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.open(newline="")))
 
 
-def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """``fgnet train prepare``, in a process of its own that runs some code first."""
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``fgnet train prepare``."""
+    return run_fgnet("train", "prepare", *arguments)
+
+
+def command_in_process(before: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``fgnet train prepare`` in a process of its own, after some other code."""
     code = f"{before}\nif __name__ == '__main__':\n    from fgnet_plugin.cli import main\n    main()\n"
     return subprocess.run([sys.executable, "-c", code, "train", "prepare", *arguments], capture_output=True, text=True)
 
@@ -144,8 +150,8 @@ def test_bp4d_with_our_finder(tmp_path: Path) -> None:
 
 KILLER = """
 import os, signal
-from fgnet_plugin.training.prepare import common, progress
-common._CHUNK = 1
+from fgnet_plugin.training.prepare import pipeline, progress
+pipeline.FRAMES_AT_A_TIME = 1
 add, calls = progress.Progress.add, []
 def adding(self, faces):
     add(self, faces)
@@ -161,7 +167,7 @@ def test_killed_and_resumed_is_never_killed(bp4d: Path, tmp_path: Path) -> None:
     assert (whole.written, whole.reasons) == (18, {})
     out = tmp_path / "out"
     options = ["bp4d", str(bp4d), str(out), "--landmarks", str(tmp_path / "points"), "--size", "64"]
-    killed = command(*options, "--workers", "2", before=KILLER.format(then="os.kill(os.getpid(), signal.SIGKILL)"))
+    killed = command_in_process(KILLER.format(then="os.kill(os.getpid(), signal.SIGKILL)"), *options, "--workers", "2")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (out / "BP4D/labels.csv").exists()
     # What a killed process may leave: parts, a line cut off; and what a broken disk may: damaged files.
@@ -185,7 +191,7 @@ def test_killed_and_resumed_is_never_killed(bp4d: Path, tmp_path: Path) -> None:
 
 def test_an_interrupted_run_says_how_to_go_on(bp4d: Path, tmp_path: Path) -> None:
     options = ["bp4d", str(bp4d), str(tmp_path / "out"), "--landmarks", str(tmp_path / "points"), "--size", "64"]
-    stopped = command(*options, "--workers", "0", before=KILLER.format(then="raise KeyboardInterrupt"))
+    stopped = command_in_process(KILLER.format(then="raise KeyboardInterrupt"), *options, "--workers", "0")
     assert stopped.returncode != 0
     assert "interrupted: 5 of 18 faces are there; the same command goes on" in stopped.stderr
     assert "Traceback" not in stopped.stderr

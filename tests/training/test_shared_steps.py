@@ -78,16 +78,15 @@ def test_fresh_faces_are_filled_up_from_their_own_epoch() -> None:
 
 def norm_worker(rank: int, rendezvous: str, folder: str) -> None:
     """One of two processes with half of a batch."""
-    from fgnet_plugin.training.engine.sync_batchnorm import SyncNorm
+    from fgnet_plugin.training.engine.sync_batchnorm import SyncedBatchNorm2d, sync_batchnorm
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
     x, weights, net = norm_problem()
-    SyncNorm().apply(net)
+    sync_batchnorm(net)
+    assert type(net[1]) is SyncedBatchNorm2d
     x = x[rank::2].clone().requires_grad_()
     (net(x) * weights[rank::2]).sum().backward()
     gradients = [parameter.grad for parameter in net.parameters()]
-    SyncNorm().revert(net)
-    assert type(net[1]) is nn.BatchNorm2d
     torch.save([x.grad, gradients, net.state_dict()], f"{folder}/{rank}.pt")
 
 

@@ -428,11 +428,11 @@ def test_pretrained_parts_that_have_seen_the_test_faces_are_refused(folder: Path
 @pytest.mark.parametrize("corpus", ["BP4D", "DISFA"])
 def test_the_corpora_come_with_the_published_recipe(corpus: str) -> None:
     from fgnet_plugin.action_units import corpus_aus
-    from fgnet_plugin.training.config.detector import Guide, Optimiser, read_detector
+    from fgnet_plugin.training.config.detector import AuxiliaryHead, Optimiser, read_detector
 
     config = read_detector(corpus.lower())
     assert config.optimiser == Optimiser()
-    assert (config.guide, config.data.flip, config.trainer.precision) == (Guide(), False, "32-true")
+    assert (config.guide, config.data.flip, config.trainer.precision) == (AuxiliaryHead(), False, "32-true")
     assert config.data.csv.aus == corpus_aus(corpus)
     assert (config.data.csv.folds, config.data.csv.fold, config.data.csv.validation) == (corpus.lower(), 0, "subjects")
     assert (config.model.psp, config.model.start_from, config.model.size) == ("encoder.pt", "", None)

@@ -1,26 +1,23 @@
 """Training on rendered faces: it learns, goes on exactly where it was, and draws the same faces in any process."""
 
 import csv
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from toy_training import run_fgnet, snapshots_in
 
 from fgnet_plugin import load
 from fgnet_plugin.checkpoints.fgnet import read_info
 from fgnet_plugin.faces.landmark_net import load_landmark_net
 from fgnet_plugin.training.config.detector import read_detector, read_landmarks
-from fgnet_plugin.training.engine import callbacks
 from fgnet_plugin.training.rendered import RenderedCorpus
 from fgnet_plugin.training.train import train_detector, train_landmarks
 from fgnet_plugin.utils.threads import single_threaded
 
 TINY = (
-    "data.rendered.faces_per_epoch=48",
+    "data.rendered.faces_per_epoch=32",
     "data.rendered.val_faces=16",
     "optimiser.batch_size=16",
     "optimiser.epochs=2",
@@ -30,13 +27,12 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_a_few_minutes_of_training_beat_chance(tmp_path: Path) -> None:
     """``rendered-ci``, about two minutes: AUC of faces that it was not trained on."""
     settings = [f"trainer.out={tmp_path}", "trainer.progress=false", "trainer.threads=1"]
-    command = [sys.executable, "-m", "fgnet_plugin", "train", "detector", "--config", "rendered-ci"]
-    done = subprocess.run(
-        [*command, *(part for setting in settings for part in ("--set", setting))], capture_output=True, text=True, check=False
-    )
+    options = (part for setting in settings for part in ("--set", setting))
+    done = run_fgnet("train", "detector", "--config", "rendered-ci", *options)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["val_auc"]]
@@ -58,19 +54,12 @@ def test_faces_are_the_same_from_worker_processes() -> None:
         assert torch.equal(item["landmarks"], corpus[i]["landmarks"])
 
 
-@pytest.mark.parametrize("step", [2, 4])
-def test_resuming_is_exact_with_fresh_faces(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the first epoch, and in the second, whose faces are others."""
-    whole, part, save = tmp_path / "whole", tmp_path / "part", callbacks.Keep._save
-
-    def keep(self: callbacks.Keep, trainer: object, *rest: object) -> None:
-        save(self, trainer, *rest)
-        if trainer.global_step == step and not part.exists():
-            shutil.copytree(whole, part)
-
-    monkeypatch.setattr(callbacks.Keep, "_save", keep)
-    train_detector(read_detector("rendered-ci", [*TINY, f"trainer.out={whole}"]))
-    monkeypatch.undo()
+def test_resuming_is_exact_with_fresh_faces(tmp_path: Path) -> None:
+    """In the second epoch, whose faces are others than the first one's."""
+    whole = tmp_path / "whole"
+    with snapshots_in(tmp_path) as snapshots:
+        train_detector(read_detector("rendered-ci", [*TINY, f"trainer.out={whole}"]))
+    part = snapshots[3]
     train_detector(read_detector("rendered-ci", [*TINY, f"trainer.out={part}"]), resume=True)
     one, other = (torch.load(folder / "last.ckpt", weights_only=True)["state_dict"] for folder in (whole, part))
     assert one.keys() == other.keys()

@@ -168,6 +168,10 @@ class Csv:
         if any(problems.values()):
             raise ValueError("\n".join(text for text, wrong in problems.items() if wrong))
 
+    def root_of(self, path: Path) -> Path:
+        """The folder that relative paths in a label file start from."""
+        return Path(self.image_root) if self.image_root else path.parent
+
     @property
     def chosen_by(self) -> Literal["auc", "f1"]:
         """What `choose_by` comes to."""
@@ -223,8 +227,8 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
-class Guide:
-    """A linear layer that is to read AUs and landmarks off the latent code; it is thrown away after the training.
+class AuxiliaryHead:
+    """The section ``guide``: a linear layer that reads AUs and landmarks off the latent code, thrown away after the training.
 
     The published training starts from an encoder and a generator that know faces already. From random weights, heatmaps
     alone take very long to teach the encoder anything, because the code is all that it passes on.
@@ -306,7 +310,7 @@ class DetectorConfig:
     trainer: Trainer
     model: Model = Model()
     optimiser: Optimiser = Optimiser()
-    guide: Guide = Guide()
+    guide: AuxiliaryHead = AuxiliaryHead()
     export: Export = Export()
 
 

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import types
+import json
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 T = TypeVar("T")
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads 1e-3 as a number, as YAML 1.2 does; YAML 1.1 asks for a point in it."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
 def read(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
-    """A dataclass from a YAML file.
+    """Reads a dataclass from a YAML file.
 
     Args:
-        kind: the dataclass; its fields may be other dataclasses, numbers, strings, booleans, tuples, dicts and Literals.
+        kind: the dataclass; its fields may be other dataclasses, and what pydantic validates strictly. ValueErrors of its
+            ``__post_init__`` say what does not fit together, one problem a line.
         path: the file.
         overrides: changes such as ``"optimiser.lr=1e-3"``, whose values are YAML.
 
@@ -28,17 +38,23 @@ def read(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
     problems: list[str] = []
     if isinstance(values, dict):
         for override in overrides:
             _apply(values, override, problems)
-    result = _convert(kind, values, "", problems)
+    adapter = TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True))(kind))
+    try:
+        # As JSON, in which strictness allows for a list where a tuple belongs, and a mapping for a dataclass.
+        result = adapter.validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            problems += _lines(kind, dict(problem))
     if problems:
         raise ValueError(f"{path}: " + "\n  ".join(["the settings don't fit:", *problems]))
-    return typing.cast("T", result)
+    return result
 
 
 def plain(value: Any) -> Any:
@@ -80,67 +96,30 @@ def _apply(values: dict[str, Any], override: str, problems: list[str]) -> None:
         problems.append(f"--set {override}: {'.'.join(sections)} is not a section")
         return
     try:
-        place[last] = yaml.safe_load(text)
+        place[last] = yaml.load(text, _Loader)
     except yaml.YAMLError:
         problems.append(f"--set {override}: the value is not YAML")
 
 
-def _convert(kind: Any, value: Any, name: str, problems: list[str]) -> Any:
-    """The value as `kind`; what does not fit goes to `problems` under the key's name."""
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, value, name, problems)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):  # X | None
-        present = [argument for argument in arguments if argument is not type(None)]
-        return None if value is None else _convert(present[0], value, name, problems)
-    if origin is typing.Literal:
-        if value not in arguments or isinstance(value, bool):
-            problems.append(f"{name} must be one of {', '.join(map(str, arguments))}, got {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            problems.append(f"{name} must be a list, got {value!r}")
-            return value
-        return tuple(_convert(arguments[0], item, f"{name}[{i}]", problems) for i, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            problems.append(f"{name} must be a mapping, got {value!r}")
-        return value
-    if kind is float and isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-3, without a point, as text
-            return float(value)
-        except ValueError:
-            pass
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        problems.append(f"{name} must be {_WORDS[kind]}, got {value!r}")
-    return value
+_WORDS = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false", "string_type": "text"}
+_WORDS |= {"tuple_type": "a list", "dict_type": "a mapping", "dataclass_type": "a mapping"}
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def _dataclass(kind: Any, value: Any, name: str, problems: list[str]) -> Any:
-    if not isinstance(value, dict):
-        problems.append(f"{name or 'the file'} must be a mapping, got {value!r}")
-        return None
-    before = len(problems)
-    hints, fields = typing.get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind)}
-    prefix = f"{name}." if name else ""
-    for key in value:
-        if key not in fields:
-            problems.append(f"{prefix}{key} is unknown; there are {', '.join(fields)}")
-    converted = {}
-    for key, field in fields.items():
-        if key in value:
-            converted[key] = _convert(hints[key], value[key], prefix + key, problems)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            problems.append(f"{prefix}{key} is missing")
-    if len(problems) > before:
-        return None
-    try:
-        return kind(**converted)
-    except ValueError as error:  # a dataclass's own checks, one a line
-        problems.extend(prefix + line for line in str(error).splitlines())
-        return None
+def _lines(kind: Any, problem: dict[str, Any]) -> list[str]:
+    """What pydantic has found at one place, in the words of a settings file."""
+    path, error = problem["loc"], problem["type"]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    if error == "value_error":  # of __post_init__
+        return [f"{name}.{line}".lstrip(".") for line in str(problem["ctx"]["error"]).splitlines()]
+    if error == "unexpected_keyword_argument":
+        for part in path[:-1]:
+            kind = typing.get_type_hints(kind)[part]
+            kind = next((member for member in typing.get_args(kind) if member is not type(None)), kind)
+        return [f"{name} is unknown; there are {', '.join(field.name for field in dataclasses.fields(kind))}"]
+    if error == "missing":
+        return [f"{name} is missing"]
+    if error == "literal_error":
+        expected = f"one of {problem['ctx']['expected'].replace(' or ', ', ')}".replace("'", "")
+    else:
+        expected = _WORDS.get(error, problem["msg"])
+    return [f"{name or 'the file'} must be {expected}, got {problem['input']!r}"]

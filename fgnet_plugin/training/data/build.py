@@ -8,10 +8,12 @@ from typing import Any
 from fgnet_plugin.action_units import au_number
 from fgnet_plugin.training.config.detector import Csv, DetectorConfig, LandmarksConfig, Rendered
 from fgnet_plugin.training.config.pretraining import EncoderConfig, Faces, GeneratorConfig
+from fgnet_plugin.training.data.csv_corpus import au_columns, csv_corpora
+from fgnet_plugin.training.data.image_folder import image_corpora
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 
 
-def faces(config: GeneratorConfig | EncoderConfig, data: Faces, size: int) -> tuple[Corpus, Corpus, StepSampler]:
+def unlabelled_corpora(config: GeneratorConfig | EncoderConfig, data: Faces, size: int) -> tuple[Corpus, Corpus, StepSampler]:
     """Training faces, validation faces, and the order of the training's."""
     settings = config.optimiser
     corpus: Corpus
@@ -19,9 +21,7 @@ def faces(config: GeneratorConfig | EncoderConfig, data: Faces, size: int) -> tu
         corpus, val_corpus = rendered_corpora(data.rendered, size, "aligned", settings.epochs)
         samples, fresh = data.rendered.faces_per_epoch, data.rendered.fresh
     else:
-        from fgnet_plugin.training.data.image_folder import pictures_corpora
-
-        corpus, val_corpus = pictures_corpora(data.folder, size, data.val_fraction, config.trainer.seed)
+        corpus, val_corpus = image_corpora(data.folder, size, data.val_fraction, config.trainer.seed)
         samples, fresh = len(corpus), False
     sampler = StepSampler(
         samples, settings.batch_size, settings.epochs, settings.batches_per_epoch, seed=config.trainer.seed, fresh=fresh
@@ -35,8 +35,6 @@ def corpus_aus(config: DetectorConfig) -> tuple[str, ...]:
         from fgnet_plugin.training.rendered import AUS
 
         return tuple(AUS)
-    from fgnet_plugin.training.data.csv_corpus import au_columns
-
     csv = config.data.csv
     assert csv is not None
     for au in csv.aus:
@@ -50,8 +48,6 @@ def detector_corpora(config: DetectorConfig, aus: tuple[str, ...], size: int) ->
     if data.rendered is not None:
         corpora = rendered_corpora(data.rendered, size, "aligned", config.optimiser.epochs)
         return *corpora, sampler_of(config, data.rendered, data.rendered.faces_per_epoch)
-    from fgnet_plugin.training.data.csv_corpus import csv_corpora
-
     assert data.csv is not None
     corpus, val_corpus = csv_corpora(data.csv, aus, size, config.trainer.seed)
     return corpus, val_corpus, sampler_of(config, data.csv, len(corpus))

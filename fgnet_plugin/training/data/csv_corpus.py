@@ -21,7 +21,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,8 @@ from fgnet_plugin.action_units import NAMES, NOT_CODABLE, au_name
 from fgnet_plugin.training.collectives import is_first
 from fgnet_plugin.training.config.detector import Csv
 from fgnet_plugin.training.data.bad_rows import bad_rows
-from fgnet_plugin.training.data.folds import subjects_of_fold
+from fgnet_plugin.training.data.folds import subject_of, subjects_of_fold
+from fgnet_plugin.training.data.leakage import shared_subjects
 
 _X, _Y = [f"x_{i}" for i in range(68)], [f"y_{i}" for i in range(68)]
 
@@ -58,7 +58,7 @@ class CsvCorpus:
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """{"image": uint8 [3, size, size], "landmarks": [68, 2], "labels": [A]}."""
-        image = torch.from_numpy(_pixels(self.images[index], self.size)).permute(2, 0, 1)
+        image = torch.from_numpy(read_pixels(self.images[index], self.size)).permute(2, 0, 1)
         return {"image": image, "landmarks": self.landmarks[index], "labels": self.labels[index]}
 
     def subset(self, rows: Sequence[int]) -> CsvCorpus:
@@ -124,13 +124,7 @@ def _parts(config: Csv, aus: tuple[str, ...], size: int) -> tuple[CsvCorpus, Csv
     found = {key: _read(Path(name), aus, size, config, problems) for key, name in names.items()}
     parts = {key: corpus for key, corpus in found.items() if corpus is not None}
     if not config.shared_subjects:
-        for (key, corpus), (other, other_corpus) in combinations(parts.items(), 2):
-            shared = sorted(set(corpus.subjects) & set(other_corpus.subjects))
-            if shared:
-                problems.files.append(
-                    f"{names[key]} and {names[other]} have subjects in common: {', '.join(shared)}. Take them out of one; or "
-                    "set data.csv.shared_subjects, if it is not known who is who"
-                )
+        problems.files += shared_subjects({names[key]: corpus.subjects for key, corpus in parts.items()})
     problems.raise_any()
     return parts["train"], parts.get("val"), parts.get("test")
 
@@ -215,11 +209,11 @@ def _read(
         problems.files.extend(wrong)
         return None
     table = table.rename(columns={column: au for au, column in columns.items() if au})
-    root = Path(config.image_root) if config.image_root else path.parent
+    root = config.root_of(path)
     lines = {line: row for line, row in enumerate(table.to_dict("records"), start=2) if any(row.values())}  # some are blank
     if whose is not None:
-        wanted = whose([_subject(row) for row in lines.values()])
-        lines = {line: row for line, row in lines.items() if _subject(row) in wanted}
+        wanted = whose([subject_of(row) for row in lines.values()])
+        lines = {line: row for line, row in lines.items() if subject_of(row) in wanted}
     with ThreadPoolExecutor() as pool:
         rows = list(pool.map(lambda row: _row(row, aus, size, root, config), lines.values()))
     bad = [f"{path}:{line}: {problem}" for line, row in zip(lines, rows, strict=True) for problem in row.problems]
@@ -279,7 +273,7 @@ def _row(row: dict[str, str], aus: tuple[str, ...], size: int, root: Path, confi
     landmarks = _landmarks(row, image, root, problems)
     if found and landmarks is not None:
         landmarks = (landmarks + 0.5) * (size / found[0]) - 0.5 if found[0] != size else landmarks
-    return _Row(str(image), _subject(row), landmarks if landmarks is not None else np.empty(0), labels, problems)
+    return _Row(str(image), subject_of(row), landmarks if landmarks is not None else np.empty(0), labels, problems)
 
 
 def _label(text: str, au: str, threshold: float, problems: list[str]) -> float:
@@ -335,18 +329,10 @@ def _image_size(path: Path, problems: list[str]) -> tuple[int, int] | None:
     return None
 
 
-def _pixels(path: str, size: int) -> np.ndarray:
+def read_pixels(path: str, size: int) -> np.ndarray:
     """An image as uint8 [size, size, 3], RGB."""
     with Image.open(path) as image:
         face = image.convert("RGB")
         if face.size != (size, size):
             face = face.resize((size, size), Image.Resampling.BILINEAR)  # smooths where it shrinks
         return np.array(face)
-
-
-def _subject(row: dict[str, str]) -> str:
-    if row.get("subject"):
-        return row["subject"]
-    folders = Path(row["image_path"]).parts[:-1]
-    after = folders.index("aligned_images") + 1 if "aligned_images" in folders else len(folders)
-    return folders[after] if after < len(folders) else "/".join(folders)

@@ -7,15 +7,11 @@ The folds are subject-exclusive: who is in a test fold is in no other. A user's 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fgnet_plugin.training.data.bad_rows import bad_rows
 from fgnet_plugin.training.published_folds import PUBLISHED, Folds, published_folds
-
-if TYPE_CHECKING:
-    pass
 
 
 def folds_of(name_or_path: str) -> Folds:
@@ -116,3 +112,12 @@ def subjects_of_fold(name_or_path: str, fold: int | None, subjects: Iterable[str
         whom = "nobody of fold" if not tested else "only subjects of fold"
         raise ValueError(f"{corpus}: shows {whom} {fold} of {name_or_path}; a training needs subjects in it and outside of it")
     return tested
+
+
+def subject_of(row: Mapping[str, str]) -> str:
+    """Who a label file's row shows: its ``subject``, or the folder below ``aligned_images``, or the image's own folder."""
+    if row.get("subject"):
+        return row["subject"]
+    folders = Path(row["image_path"]).parts[:-1]
+    after = folders.index("aligned_images") + 1 if "aligned_images" in folders else len(folders)
+    return folders[after] if after < len(folders) else "/".join(folders)

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fgnet_plugin.training.data.csv_corpus import _pixels
+from fgnet_plugin.training.data.csv_corpus import read_pixels
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LINES_SHOWN = 50
 
 
 @dataclass(frozen=True)
-class PicturesCorpus:
+class ImageCorpus:
     """A dataset of pictures: sample i is {"image": uint8 [3, size, size]}, always the same."""
 
     files: tuple[str, ...]
@@ -29,11 +29,11 @@ class PicturesCorpus:
         return len(self.files)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        pixels = np.ascontiguousarray(_pixels(self.files[index], self.size).transpose(2, 0, 1))
+        pixels = np.ascontiguousarray(read_pixels(self.files[index], self.size).transpose(2, 0, 1))
         return {"image": torch.from_numpy(pixels)}
 
 
-def pictures_corpora(folder: str, size: int, val_fraction: float, seed: int) -> tuple[PicturesCorpus, PicturesCorpus]:
+def image_corpora(folder: str, size: int, val_fraction: float, seed: int) -> tuple[ImageCorpus, ImageCorpus]:
     """Training and validation pictures of a folder and its subfolders, resized to `size` where they are larger.
 
     Raises ValueError: no folder, fewer than two pictures, or some that are no pictures, not square or too small, all named.
@@ -54,8 +54,8 @@ def pictures_corpora(folder: str, size: int, val_fraction: float, seed: int) -> 
     return _corpus(files, order[aside:], size), _corpus(files, order[:aside], size)
 
 
-def _corpus(files: Sequence[str], rows: Sequence[int], size: int) -> PicturesCorpus:
-    return PicturesCorpus(tuple(files[i] for i in sorted(rows)), size)
+def _corpus(files: Sequence[str], rows: Sequence[int], size: int) -> ImageCorpus:
+    return ImageCorpus(tuple(files[i] for i in sorted(rows)), size)
 
 
 def _problem(file: str, size: int) -> str | None:
@@ -68,4 +68,4 @@ def _problem(file: str, size: int) -> str | None:
         return f"{file}: not an image, or damaged ({error})"
     if width != height:
         return f"{file} is {width} × {height} px: an aligned face is square"
-    return f"{file} is {width} px wide, the network paints {size} px" if width < size else None
+    return f"{file} is {width} px wide, the network reads or generates {size} px" if width < size else None

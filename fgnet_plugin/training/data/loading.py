@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
-
-from fgnet_plugin.utils.threads import single_threaded
+from torch.utils.data import Sampler
 
 
 class Corpus(Protocol):
@@ -96,53 +94,15 @@ class StepSampler(Sampler[list[int]]):
         return torch.randperm(self.samples, generator=torch.Generator().manual_seed(step_seed(self.seed, epoch)))
 
 
-class TrainingLoader(DataLoader[dict[str, Tensor]]):
-    """A loader that Lightning can put back to where a checkpoint was written.
-
-    Where steps are divided into micro-batches, each of them also has what the whole step's faces are labelled with (of
-    this process): "step_labels" beside "labels" and so on, of everything but images.
-
-    Args:
-        corpus, sampler: see there.
-        workers: processes; the batches are the same for any number.
-        steps_done: how many steps the model has been trained for (workers are ahead of that).
-        pin_memory: put batches where a GPU can fetch them while it computes.
-    """
-
-    def __init__(
-        self, corpus: Corpus, sampler: StepSampler, workers: int, steps_done: Callable[[], int], pin_memory: bool = False
-    ) -> None:
-        # The loader draws a seed for its workers: from a generator of its own, so that the model's is left alone.
-        super().__init__(
-            corpus,  # type: ignore[arg-type]
-            batch_sampler=sampler,
-            num_workers=workers,
-            worker_init_fn=single_threaded,
-            generator=torch.Generator().manual_seed(sampler.seed),
-            pin_memory=pin_memory,
-        )
-        self.steps, self.steps_done = sampler, steps_done
-
-    def __len__(self) -> int:
-        """Micro-batches of the whole training."""
-        return len(self.steps) * self.steps.accumulate
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
-        if self.steps.accumulate == 1:
-            return super().__iter__()
-        return (micro_batch for share in super().__iter__() for micro_batch in micro_batches(share, self.steps.accumulate))
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint records of it."""
-        return {"step": self.steps_done()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to where `state_dict` was called."""
-        self.steps.start = state["step"]
-
-
 def micro_batches(share: dict[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
-    """Divides a process' share of a step into so many batches; see `TrainingLoader`."""
+    """Divides a process' share of a step into so many batches.
+
+    Where there are several, each of them also has what the whole share's faces are labelled with: "step_labels" beside
+    "labels" and so on, of everything but images.
+    """
+    if count == 1:
+        yield share
+        return
     whole = {f"step_{name}": values for name, values in share.items() if name != "image"}
     parts = {name: values.chunk(count) for name, values in share.items()}
     for i in range(count):

@@ -1,22 +1,26 @@
-"""Run one stage with Lightning: output folder, loggers, callbacks, resumption."""
+"""The training loop: runs one stage from where it stands to its end."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import math
+import sys
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-import lightning.pytorch as pl
-from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+import torch
+from lightning.fabric import Fabric
+from tqdm import tqdm
 
-from fgnet_plugin.training.collectives import say, shared_error
-from fgnet_plugin.training.engine.callbacks import LAST, Keep, Log, steps_done
-from fgnet_plugin.training.engine.distributed import Processes, together, watched
-from fgnet_plugin.training.engine.stage import Stage
+from fgnet_plugin.training.collectives import is_first, say, shared_error
+from fgnet_plugin.training.data.loading import micro_batches
+from fgnet_plugin.training.engine.checkpoint import LAST, Checkpoint, steps_done
+from fgnet_plugin.training.engine.distributed import check_same_step, ddp_arguments, report_lost_processes
+from fgnet_plugin.training.engine.log import Log
+from fgnet_plugin.training.engine.stage import Batch, Stage
+from fgnet_plugin.training.engine.sync_batchnorm import sync_batchnorm
 
 
 def check_folder(out: Path, resume: bool) -> None:
@@ -38,61 +42,86 @@ def fit(stage: Stage, resume: bool) -> None:
     """Runs a stage to its end; with `resume`, from ``last.ckpt`` where there is one.
 
     Raises:
-        ValueError: the settings don't fit the machine, or the training diverged, or no validation gave a figure.
+        ValueError: the settings don't fit the machine, or the training diverged, or no validation gave a value to choose by.
         ConnectionError: of several processes, one was lost.
     """
-    settings, out = stage.machine, Path(stage.machine.out)
-    last, automatic = out / LAST, stage.automatic_optimization
+    settings, last = stage.machine, Path(stage.machine.out) / LAST
     begin = steps_done(last) if resume and last.is_file() else 0
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on workers and logging intervals
-    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", category=Warning)  # Lightning's own use of torch
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*`broadcast_buffers` is deprecated.*")  # older versions of torch have no other
-    out.mkdir(parents=True, exist_ok=True)
-    keep = Keep(out, settings.checkpoint_every)
-    log = Log(out, settings.log_every, stage.loss_names(), stage.figure_names())
-    callbacks: list[pl.Callback] = [Processes(last, begin, settings.threads), log, keep]
-    if settings.progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=settings.log_every if not _interactive() else 1))
-    trainer = pl.Trainer(
-        **together(settings),
-        accelerator=settings.accelerator,
-        precision=settings.precision,
-        max_epochs=1,
-        val_check_interval=stage.validation_steps * settings.accumulate,
-        num_sanity_val_steps=0,
-        accumulate_grad_batches=settings.accumulate if automatic else 1,
-        gradient_clip_val=(stage.settings.clip or None) if automatic else None,
-        logger=_tensorboard(out, begin) if settings.tensorboard else False,
-        enable_checkpointing=False,
-        enable_progress_bar=settings.progress,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=out,
-        callbacks=callbacks,
-    )
-    try:
-        stage.sampler.divide(trainer.world_size, trainer.global_rank, settings.accumulate)
-    except ValueError as error:
-        raise shared_error(str(error)) from error
-    with watched(trainer, last):
-        trainer.fit(stage, ckpt_path=last if begin else None, weights_only=True)
-    if keep.best is None or math.isnan(keep.best):
+    last.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = Checkpoint(stage, Log(stage))
+    fabric = Fabric(accelerator=settings.accelerator, **ddp_arguments(settings))
+    fabric.launch()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    with report_lost_processes(fabric, last):
+        check_same_step(last, begin)
+        try:
+            stage.sampler.divide(fabric.world_size, fabric.global_rank, settings.accumulate)
+        except ValueError as error:
+            raise shared_error(str(error)) from error
+        if fabric.world_size > 1:
+            sync_batchnorm(stage)
+        stage.setup(fabric.device)
+        if begin:
+            checkpoint.load()
+        _train(fabric, stage, checkpoint)
+    if checkpoint.best is None:
         raise shared_error(
-            f"no validation gave a figure {stage.monitor}: the validation faces need some with each AU and some without"
+            f"no validation gave a value of {stage.monitor}: the validation faces need some with each AU and some without"
         )
-    say(f"best validation: {stage.monitor} {keep.best:.4f} after step {keep.best_step:,} of {stage.steps:,}")
+    say(f"best validation: {stage.monitor} {checkpoint.best:.4f} after step {checkpoint.best_step:,} of {stage.steps:,}")
 
 
-def _tensorboard(out: Path, begin: int) -> TensorBoardLogger:
-    """Writes ``out/tensorboard``; what a training that stopped had written there after the step `begin` does not count."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise shared_error('trainer.tensorboard needs tensorboard; run: pip install "fgnet-plugin[train]"')
-    return TensorBoardLogger(out, name="", version="tensorboard", default_hp_metric=False, purge_step=begin + 1)
+def _train(fabric: Fabric, stage: Stage, checkpoint: Checkpoint) -> None:
+    """Takes the steps that are left, with a validation after every `Stage.validation_steps` of them."""
+    # Only DDP's own forward makes backward average the gradients; a stage with several losses averages them itself.
+    forward = fabric.setup_module(stage) if stage.uses_ddp else stage
+    settings, log, val_loader = stage.machine, checkpoint.log, stage.val_dataloader()
+    log.open()
+    stage.before_training()
+    with _progress(stage) as bar, closing(log):
+        for share in _on_device(fabric, stage.train_dataloader()):
+            stage.set_learning_rates()
+            losses = stage.take_step(list(micro_batches(share, settings.accumulate)), fabric, forward)
+            stage.move_average()
+            stage.step += 1
+            bar.update()
+            if shown := log.add_step(losses):
+                bar.set_postfix(shown, refresh=False)
+            if stage.step % stage.validation_steps == 0:
+                metrics = _validate(fabric, stage, val_loader)
+                log.add_validation(metrics)
+                checkpoint.export_best(metrics)
+                checkpoint.save()
+            elif stage.step % settings.checkpoint_every == 0:
+                checkpoint.save()
 
 
-def _interactive() -> bool:
-    import sys
+@torch.no_grad()
+def _validate(fabric: Fabric, stage: Stage, loader: Iterable[Batch]) -> dict[str, float]:
+    """The metrics of all processes' validation faces."""
+    stage.eval()
+    for batch in _on_device(fabric, loader):
+        with stage.autocast():
+            stage.validation_step(batch)
+    metrics = stage.validation_metrics()
+    stage.net.train()
+    return metrics
 
-    return sys.stderr.isatty()
+
+def _on_device(fabric: Fabric, loader: Iterable[Batch]) -> Iterator[Batch]:
+    return (fabric.to_device(batch) for batch in loader)
+
+
+def _progress(stage: Stage) -> tqdm[Any]:
+    interactive, settings = sys.stderr.isatty(), stage.machine
+    return tqdm(
+        total=stage.steps,
+        initial=stage.step,
+        unit="step",
+        disable=not (settings.progress and is_first()),
+        miniters=None if interactive else settings.log_every,
+        mininterval=0.1 if interactive else 0,
+    )

@@ -1,22 +1,21 @@
-"""What training FG-Net and training the landmark network share: optimiser, running average, batches, exact resumption."""
+"""A network in training: what all stages share."""
 
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-import lightning.pytorch as pl
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from fgnet_plugin.training.collectives import shared_error, summed
 from fgnet_plugin.training.config.detector import RENDERER, Optimiser, Trainer
 from fgnet_plugin.training.config.yaml_dataclass import differences
-from fgnet_plugin.training.data.loading import Corpus, StepSampler, TrainingLoader, step_seed
+from fgnet_plugin.training.data.loading import Corpus, StepSampler, step_seed
 from fgnet_plugin.utils.threads import single_threaded
 from fgnet_plugin.version import __version__
 
@@ -30,11 +29,11 @@ _FREE_TO_CHANGE = (
 a training is resumed."""
 
 
-class Stage(pl.LightningModule):
+class Stage(nn.Module):
     """A network in training.
 
-    To Lightning, all epochs are one, with a validation after each of ours: resuming is then always the same case. A step's
-    random numbers are seeded by its number, so that none have to be kept.
+    A step's batch and its random numbers are functions of the seed and the step's number, so that a training can go on
+    from any step.
 
     Several processes may train together, and take a step in several micro-batches (`StepSampler.divide`). The gradients of
     their losses are averaged: a loss that is a mean over anything but faces needs `weight`.
@@ -48,8 +47,10 @@ class Stage(pl.LightningModule):
     """
 
     monitor: str
-    """Which of the validation's figures decides what the best weights are."""
+    """Which of the validation's metrics decides what the best weights are."""
     maximise: bool
+    uses_ddp: ClassVar[bool] = True
+    """Whether `training_step` gives the one loss of a step, whose gradients DDP can average among processes."""
 
     def __init__(
         self,
@@ -67,10 +68,12 @@ class Stage(pl.LightningModule):
         self.corpus, self.val_corpus, self.sampler = corpus, val_corpus, sampler
         self.settings, self.machine = optimiser, trainer
         self.recipe = _without(recipe, _FREE_TO_CHANGE) | {"code": {"version": __version__, "renderer": RENDERER}}
+        self.step = 0
+        """How many steps have been taken."""
         self.micro_batch = 0
         """Which of its step's micro-batches is being trained on."""
-        self.figures: dict[str, float] = {}
-        """The last validation's: `monitor` is one of them."""
+        self.device = torch.device("cpu")
+        self.optimisers: list[torch.optim.Optimizer] = []
 
     @property
     def steps(self) -> int:
@@ -87,50 +90,124 @@ class Stage(pl.LightningModule):
         """The weights that are validated and exported: the running average, where one is kept."""
         return self.net if self.average is None else self.average
 
-    def export(self, figures: dict[str, float], step: int) -> None:
+    def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes the weights in `trained` as the file that this training is for."""
         raise NotImplementedError
 
     def loss_names(self) -> list[str]:
-        """What a training step returns for the log: its columns, of which the first is "loss"."""
+        """What `take_step` returns for the log: its columns, of which the first is "loss"."""
         return ["loss"]
 
-    def figure_names(self) -> list[str]:
-        """The validation's figures: columns of the log."""
+    def metric_names(self) -> list[str]:
+        """The validation's metrics: columns of the log."""
         raise NotImplementedError
 
-    def configure_optimizers(self) -> Any:
-        """AdamW over all that requires gradients, and its schedule."""
+    def setup(self, device: torch.device) -> None:
+        """Moves to the device that is to train, and makes the optimisers for it."""
+        self.device = device
+        self.to(device)
+        if device.type == "cuda":
+            self.use_channels_last()
+        self.optimisers = self.make_optimisers()
+
+    def use_channels_last(self) -> None:
+        """Stores weights in channels-last layout, in which a GPU's tensor cores read feature maps."""
+        for net in (self.net, self.average):
+            if net is not None:
+                net.to(memory_format=torch.channels_last)
+
+    def make_optimisers(self) -> list[torch.optim.Optimizer]:
+        """AdamW over all that requires gradients."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         options: dict[str, Any] = {"lr": self.settings.lr, "weight_decay": self.settings.weight_decay}
-        adamw = torch.optim.AdamW(parameters, **options, fused=fused(parameters))
-        schedule = torch.optim.lr_scheduler.LambdaLR(adamw, lambda step: rate_factor(self.settings, step, self.steps))
-        return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return [torch.optim.AdamW(parameters, **options, fused=fused(parameters))]
 
-    def configure_model(self) -> None:
-        """Weights in channels-last layout on a GPU, whose tensor cores read feature maps so; on a CPU they stay as they are."""
-        if self.trainer.strategy.root_device.type == "cuda":
-            for net in (self.net, self.average):
-                if net is not None:
-                    net.to(memory_format=torch.channels_last)
+    def before_training(self) -> None:
+        """Does what has to be done once, before the first step that is taken."""
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Lightning's clipping by norm; its own refuses a fused optimiser in bfloat16, as if a scaler had to be undone."""
-        if gradient_clip_val:
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+    def set_learning_rates(self) -> None:
+        """Sets the rates of the step that comes next."""
+        factor = rate_factor(self.settings, self.step, self.steps)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
-    def train_dataloader(self) -> TrainingLoader:
-        """Batches from where the training stands."""
-        pin = self.device.type == "cuda"
-        return TrainingLoader(self.corpus, self.sampler, self.machine.workers, lambda: self.global_step, pin_memory=pin)
+    def take_step(self, micro_batches: Sequence[Batch], fabric: Fabric, forward: Any) -> dict[str, Tensor]:
+        """Takes a step along the mean of its micro-batches' gradients.
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+        Args:
+            micro_batches: of this process.
+            fabric: runs the training.
+            forward: this stage as `Fabric.setup_module` has wrapped it.
+
+        Returns:
+            The losses of `loss_names`, means over the micro-batches.
+        """
+        (optimiser,) = self.optimisers
+        optimiser.zero_grad()
+        losses = []
+        for k, batch in enumerate(micro_batches):
+            self.begin_micro_batch(k)
+            with fabric.no_backward_sync(forward, enabled=k < len(micro_batches) - 1):
+                loss = forward(batch) / len(micro_batches)
+                fabric.backward(loss)
+            losses.append(loss.detach())
+        if self.settings.clip:
+            nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], self.settings.clip)
+        optimiser.step()
+        return {"loss": torch.stack(losses).sum()}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """`training_step` in the settings' precision."""
+        with self.autocast():
+            return self.training_step(batch)
+
+    def autocast(self) -> torch.autocast:
+        """The settings' precision. Casts are not kept, for some are made without gradients, and weights change."""
+        enabled = self.machine.precision == "bf16-mixed"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """The loss of a micro-batch."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def move_average(self) -> None:
+        """Moves the running average towards the weights after a step.
+
+        Over the first steps the average is shorter, so that the random weights of the start are soon forgotten. torch's
+        `AveragedModel` would start at the first step's weights, and average BatchNorm's counters as if they were statistics.
+        """
+        if self.average is None or self.settings.ema is None:
+            return
+        decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
+        averages, values = self.average.state_dict(), self.net.state_dict()
+        floating = [name for name, value in averages.items() if value.is_floating_point()]
+        torch._foreach_lerp_([averages[name] for name in floating], [values[name] for name in floating], 1 - decay)
+        for name in averages.keys() - set(floating):
+            averages[name].copy_(values[name])
+
+    def validation_step(self, batch: Batch) -> None:
+        """Gathers what `validation_metrics` needs of a batch."""
+        raise NotImplementedError
+
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics of `metric_names` over the faces of all processes; forgets what has been gathered."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Each step's faces, from where the training stands."""
+        self.sampler.start = self.step
+        return DataLoader(
+            cast(Dataset[Batch], self.corpus),
+            batch_sampler=self.sampler,
+            num_workers=self.machine.workers,
+            worker_init_fn=single_threaded,
+            generator=torch.Generator(),  # the seed of its workers is not to be drawn from the model's numbers
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def val_dataloader(self) -> Iterable[Batch]:
         """The process' share of the validation faces: all of them in their order, or every n-th of them."""
         faces, parts, count = cast(Dataset[Batch], self.val_corpus), self.sampler.parts, len(self.val_corpus)
         if count < parts:
@@ -140,29 +217,29 @@ class Stage(pl.LightningModule):
             batch_size=self.settings.batch_size // (parts * self.sampler.accumulate),
             num_workers=self.machine.workers,
             worker_init_fn=single_threaded,
-            generator=torch.Generator(),  # see TrainingLoader
+            generator=torch.Generator(),  # see train_dataloader
             pin_memory=self.device.type == "cuda",
             persistent_workers=self.machine.workers > 0,  # from one validation to the next
         )
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Makes a step's dropout depend on the seed, its number, and which part of it this is."""
-        self.micro_batch = batch_idx % self.sampler.accumulate
-        part = self.micro_batch * self.sampler.parts + self.sampler.rank
-        torch.manual_seed(step_seed(self.machine.seed, self.global_step, part))
+    def begin_micro_batch(self, k: int) -> None:
+        """Makes a micro-batch's random numbers depend on the seed, the step, and which part of it this is."""
+        self.micro_batch = k
+        part = k * self.sampler.parts + self.sampler.rank
+        torch.manual_seed(step_seed(self.machine.seed, self.step, part))
 
     def uniform(self, count: int) -> Tensor:
         """[count] random numbers in [0, 1), one for each face of this micro-batch, however many share the step."""
-        sampler, random = self.sampler, torch.Generator().manual_seed(step_seed(self.machine.seed, self.global_step))
+        sampler, random = self.sampler, torch.Generator().manual_seed(step_seed(self.machine.seed, self.step))
         of_step = torch.rand(sampler.accumulate, count, sampler.parts, generator=random)
         torch.rand(count)  # dropout, in the first part of a step, is not to draw the same numbers again
         return of_step[self.micro_batch, :, sampler.rank]
 
-    def weight(self, here: Tensor, of_step: Tensor) -> Tensor:
+    def weight(self, count: Tensor, of_step: Tensor) -> Tensor:
         """What to multiply a mean by, so that averaged over processes and micro-batches it is the mean over the whole step.
 
         Args:
-            here: how many values of this micro-batch the mean is over, a scalar; it may be 0.
+            count: how many values of this micro-batch the mean is over, a scalar; it may be 0.
             of_step: how many there are in all of this process' micro-batches of the step.
 
         Returns:
@@ -170,28 +247,14 @@ class Stage(pl.LightningModule):
         """
         parts = self.sampler.parts * self.sampler.accumulate
         if parts == 1:
-            return here.new_ones((), dtype=torch.float32)
-        return here * parts / summed(of_step.float().clone()).clamp(min=1)
+            return count.new_ones((), dtype=torch.float32)
+        return count * parts / summed(of_step.float().clone()).clamp(min=1)
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """A step, after which the running average moves (before anything is written to a checkpoint)."""
-        super().optimizer_step(*args, **kwargs)
-        if self.average is not None and self.settings.ema is not None:
-            # Over the first steps the average is shorter, so that the random weights of the start are soon forgotten.
-            decay = min(self.settings.ema, (self.global_step + 1) / (self.global_step + 10))
-            _move(self.average.state_dict(), self.net.state_dict(), 1 - decay)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Records the settings."""
-        checkpoint["recipe"] = json.dumps(self.recipe)
-        checkpoint["accumulate"] = self.sampler.accumulate
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to go on with other settings. Raises ValueError."""
-        changed = differences(json.loads(checkpoint["recipe"]), self.recipe)
+    def check_recipe(self, begun: dict[str, Any]) -> None:
+        """Refuses to go on with other settings than a training was begun with. Raises ValueError."""
+        changed = differences(begun, self.recipe)
         if changed:
             raise shared_error("\n  ".join(["this training was begun with other settings; resume it with the same:", *changed]))
-        _recount(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], checkpoint.get("accumulate", 1), self.sampler)
 
 
 def fused(parameters: Iterable[Tensor]) -> bool | None:
@@ -208,24 +271,6 @@ def _without(recipe: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         else values
         for section, values in recipe.items()
     }
-
-
-def _recount(progress: dict[str, dict[str, int]], accumulate: int, sampler: StepSampler) -> None:
-    """Turns Lightning's count of micro-batches, so many a step, into that of a sampler with another number of them."""
-    for counts in (progress["total"], progress["current"]):
-        not_completed = counts["processed"] - counts["completed"]  # a batch is not while its checkpoint is written
-        for name in ("ready", "started", "processed", "completed"):
-            whole = counts[name] + (not_completed if name == "completed" else 0)
-            counts[name] = whole // accumulate * sampler.accumulate - (not_completed if name == "completed" else 0)
-
-
-@torch.no_grad()
-def _move(average: dict[str, Tensor], to: dict[str, Tensor], weight: float) -> None:
-    """Moves weights and BatchNorm statistics a part of the way; counters go all of it."""
-    floating = [name for name, value in average.items() if value.is_floating_point()]
-    torch._foreach_lerp_([average[name] for name in floating], [to[name] for name in floating], weight)
-    for name in average.keys() - set(floating):
-        average[name].copy_(to[name])
 
 
 def rate_factor(settings: Optimiser, step: int, steps: int) -> float:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.plugins import LayerSync
 from torch import Tensor, nn
 
 
@@ -37,31 +36,23 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
 
-class SyncNorm(LayerSync):
-    """Has Lightning exchange BatchNorm layers while several processes train; names in the state dict stay as they are."""
+def sync_batchnorm(model: nn.Module) -> None:
+    """Has a model's BatchNorm layers share their statistics among processes; names in its state dict stay as they are.
 
-    def apply(self, model: nn.Module) -> nn.Module:
-        """Exchanges all of a model's: torch's SyncBatchNorm on GPUs, `SyncedBatchNorm2d` elsewhere."""
-        if dist.get_backend() == "nccl":
-            return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        _exchange(model, nn.BatchNorm2d, SyncedBatchNorm2d)
-        return model
-
-    def revert(self, model: nn.Module) -> nn.Module:
-        """Puts `nn.BatchNorm2d` back."""
-        _exchange(model, (nn.SyncBatchNorm, SyncedBatchNorm2d), nn.BatchNorm2d)
-        return model
-
-
-def _exchange(model: nn.Module, old: Any, new: type[nn.BatchNorm2d]) -> None:
-    """Puts layers of another class, with the same parameters and buffers, in the place of old ones."""
+    With NCCL they become torch's SyncBatchNorm, elsewhere `SyncedBatchNorm2d`.
+    """
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, old) and type(child) is not new:
-                layer = new(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
+            if type(child) is not nn.BatchNorm2d:
+                continue
+            if dist.get_backend() == "nccl":
+                layer: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(child)  # type: ignore[no-untyped-call]
+            else:
+                sizes = child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
+                layer = SyncedBatchNorm2d(*sizes)
                 layer._parameters.update(child._parameters)
                 layer._buffers.update(child._buffers)
-                setattr(parent, name, layer.train(child.training))
+            setattr(parent, name, layer.train(child.training))
 
 
 class _Sum(torch.autograd.Function):

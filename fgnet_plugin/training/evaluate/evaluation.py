@@ -13,7 +13,7 @@ from fgnet_plugin.training.evaluate.predictions import cached_path, predictions
 from fgnet_plugin.training.evaluate.runs import Run, mixed, read_runs, repeated
 from fgnet_plugin.training.evaluate.scores import Tested, differences, groups, tested
 from fgnet_plugin.training.evaluate.study import Settings, Study
-from fgnet_plugin.training.evaluate.test_sets import Corpora, Test, tests_of
+from fgnet_plugin.training.evaluate.test_sets import LabelFileCache, Test, tests_of
 from fgnet_plugin.training.models.systems import System, load_system
 
 
@@ -42,8 +42,8 @@ def evaluate(settings: Settings, say: Callable[[str], None] = print) -> Study:
     problems += [f"--on {name}=…: given twice; a corpus is one file" for name in sorted(repeats)]
     runs = read_runs(settings.runs, settings.names, problems)
     problems += repeated(runs) + mixed(runs)
-    corpora = Corpora()
-    wanted = [(run, tests_of(run, settings.tests, problems, left_out, corpora)) for run in runs]
+    label_files = LabelFileCache()
+    wanted = [(run, tests_of(run, settings.tests, problems, left_out, label_files)) for run in runs]
     if not problems and not any(tests for _, tests in wanted):
         problems += ["nothing is left to test:", *left_out]
     if problems:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_plugin.errors import CheckpointError
-from fgnet_plugin.training.config.detector import Csv, Guide, Model, Optimiser, Rendered
+from fgnet_plugin.training.config.detector import AuxiliaryHead, Csv, Model, Optimiser, Rendered
 from fgnet_plugin.training.config.yaml_dataclass import plain
-from fgnet_plugin.training.leakage import start_corpora
+from fgnet_plugin.training.data.leakage import start_corpora
 from fgnet_plugin.training.published_folds import published_folds
 
 NOT_RECORDED = "not recorded"
@@ -49,7 +49,7 @@ def comparable(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not recipe:
         return {}
-    kinds = {"model": Model, "optimiser": Optimiser, "guide": Guide}
+    kinds = {"model": Model, "optimiser": Optimiser, "guide": AuxiliaryHead}
     found = {name: _filled(kind, recipe.get(name)) for name, kind in kinds.items()}
     found["model"].pop(_PERMISSION, None)
     found["trainer"] = {"precision": (recipe.get("trainer") or {}).get("precision", "32-true")}

@@ -12,7 +12,7 @@ from typing import Any
 
 from fgnet_plugin.training.config.detector import Csv, selection
 from fgnet_plugin.training.config.yaml_dataclass import differences
-from fgnet_plugin.training.engine.callbacks import LOG
+from fgnet_plugin.training.engine.log import LOG
 from fgnet_plugin.training.evaluate.recipes import comparable, csv_settings, started_on, trained_on
 from fgnet_plugin.training.models.systems import SystemInfo, read_system_info
 

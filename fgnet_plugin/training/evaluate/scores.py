@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from fgnet_plugin.action_units import au_number
-from fgnet_plugin.comparison.bootstrap import Case, interval
+from fgnet_plugin.comparison.bootstrap import Case, interval, resampled_scores
 from fgnet_plugin.training.evaluate.predictions import Predictions
-from fgnet_plugin.training.evaluate.resampling import resampled
 from fgnet_plugin.training.evaluate.runs import Run
 from fgnet_plugin.utils.arrays import Floats
 
@@ -32,7 +31,7 @@ class Tested:
     points: Floats
     """[2, A]; NaN for an AU that no face, or every face, has."""
     samples: Floats
-    """[2, A, B] the same of resampled subjects; NaN where a resample has no face of one kind."""
+    """[2, A, B] the same of resampled subjects; NaN where no face, or every face, of a resample has the AU."""
 
     @property
     def aus(self) -> tuple[str, ...]:
@@ -146,8 +145,12 @@ def tested(run: Run, predictions: Predictions, times: int, seed: int) -> Tested:
         known = np.isfinite(labels)
         score = activations[known]
         cases.append(Case(labels[known] > 0.5, score, score > 0, units[known].astype(np.intp)))
-    own = int(hashlib.sha256(f"{seed} {predictions.faces}".encode()).hexdigest()[:15], 16)
-    return Tested(run, predictions, *resampled(cases, len(subjects), times, own))
+    faces_seed = int(hashlib.sha256(f"{seed} {predictions.faces}".encode()).hexdigest()[:15], 16)
+    points = np.array([case.points() for case in cases]).T
+    samples = resampled_scores(cases, len(subjects), times, faces_seed, compare_copies=False)
+    for scores in (points, samples):  # F1 is reported only where the AUC is defined, too
+        scores[0][np.isnan(scores[1])] = np.nan
+    return Tested(run, predictions, points, samples)
 
 
 def groups(all_tested: Sequence[Tested]) -> list[Group]:

@@ -13,8 +13,8 @@ from typing import Any
 from fgnet_plugin.training.config.detector import RENDERER, Csv
 from fgnet_plugin.training.data import csv_corpus
 from fgnet_plugin.training.data.csv_corpus import CsvCorpus
+from fgnet_plugin.training.data.leakage import SeenError, check_unseen, start_notes
 from fgnet_plugin.training.data.loading import Corpus
-from fgnet_plugin.training.evaluate.overlap import SeenError, check_unseen, root_of, start_notes
 from fgnet_plugin.training.evaluate.runs import Run
 from fgnet_plugin.training.published_folds import published_folds
 from fgnet_plugin.utils.files import sha256
@@ -60,7 +60,7 @@ class Test:
     """What a reader of the run's scores on it should know."""
 
 
-class Corpora:
+class LabelFileCache:
     """Label files that have been read: every image was decoded for that, and many runs are tested on the same ones."""
 
     def __init__(self) -> None:
@@ -79,7 +79,9 @@ class Corpora:
         return found
 
 
-def tests_of(run: Run, requested: Requested, problems: list[str], left_out: list[str], corpora: Corpora) -> list[Test]:
+def tests_of(
+    run: Run, requested: Requested, problems: list[str], left_out: list[str], label_files: LabelFileCache
+) -> list[Test]:
     """The tests of a run.
 
     Args:
@@ -88,13 +90,13 @@ def tests_of(run: Run, requested: Requested, problems: list[str], left_out: list
         problems: gets a line for each test that can't be made.
         left_out: gets a line for each test that would be of faces that the run has been trained on, or may have been; and of
             a label file of the run's own corpus, where its own test part is tested already.
-        corpora: what the tests of all runs of an evaluation have in common.
+        label_files: what the tests of all runs of an evaluation have in common.
     """
     found: list[Test] = []
     makers: list[Callable[[], Test]] = []
     if requested.within or not (requested.on or requested.domains):
-        makers.append(partial(own_test, run, corpora))
-    makers += [partial(file_test, run, name, Path(path), requested, corpora) for name, path in requested.on]
+        makers.append(partial(own_test, run, label_files))
+    makers += [partial(file_test, run, name, Path(path), requested, label_files) for name, path in requested.on]
     makers += [partial(rendered_test, run, domain, requested) for domain in requested.domains]
     for make in makers:
         try:
@@ -109,7 +111,7 @@ def tests_of(run: Run, requested: Requested, problems: list[str], left_out: list
     return found
 
 
-def own_test(run: Run, corpora: Corpora) -> Test:
+def own_test(run: Run, label_files: LabelFileCache) -> Test:
     """The test fold or test file of a run's settings. Raises ValueError where it has none, or a file is missing."""
     config = run.csv
     if config is None or not (config.test or config.folds):
@@ -128,16 +130,16 @@ def own_test(run: Run, corpora: Corpora) -> Test:
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
         key = ("own", config.train, config.test, config.folds, *settings.values(), run.aus, run.image_size)
-        corpus = corpora.read(key, lambda: csv_corpus.test_corpus(config, run.aus, run.image_size))
+        corpus = label_files.read(key, lambda: csv_corpus.test_corpus(config, run.aus, run.image_size))
         if corpus is None:
             raise ValueError(f"{run.given}: its settings name no test frames")
-        return corpus, _relative(corpus.images, root_of(config, Path(files[0]))), corpus.subjects
+        return corpus, _relative(corpus.images, config.root_of(Path(files[0]))), corpus.subjects
 
     key = _key("own", files, run, **settings, folds=sorted(map(sorted, published or ())))
     return Test(run.trained_on, True, run.aus, key, read, start_notes(run, run.trained_on))
 
 
-def file_test(run: Run, name: str, path: Path, requested: Requested, corpora: Corpora) -> Test:
+def file_test(run: Run, name: str, path: Path, requested: Requested, label_files: LabelFileCache) -> Test:
     """A label file, for the AUs that it shares with the run. Raises ValueError where there are none."""
     labelled = csv_corpus.au_columns(path)
     aus = tuple(au for au in run.aus if au in labelled)
@@ -145,13 +147,13 @@ def file_test(run: Run, name: str, path: Path, requested: Requested, corpora: Co
         raise ValueError(f"{path}: labels {' '.join(labelled)}, none of the AUs of {run.given}, {' '.join(run.aus)}")
     config = Csv(str(path), threshold=requested.threshold, image_root=requested.image_root, resize=requested.resize)
     same = name.lower() == run.trained_on.lower()
-    notes = check_unseen(run, name, path, root_of(config, path))
+    notes = check_unseen(run, name, path, config.root_of(path))
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
         of = path, aus, run.image_size, config
-        corpus = corpora.read(("file", *of), lambda: csv_corpus.read_csv(*of))
+        corpus = label_files.read(("file", *of), lambda: csv_corpus.read_csv(*of))
         assert corpus is not None  # read_csv has seen to it
-        return corpus, _relative(corpus.images, root_of(config, path)), corpus.subjects
+        return corpus, _relative(corpus.images, config.root_of(path)), corpus.subjects
 
     settings = {name: getattr(config, name) for name in ("threshold", "resize", "image_root")}
     key = _key("file", [str(path)], run, aus=aus, **settings)

@@ -1,7 +1,7 @@
-"""How far painted faces are from real ones: Fréchet distance of a network's features that was trained here.
+"""How far generated faces are from real ones: Fréchet distance of a network's features that was trained here.
 
 The usual FID needs Inception's weights from the web, and knows flowers and dogs. This one has the landmark network of this
-package look at the faces (`network.landmarks.LandmarkNet`). Its numbers are to be compared with one another only.
+package look at the faces (`faces.landmark_net.LandmarkNet`). Its numbers are to be compared with one another only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures to look at while a training runs."""
+"""Image grids to look at while a training runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from fgnet_plugin.utils.files import atomic_write
 
 
-def write_sheet(faces: Tensor, path: Path, columns: int | None = None) -> None:
+def write_image_grid(faces: Tensor, path: Path, columns: int | None = None) -> None:
     """Writes faces uint8 [N, 3, S, S] as one PNG, row by row; by default about as many rows as columns."""
     count, _, height, width = faces.shape
     columns = columns or math.ceil(math.sqrt(count))

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fgnet_plugin.checkpoints.published import raise_problems
-from fgnet_plugin.checkpoints.safetensors_file import BASELINE_FORMAT, _digest, _stored
+from fgnet_plugin.checkpoints.mismatches import raise_mismatches
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import normalize
-from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils import safetensors_file
 
-FILE = "baseline.safetensors"
+BASELINE_FILE = "baseline.safetensors"
 KINDS = ("resnet18", "resnet34", "resnet50")
 SMALLEST = 32
 """Side of the smallest face that a ResNet, which halves it five times, can read, px."""
@@ -78,16 +75,14 @@ class BaselineInfo:
 
 
 def save_baseline(model: Baseline, path: Path | str, info: BaselineInfo, half: bool = False) -> Path:
-    """Writes a baseline; a file that is there already is replaced only once the new one is complete.
+    """Write a baseline; an existing file is replaced only by a complete new one.
 
     Raises ValueError where the metadata is of another network, OSError where the file can't be written.
     """
-    path = Path(path)
     if (info.kind, info.aus, info.image_size) != (model.kind, model.aus, model.image_size):
         raise ValueError("the metadata is not that of the model")
-    tensors = {name: _stored(name, value, half).cpu().contiguous() for name, value in model.state_dict().items()}
     metadata = {
-        "format": BASELINE_FORMAT,
+        "format": safetensors_file.BASELINE,
         "kind": info.kind,
         "aus": json.dumps(info.aus),
         "image_size": str(info.image_size),
@@ -97,37 +92,21 @@ def save_baseline(model: Baseline, path: Path | str, info: BaselineInfo, half: b
     }
     if info.fold is not None:
         metadata["fold"] = str(info.fold)
-    metadata["digest"] = _digest(metadata, tensors.__getitem__, tensors)
-    with atomic_write(path) as part:
-        save_file(tensors, part, metadata)
-    return path
+    return safetensors_file.write(Path(path), model.state_dict(), metadata, half)
 
 
 def is_baseline(path: Path | str) -> bool:
-    """Whether a file says that it holds a baseline; false for files that can't be read."""
-    try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get("format") == BASELINE_FORMAT
-    except (SafetensorError, OSError):
-        return False
+    """Return whether a file says that it holds a baseline; false for files that can't be read."""
+    return safetensors_file.has_format(Path(path), safetensors_file.BASELINE)
 
 
 def read_baseline(path: Path | str) -> BaselineInfo:
-    """A baseline's metadata, without its weights. Raises CheckpointError as `load_baseline` does."""
+    """Read a baseline's metadata, without its weights. Raises CheckpointError as `load_baseline` does."""
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    try:
-        with safe_open(path, "pt") as file:
-            return _info(path, dict(file.metadata() or {}))
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error})") from error
-
-
-def _info(path: Path, metadata: Mapping[str, str]) -> BaselineInfo:
-    if metadata.get("format") != BASELINE_FORMAT:
-        raise CheckpointError(f"{path}: no baseline (its metadata lacks format = {BASELINE_FORMAT})")
-    try:
+    metadata = safetensors_file.read_metadata(path)
+    if metadata.get("format") != safetensors_file.BASELINE:
+        raise CheckpointError(f"{path}: no baseline (its metadata lacks format = {safetensors_file.BASELINE})")
+    with safetensors_file.reading(path):
         return BaselineInfo(
             kind=metadata["kind"],
             aus=tuple(json.loads(metadata["aus"])),
@@ -138,31 +117,19 @@ def _info(path: Path, metadata: Mapping[str, str]) -> BaselineInfo:
             licence=metadata["licence"],
             digest=metadata["digest"],
         )
-    except KeyError as error:
-        raise CheckpointError(f"{path}: its metadata lacks {error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: its metadata can't be read ({error})") from error
 
 
 def load_baseline(path: Path | str, device: torch.device | str = "cpu") -> tuple[Baseline, BaselineInfo]:
-    """A baseline in evaluation mode, and its metadata.
+    """Load a baseline in evaluation mode, and its metadata.
 
     Raises CheckpointError, naming the file, where it is missing, truncated, damaged, or another kind of file.
     """
     path = Path(path)
     info = read_baseline(path)
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = dict(file.metadata())
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or truncated ({error})") from error
-    del metadata["digest"]
-    if _digest(metadata, tensors.__getitem__, tensors) != info.digest:
-        raise CheckpointError(f"{path}: damaged, its contents differ from what was written; make it again")
+    tensors = safetensors_file.read_tensors(path)
     model = Baseline(info.kind, info.aus, info.image_size).eval()
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:  # lists the tensors
-        raise_problems(path, [line.strip() for line in str(error).splitlines()[1:]])
+        raise_mismatches(path, [line.strip() for line in str(error).splitlines()[1:]])
     return model.to(device), info

@@ -1,4 +1,4 @@
-"""StyleGAN2's discriminator: a residual network that tells faces from painted ones (Karras et al. 2020, figure 7)."""
+"""StyleGAN2's discriminator: a residual network that tells faces from generated ones (Karras et al. 2020, figure 7)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EqualizedConv(nn.Module):
         return x if self.bias is None else F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
-class Residual(nn.Module):
+class DownBlock(nn.Module):
     """Two convolutions, the second one halving the size, beside a 1×1 one."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -60,7 +60,7 @@ class Discriminator(nn.Module):
         super().__init__()
         channels = config.generator_channels[::-1]  # from the full size down to 4 px
         self.from_rgb = EqualizedConv(3, channels[0], 1)
-        self.blocks = nn.ModuleList(Residual(a, b) for a, b in pairwise(channels))
+        self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in pairwise(channels))
         last = channels[-1]
         self.conv = EqualizedConv(last + 1, last, 3)
         self.hidden, self.logit = EqualizedLinear(last * 16, last), EqualizedLinear(last, 1)

@@ -6,7 +6,9 @@ import dataclasses
 
 from torch import Tensor
 
-from fgnet_plugin.checkpoints.pretrained import Pretrained, is_pretrained, load_pretrained, style_moments
+from fgnet_plugin.checkpoints.fgnet import load, read_info
+from fgnet_plugin.checkpoints.pretrained import Pretrained, is_pretrained, load_pretrained, read_pretrained, style_moments
+from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.checkpoints.stylegan2_psp import LICENCE, read_starts
 from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.config import ANY_AU
@@ -38,10 +40,6 @@ def face_size(model: Model) -> int:
 
 def start_config(model: Model) -> FGNetConfig:
     """The architecture of the file that a model starts from; pretrained parts have no AUs, and AU12 stands for them."""
-    from fgnet_plugin.checkpoints.fgnet import read_info
-    from fgnet_plugin.checkpoints.pretrained import is_pretrained, read_pretrained
-    from fgnet_plugin.checkpoints.registry import resolve
-
     path = resolve(model.start_from)
     return read_pretrained(path).config() if is_pretrained(path) else read_info(path).config
 
@@ -53,13 +51,6 @@ def detector(model: Model, aus: tuple[str, ...]) -> tuple[FGNet, str]:
         ValueError: the interpreter of a checkpoint with other AUs, or of pretrained parts, which have none, is to be kept;
             a file is missing, damaged, or does not fit (CheckpointError).
     """
-    import dataclasses
-
-    from fgnet_plugin.checkpoints.fgnet import load, read_info
-    from fgnet_plugin.checkpoints.pretrained import is_pretrained, load_pretrained
-    from fgnet_plugin.checkpoints.registry import resolve
-    from fgnet_plugin.checkpoints.stylegan2_psp import LICENCE, read_starts
-
     if not model.start_from:
         net = FGNet(model.config(aus)).prepare(channels_last=True).train()
         starts = bool(model.stylegan2 or model.psp)

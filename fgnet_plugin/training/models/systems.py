@@ -14,6 +14,7 @@ from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNet
 from fgnet_plugin.training.models import baseline
+from fgnet_plugin.training.models.baseline import BASELINE_FILE
 
 FGNET_FILE = "fgnet.safetensors"
 
@@ -48,7 +49,7 @@ class SystemInfo:
 
 
 class System(Protocol):
-    """What tells AUs from aligned faces."""
+    """Detects AUs in aligned faces."""
 
     @property
     def aus(self) -> tuple[str, ...]:
@@ -103,10 +104,10 @@ def read_system_info(name_or_path: str | Path) -> SystemInfo:
 
 
 def _in_folder(folder: Path) -> Path:
-    found = [folder / name for name in (FGNET_FILE, baseline.FILE) if (folder / name).is_file()]
+    found = [folder / name for name in (FGNET_FILE, BASELINE_FILE) if (folder / name).is_file()]
     if not found:
         raise CheckpointError(
-            f"{folder}: holds neither {FGNET_FILE} nor {baseline.FILE}; a training writes them after its first validation"
+            f"{folder}: holds neither {FGNET_FILE} nor {BASELINE_FILE}; a training writes them after its first validation"
         )
     if len(found) > 1:
         raise CheckpointError(f"{folder}: holds {' and '.join(path.name for path in found)}; name one of the files")

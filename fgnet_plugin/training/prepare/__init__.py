@@ -2,14 +2,14 @@
 
 from fgnet_plugin.training.prepare.bp4d import read_bp4d
 from fgnet_plugin.training.prepare.disfa import read_disfa
-from fgnet_plugin.training.prepare.frames import Corpus, Frame
+from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus
 from fgnet_plugin.training.prepare.landmark_sources import FinderLandmarks, LandmarkSource, StoredLandmarks
 from fgnet_plugin.training.prepare.pipeline import Prepared, prepare
 
 __all__ = [
-    "Corpus",
+    "RawCorpus",
     "FinderLandmarks",
-    "Frame",
+    "CodedFrame",
     "LandmarkSource",
     "Prepared",
     "StoredLandmarks",

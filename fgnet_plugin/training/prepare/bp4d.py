@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.training.data.bad_rows import bad_rows
-from fgnet_plugin.training.prepare.frames import Corpus, Frame, chosen_aus, one_place, text_lines, walk, whole_number
+from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus, chosen_aus, one_place, text_lines, walk, whole_number
 
 _CODES = re.compile(r"([FM]\d{3})_(T\d+)\.csv", re.IGNORECASE)
 _PHOTOS = re.compile(r"([FM]\d{3})/(T\d+)", re.IGNORECASE)
@@ -21,7 +21,7 @@ _CODING = {"au_occ", "aucoding"}
 """Folders that codes are taken from, where files elsewhere have the same names (such as OpenFace's)."""
 
 
-def read_bp4d(raw: Path, aus: Sequence[str] | None = None, out: Path | None = None) -> Corpus:
+def read_bp4d(raw: Path, aus: Sequence[str] | None = None, out: Path | None = None) -> RawCorpus:
     """The coded frames of BP4D.
 
     Args:
@@ -41,7 +41,7 @@ def read_bp4d(raw: Path, aus: Sequence[str] | None = None, out: Path | None = No
         raise ValueError(f"{raw}: no AU codes found; they are files such as AUCoding/AU_OCC/F001_T1.csv. Unpack archives first")
     files: list[str] = []
     rows: list[str] = []
-    frames: list[Frame] = []
+    frames: list[CodedFrame] = []
     for sequence, found in sorted(coded.items()):
         inside = [path for path in found if _CODING & {part.lower() for part in path.relative_to(raw).parts}]
         codes = one_place(inside or found, f"{sequence}'s code file", files)
@@ -52,7 +52,7 @@ def read_bp4d(raw: Path, aus: Sequence[str] | None = None, out: Path | None = No
             photos = _photos(place, dict(folders[sequence])[place], files)
         position = {number: i for i, number in enumerate(sorted(photos), start=1)}
         for number, labels in _codes(codes, columns, files, rows).items():
-            frames.append(Frame(sequence, number, position.get(number, 0), photos.get(number), labels))
+            frames.append(CodedFrame(sequence, number, position.get(number, 0), photos.get(number), labels))
     if files or rows:
         raise bad_rows(rows, files)
     known = tuple(frame for frame in frames if set(frame.labels) != {"9"})
@@ -62,7 +62,7 @@ def read_bp4d(raw: Path, aus: Sequence[str] | None = None, out: Path | None = No
     without = sorted(folders.keys() - coded.keys())
     if without:
         notes.append(f"no codes for {len(without)} folders of photos: {', '.join(without[:10])}{' …' if without[10:] else ''}")
-    return Corpus("BP4D", raw, tuple(columns.values()), known, {}, tuple(notes))
+    return RawCorpus("BP4D", raw, tuple(columns.values()), known, {}, tuple(notes))
 
 
 def _find(raw: Path, out: Path | None) -> tuple[dict[str, list[Path]], dict[str, list[tuple[Path, list[str]]]]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from fgnet_plugin.training.data.bad_rows import bad_rows
-from fgnet_plugin.training.prepare.frames import Corpus, Frame, chosen_aus, one_place, text_lines, walk, whole_number
+from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus, chosen_aus, one_place, text_lines, walk, whole_number
 
 _LABELS = re.compile(r"(SN\d{3})_au(\d+)\.txt", re.IGNORECASE)
 _VIDEO = re.compile(r"(Left|Right)Video(SN\d{3})(?:_comp)?\.(?:avi|mp4|mkv|mov)", re.IGNORECASE)
@@ -23,7 +23,7 @@ PRESENT = 2
 
 def read_disfa(
     raw: Path, aus: Sequence[str] | None = None, out: Path | None = None, camera: Literal["left", "right"] = "left"
-) -> Corpus:
+) -> RawCorpus:
     """The coded frames of DISFA.
 
     Args:
@@ -48,7 +48,7 @@ def read_disfa(
         raise ValueError(f"{raw}: no labels found; they are files such as ActionUnit_Labels/SN001/SN001_au1.txt. Unpack first")
     files: list[str] = []
     rows: list[str] = []
-    frames: list[Frame] = []
+    frames: list[CodedFrame] = []
     for subject, of_au in sorted(coded.items()):
         missing = [str(number) for number in columns if number not in of_au]
         if missing:
@@ -67,11 +67,11 @@ def read_disfa(
             for number in numbers:
                 of_frame = [values[number] for values in intensities]
                 cells = (*(str(int(value >= PRESENT)) for value in of_frame), *map(str, of_frame))
-                frames.append(Frame(subject, number, number, video, cells))
+                frames.append(CodedFrame(subject, number, number, video, cells))
     if files or rows:
         raise bad_rows(rows, files)
     names = (*columns.values(), *(f"{column}_intensity" for column in columns.values()))
-    return Corpus("DISFA", raw, names, tuple(frames), {"camera": camera})
+    return RawCorpus("DISFA", raw, names, tuple(frames), {"camera": camera})
 
 
 def _find(raw: Path, out: Path | None, camera: str) -> tuple[dict[str, dict[int, list[Path]]], dict[str, list[Path]]]:

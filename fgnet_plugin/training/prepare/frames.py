@@ -11,7 +11,7 @@ from fgnet_plugin.action_units import au_number, corpus_aus
 
 
 @dataclass(frozen=True)
-class Frame:
+class CodedFrame:
     """One coded frame."""
 
     sequence: str
@@ -23,7 +23,7 @@ class Frame:
     file: Path | None
     """Photo or video; None where there is none."""
     labels: tuple[str, ...]
-    """Cells of its row in labels.csv, one for each of `Corpus.columns`."""
+    """Cells of its row in labels.csv, one for each of `RawCorpus.columns`."""
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class RawCorpus:
     """A corpus as distributed."""
 
     name: str
@@ -40,7 +40,7 @@ class Corpus:
     raw: Path
     columns: tuple[str, ...]
     """Of labels.csv, after image_path."""
-    frames: tuple[Frame, ...]
+    frames: tuple[CodedFrame, ...]
     """All coded frames, sequence by sequence."""
     settings: dict[str, str]
     """What else the faces depend on, such as the camera."""

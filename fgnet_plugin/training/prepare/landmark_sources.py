@@ -12,21 +12,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fgnet_plugin.comparison.openface import missing_landmark_columns, read_landmarks
+from fgnet_plugin.errors import InputError
 from fgnet_plugin.training.data.bad_rows import bad_rows
-from fgnet_plugin.training.prepare.frames import Frame, walk
+from fgnet_plugin.training.prepare.frames import CodedFrame, walk
 
 if TYPE_CHECKING:
     from fgnet_plugin.faces.finder import FaceFinder
 
 _SEQUENCE = re.compile(r"(?<![A-Z0-9])([FM]\d{3})[/_](T\d+)(?!\d)|(SN\d{3})(?!\d)", re.IGNORECASE)
-_X, _Y = [f"x_{i}" for i in range(68)], [f"y_{i}" for i in range(68)]
 _SMALLEST = 8  # the finder looks for faces from this part of the photo's shorter side on: twice as fast as looking for all
 
 
 class LandmarkSource(Protocol):
     """Anything that finds faces; each process that prepares frames gets a copy, made with `pickle`."""
 
-    def __call__(self, photo: Tensor, frame: Frame) -> Tensor | npt.NDArray[Any] | Sequence[Any]:
+    def __call__(self, photo: Tensor, frame: CodedFrame) -> Tensor | npt.NDArray[Any] | Sequence[Any]:
         """The faces of a photo, uint8 RGB [3, H, W]: [n, 68, 2] in its pixels, the surest first, n may be 0; or [68, 2].
 
         A ValueError says why there are none: it goes into the report.
@@ -46,7 +47,7 @@ class FinderLandmarks:
         self.name = f"FaceFinder(smallest_face={smallest_face})"
         self._finder: FaceFinder | None = None
 
-    def __call__(self, photo: Tensor, frame: Frame) -> Tensor:
+    def __call__(self, photo: Tensor, frame: CodedFrame) -> Tensor:
         """See `LandmarkSource`."""
         if self._finder is None:
             from fgnet_plugin.faces.finder import FaceFinder
@@ -99,13 +100,16 @@ class StoredLandmarks:
         self._places = {sequence: found.pop() for sequence, found in places.items()}
         self._read: tuple[str, dict[int, Any]] = ("", {})
 
-    def __call__(self, photo: Tensor, frame: Frame) -> npt.NDArray[Any]:
+    def __call__(self, photo: Tensor, frame: CodedFrame) -> npt.NDArray[Any]:
         """See `LandmarkSource`."""
         place = self._places.get(frame.sequence)
         if place is None:
             raise ValueError(f"no landmarks: {self.folder} has none for {frame.sequence}")
         if self._read[0] != frame.sequence:
-            table: dict[int, Any] = _openface(place) if place.suffix == ".csv" else _numbered(place)
+            try:
+                table: dict[int, Any] = read_landmarks(place) if place.suffix == ".csv" else _numbered(place)
+            except InputError as error:
+                raise ValueError(f"unusable landmarks: {error}") from error
             self._read = frame.sequence, table
         found = self._read[1].get(frame.position if place.suffix == ".csv" else frame.number)
         if found is None:
@@ -147,28 +151,7 @@ def _numbered(folder: Path) -> dict[int, Path]:
 
 
 def _lacking(file: Path) -> list[str]:
-    """What an OpenFace file lacks."""
-    with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        columns = {column.strip() for column in lines.readline().split(",")}
-    lacking = [column for column in ("frame", "success", *_X, *_Y) if column not in columns]
+    """Say which columns an OpenFace file lacks."""
+    lacking = missing_landmark_columns(file)
     shown = ", ".join(lacking[:5]) + (" …" if lacking[5:] else "")
     return [f"{file}: no table of OpenFace's FeatureExtraction: lacks the columns {shown}"] if lacking else []
-
-
-def _openface(file: Path) -> dict[int, npt.NDArray[np.float32]]:
-    """Frame -> [n, 68, 2], the surest first; frames without a face have n = 0."""
-    import pandas as pd
-
-    wanted = {"frame", "success", "confidence", *_X, *_Y}
-    try:
-        table = pd.read_csv(file, skipinitialspace=True, usecols=lambda column: column.strip() in wanted)
-        table.columns = [column.strip() for column in table.columns]
-        table = table.astype(dict.fromkeys((*_X, *_Y), np.float32) | {"frame": int, "success": int})
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"unusable landmarks: {file} can't be read ({' '.join(str(error).split())})") from error
-    found = {int(frame): np.empty((0, 68, 2), np.float32) for frame in table["frame"].unique()}
-    if "confidence" in table:
-        table = table.sort_values("confidence", ascending=False, kind="stable")
-    for frame, faces in table[table["success"] == 1].groupby("frame"):
-        found[int(frame)] = np.stack([faces[_X].to_numpy(), faces[_Y].to_numpy()], -1)
-    return found

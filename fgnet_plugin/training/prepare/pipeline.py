@@ -21,7 +21,7 @@ from fgnet_plugin.alignment import align_faces
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import read_picture
 from fgnet_plugin.media.video import Video
-from fgnet_plugin.training.prepare.frames import Corpus, Frame
+from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus
 from fgnet_plugin.training.prepare.landmark_sources import FinderLandmarks, LandmarkSource, as_points
 from fgnet_plugin.training.prepare.progress import Progress
 from fgnet_plugin.utils.files import atomic_write
@@ -29,7 +29,8 @@ from fgnet_plugin.utils.threads import single_threaded, torch_threads
 
 VERSION = 1
 """Raised when faces come out otherwise: a folder is not filled up with faces of two kinds."""
-_CHUNK = 16  # frames that a process does at a time: what at most is done again after a kill, for each process twice
+# What at most is done again after a kill, for each process twice.
+FRAMES_AT_A_TIME = 16
 _QUALITY = 95
 
 
@@ -60,7 +61,7 @@ class Prepared:
 
 
 def prepare(
-    corpus: Corpus,
+    corpus: RawCorpus,
     out: Path | str,
     landmarks: LandmarkSource | None = None,
     size: int = 256,
@@ -121,11 +122,11 @@ Outcome = tuple[bool, str]
 """Whether there is a face now, and what is to be said about it."""
 
 
-def _chunks(frames: Sequence[Frame]) -> list[list[Frame]]:
+def _chunks(frames: Sequence[CodedFrame]) -> list[list[CodedFrame]]:
     """Frames in their order, a few at a time, of one sequence each."""
-    chunks: list[list[Frame]] = []
+    chunks: list[list[CodedFrame]] = []
     for frame in frames:
-        if not chunks or len(chunks[-1]) == _CHUNK or chunks[-1][-1].sequence != frame.sequence:
+        if not chunks or len(chunks[-1]) == FRAMES_AT_A_TIME or chunks[-1][-1].sequence != frame.sequence:
             chunks.append([])
         chunks[-1].append(frame)
     return chunks
@@ -161,7 +162,7 @@ class _Faces(Dataset[tuple[list[Outcome], str]]):
     """Item i: the faces of a chunk of frames are written; the outcomes, and why they break off."""
 
     def __init__(
-        self, chunks: list[list[Frame]], folder: Path, source: LandmarkSource, size: int, suffix: str, done: dict[str, str]
+        self, chunks: list[list[CodedFrame]], folder: Path, source: LandmarkSource, size: int, suffix: str, done: dict[str, str]
     ) -> None:
         self.chunks, self.folder, self.source, self.size, self.suffix = chunks, folder, source, size, suffix
         self.done = dict(done)
@@ -179,7 +180,7 @@ class _Faces(Dataset[tuple[list[Outcome], str]]):
                 return outcomes, f"{frame.name}: can't be written ({error})"
         return outcomes, ""
 
-    def _outcome(self, frame: Frame) -> Outcome:
+    def _outcome(self, frame: CodedFrame) -> Outcome:
         image, points = face_files(self.folder, frame.name, self.suffix)
         if frame.name in self.done and _complete(image, points, self.size):
             return True, self.done[frame.name]
@@ -205,7 +206,7 @@ class _Faces(Dataset[tuple[list[Outcome], str]]):
             Image.fromarray(face).save(part, format="JPEG" if self.suffix == "jpg" else "PNG", quality=_QUALITY)
         return True, f"several faces: {len(found)}, the surest was taken" if len(found) > 1 else ""
 
-    def _photo(self, frame: Frame) -> Tensor:
+    def _photo(self, frame: CodedFrame) -> Tensor:
         assert frame.file is not None
         if frame.file.suffix.lower() not in (".avi", ".mp4", ".mkv", ".mov"):
             return read_picture(frame.file)
@@ -232,7 +233,7 @@ def _complete(image: Path, points: Path, size: int) -> bool:
     return fits and landmarks.shape == (68, 2) and landmarks.dtype == np.float32 and bool(np.isfinite(landmarks).all())
 
 
-def _tables(corpus: Corpus, folder: Path, noted: dict[str, Outcome], suffix: str) -> Prepared:
+def _tables(corpus: RawCorpus, folder: Path, noted: dict[str, Outcome], suffix: str) -> Prepared:
     """Writes labels.csv and report.csv."""
     rows, report = [], []
     for frame in corpus.frames:

@@ -44,7 +44,7 @@ class AUStage(Stage):
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config, self.aus = config, aus
         self.monitor = "auc" if config.data.csv is None else config.data.csv.chosen_by
-        self.metrics = AUMetrics(aus)
+        self.au_metrics = AUMetrics(aus)
         self._losses: list[Tensor] = []
 
     @property
@@ -71,35 +71,32 @@ class AUStage(Stage):
         of_step = without_unknown(batch.get("step_labels", batch["labels"]))
         return self.weight((~labels.isnan()).sum(), (~of_step.isnan()).sum())
 
-    def on_validation_epoch_start(self) -> None:
-        """Forgets the last validation."""
-        self.metrics.reset()
-        self._losses = []
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch) -> None:
         """Gathers the activations of a batch."""
         labels = without_unknown(batch["labels"])
         loss, activations = self.validate(batch, labels)
-        self.metrics.update(activations, labels)
+        self.au_metrics.update(activations, labels)
         known = (~labels.isnan()).sum()
         self._losses.append(torch.stack([loss.float() * known, known.float()]))
 
-    def on_validation_epoch_end(self) -> None:
-        """Evaluates them."""
+    def validation_metrics(self) -> dict[str, float]:
+        """Loss, F1 and AUC."""
         total, known = summed(torch.stack(self._losses).sum(0)).tolist()
-        self.figures = {"loss": total / known if known else math.nan} | self.metrics.compute()
-        self.log_dict({"val_auc": self.figures["auc"], "val_f1": self.figures["f1"]}, prog_bar=True, logger=False)
+        metrics = {"loss": total / known if known else math.nan} | self.au_metrics.compute()
+        self.au_metrics.reset()
+        self._losses = []
+        return metrics
 
-    def figure_names(self) -> list[str]:
+    def metric_names(self) -> list[str]:
         """Loss, mean F1 and AUC, and each AU's."""
         return ["loss", "f1", "auc", *(f"{measure}/{au}" for au in self.aus for measure in ("f1", "auc"))]
 
-    def summary(self, figures: dict[str, float], step: int) -> dict[str, Any]:
+    def summary(self, metrics: dict[str, float], step: int) -> dict[str, Any]:
         """What an exported file records of the training."""
         return {
             "by": "fgnet train detector",
             "step": step,
-            "validation": figures,
+            "validation": metrics,
             "validation_faces": len(self.val_corpus),
             "recipe": self.recipe,
         }

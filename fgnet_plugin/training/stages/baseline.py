@@ -9,7 +9,7 @@ from torch import Tensor
 from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch
-from fgnet_plugin.training.models.baseline import FILE, Baseline, BaselineInfo, activations, save_baseline
+from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, BaselineInfo, activations, save_baseline
 from fgnet_plugin.training.stages.au_base import AUStage, known_entropy, without_unknown
 
 
@@ -21,7 +21,7 @@ class BaselineStage(AUStage):
         config, corpus, val_corpus, sampler: see `AUStage`; landmarks are not looked at.
 
     Raises:
-        ValueError: a guide is set, which reads a latent code that the baseline lacks.
+        ValueError: an auxiliary head (``guide``) is set, which reads a latent code that the baseline lacks.
     """
 
     net: Baseline
@@ -37,20 +37,18 @@ class BaselineStage(AUStage):
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch: over known labels only."""
         images, _ = self.faces(batch)
         labels = without_unknown(batch["labels"])
-        loss = known_entropy(self.net(images), labels) * self.label_weight(batch, labels)
-        self.log("loss", loss, prog_bar=True, logger=False)
-        return loss
+        return known_entropy(self.net(images), labels) * self.label_weight(batch, labels)
 
     def validate(self, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See `AUStage.validate`."""
         logits = self.trained(batch["image"])
         return known_entropy(logits, labels), activations(logits)
 
-    def export(self, figures: dict[str, float], step: int) -> None:
+    def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes ``baseline.safetensors``, which `systems.load_system` reads."""
         info = BaselineInfo(
             self.net.kind,
@@ -58,7 +56,7 @@ class BaselineStage(AUStage):
             self.net.image_size,
             corpus=self.config.export.corpus,
             fold=self.fold,
-            training=self.summary(figures, step),
+            training=self.summary(metrics, step),
             licence=self.config.export.licence,
         )
-        save_baseline(self.trained, Path(self.machine.out) / FILE, info, half=self.config.export.half)
+        save_baseline(self.trained, Path(self.machine.out) / BASELINE_FILE, info, half=self.config.export.half)

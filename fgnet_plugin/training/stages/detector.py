@@ -16,6 +16,7 @@ from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.data.heatmap_targets import heatmap_loss, heatmap_targets
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch
+from fgnet_plugin.training.models.systems import FGNET_FILE
 from fgnet_plugin.training.stages.au_base import AUStage, known_entropy, without_unknown
 
 LANDMARKS = 68
@@ -42,7 +43,7 @@ class DetectorStage(AUStage):
         net.generator.to_rgb.requires_grad_(False)
         super().__init__(net, net.aus, config, corpus, val_corpus, sampler)
         self.licence = licence
-        self.guide: nn.Linear | None = None
+        self.guide: nn.Linear | None = None  # the auxiliary head; checkpoints know it by its section's name
         if config.guide.labels or config.guide.landmarks:
             self.guide = nn.Linear(net.config.n_layers * net.config.style_dim, len(net.aus) + 2 * LANDMARKS)
 
@@ -51,10 +52,10 @@ class DetectorStage(AUStage):
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
 
-    def configure_model(self) -> None:
+    def use_channels_last(self) -> None:
         """Nothing: `FGNet.prepare` has set the layout, which differs between its weights."""
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch: over known labels only."""
         (images, landmarks), labels = self.faces(batch), without_unknown(batch["labels"])
         weight = self.label_weight(batch, labels)
@@ -62,8 +63,7 @@ class DetectorStage(AUStage):
             loss = self.loss(self.net, images, landmarks, labels)[0] * weight
         if self.guide is not None:
             read = self.guide(codes[0].flatten(1)).float()
-            loss = loss + self.guide_loss(read, landmarks, labels, images.shape[-1], weight)
-        self.log("loss", loss, prog_bar=True, logger=False)
+            loss = loss + self.head_loss(read, landmarks, labels, images.shape[-1], weight)
         return loss
 
     def loss(self, net: FGNet, images: Tensor, landmarks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,8 +74,8 @@ class DetectorStage(AUStage):
             targets, known = heatmap_targets(landmarks.float(), labels, net.aus, size, image_size=images.shape[-1])
             return heatmap_loss(heatmaps, targets, known), heatmaps
 
-    def guide_loss(self, read: Tensor, landmarks: Tensor, labels: Tensor, size: int, weight: Tensor | float = 1.0) -> Tensor:
-        """Loss of what the guide reads, [B, A + 2·68]: logits of the AUs, and landmarks with the face's corners at ±1.
+    def head_loss(self, read: Tensor, landmarks: Tensor, labels: Tensor, size: int, weight: Tensor | float = 1.0) -> Tensor:
+        """Loss of what the auxiliary head reads, [B, A + 2·68]: logits of the AUs, and landmarks with the face's corners at ±1.
 
         The `weight` is `label_weight`, for the AUs' part.
         """
@@ -88,13 +88,13 @@ class DetectorStage(AUStage):
         loss, heatmaps = self.loss(self.trained, batch["image"], batch["landmarks"], labels)
         return loss, decode(heatmaps)
 
-    def export(self, figures: dict[str, float], step: int) -> None:
+    def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes ``fgnet.safetensors``, which `fgnet_plugin.load` reads."""
         settings = self.config.export
         licence = " ".join(filter(None, (settings.licence, self.licence)))
-        training = self.summary(figures, step)
+        training = self.summary(metrics, step)
         info = CheckpointInfo(self.net.config, settings.corpus, fold=self.fold, training=training, licence=licence)
-        save(self.trained, Path(self.machine.out) / "fgnet.safetensors", info, half=settings.half)
+        save(self.trained, Path(self.machine.out) / FGNET_FILE, info, half=settings.half)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Training pSp: an encoder whose latent codes make a frozen generator paint the same face (Richardson et al. 2021)."""
+"""Training pSp: an encoder whose latent codes make a frozen generator generate the same face (Richardson et al. 2021)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fgnet_plugin.network import normalize
 from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.encoder import Encoder
 from fgnet_plugin.network.generator import Generator
-from fgnet_plugin.training.collectives import rank_of, summed
+from fgnet_plugin.training.collectives import is_first, summed
 from fgnet_plugin.training.config.pretraining import EncoderConfig
 from fgnet_plugin.training.config.yaml_dataclass import plain
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch, Stage
-from fgnet_plugin.training.metrics.image_grid import write_sheet
+from fgnet_plugin.training.metrics.image_grid import write_image_grid
 from fgnet_plugin.training.models.discriminator import Discriminator
 from fgnet_plugin.training.stages.generator import to_pixels
 from fgnet_plugin.training.stages.reconstruction_loss import map_spreads, reconstruction_loss
 
-FILE = "pretrained.safetensors"
-SHEET_FACES, SHEET_COLUMNS = 32, 8
+PRETRAINED_FILE = "pretrained.safetensors"
+GRID_FACES, GRID_COLUMNS = 32, 8
 Net = TypeVar("Net", bound=nn.Module)
 _FACES_FOR_SPREADS = 64
 
@@ -70,81 +70,75 @@ class EncoderStage(Stage):
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch."""
         faces = normalize(batch["image"])
         if self.config.data.flip:
             which = (self.uniform(len(faces)) < 0.5).to(faces.device)
             faces = torch.where(which[:, None, None, None], faces.flip(3), faces)
-        loss = self.loss(self.reconstruct(self.net, faces), faces).mean()
-        self.log("loss", loss, prog_bar=True, logger=False)
-        return loss
+        return self.loss(self.reconstruct(self.net, faces), faces).mean()
 
     def reconstruct(self, encoder: Encoder, faces: Tensor) -> Tensor:
-        """What the generator paints of the codes of faces [B, 3, S, S] in [-1, 1]: the same shape, about the same range."""
+        """What the generator makes of the codes of faces [B, 3, S, S] in [-1, 1]: the same shape, about the same range."""
         codes = encoder(faces)
         styles = self.generator.mapping(codes) if self.config.latent == "z" else codes
-        painted = self.generator.image(self.generator(styles), styles)
+        generated = self.generator.image(self.generator(styles), styles)
         size = faces.shape[-1]
-        return painted if painted.shape[-1] == size else F.adaptive_avg_pool2d(painted, size)
+        return generated if generated.shape[-1] == size else F.adaptive_avg_pool2d(generated, size)
 
-    def loss(self, painted: Tensor, faces: Tensor) -> Tensor:
+    def loss(self, generated: Tensor, faces: Tensor) -> Tensor:
         """[B]: the weighted sum of the settings' terms."""
-        return reconstruction_loss(painted, faces, self.config.loss, self.discriminator, self.spreads)
+        return reconstruction_loss(generated, faces, self.config.loss, self.discriminator, self.spreads)
 
-    def on_fit_start(self) -> None:
+    def before_training(self) -> None:
         """Takes the spread of the discriminator's maps, of the same few validation faces in every process."""
         if self.discriminator is not None:
             some = [self.val_corpus[i]["image"] for i in range(min(_FACES_FOR_SPREADS, len(self.val_corpus)))]
             self.spreads = map_spreads(self.discriminator, normalize(torch.stack(some)).to(self.device))
 
-    def on_validation_epoch_start(self) -> None:
-        """Forgets the last validation."""
-        self._sums, self._shown = torch.zeros(3), []
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch) -> None:
         """Adds a batch's errors."""
         faces = normalize(batch["image"])
-        painted = self.reconstruct(self.trained, faces).float().clamp(-1, 1)
-        noise = (painted - faces).square().mean((1, 2, 3)) / 4  # of pixels in [0, 1]
+        generated = self.reconstruct(self.trained, faces).float().clamp(-1, 1)
+        noise = (generated - faces).square().mean((1, 2, 3)) / 4  # of pixels in [0, 1]
         self._sums += torch.stack(
-            [self.loss(painted, faces).sum(), (-10 * noise.log10()).sum(), faces.new_tensor(len(faces))]
+            [self.loss(generated, faces).sum(), (-10 * noise.log10()).sum(), faces.new_tensor(len(faces))]
         ).cpu()
-        if sum(len(shown) for shown in self._shown) < 2 * SHEET_FACES:
-            self._shown.append(torch.stack([batch["image"], to_pixels(painted)], 1).cpu())
+        if sum(len(shown) for shown in self._shown) < 2 * GRID_FACES:
+            self._shown.append(torch.stack([batch["image"], to_pixels(generated)], 1).cpu())
 
-    def on_validation_epoch_end(self) -> None:
-        """Evaluates them, and writes the sheet."""
+    def validation_metrics(self) -> dict[str, float]:
+        """Loss and signal-to-noise ratio; writes the image grid."""
         loss, psnr, count = summed(self._sums.to(self.device)).tolist()
-        self.figures = {"loss": loss / count, "psnr": psnr / count}
-        self.log_dict({"val_loss": loss / count, "val_psnr": psnr / count}, prog_bar=True, logger=False)
-        if rank_of() == 0:
-            pairs = torch.cat(self._shown)[:SHEET_FACES]
-            pairs = pairs[: max(1, len(pairs) // SHEET_COLUMNS) * SHEET_COLUMNS]
-            columns = min(SHEET_COLUMNS, len(pairs))
-            # A row of faces, a row of paintings, …
+        if is_first():
+            pairs = torch.cat(self._shown)[:GRID_FACES]
+            pairs = pairs[: max(1, len(pairs) // GRID_COLUMNS) * GRID_COLUMNS]
+            columns = min(GRID_COLUMNS, len(pairs))
+            # A row of faces, a row of reconstructions, …
             rows = pairs.view(-1, columns, *pairs.shape[1:]).transpose(1, 2).flatten(0, 2)
-            for name in (f"reconstructions-{self.global_step:06}.png", "reconstructions.png"):
-                write_sheet(rows, Path(self.machine.out) / name, columns)
+            for name in (f"reconstructions-{self.step:06}.png", "reconstructions.png"):
+                write_image_grid(rows, Path(self.machine.out) / name, columns)
+        self._sums, self._shown = torch.zeros(3), []
+        return {"loss": loss / count, "psnr": psnr / count}
 
-    def figure_names(self) -> list[str]:
+    def metric_names(self) -> list[str]:
         """Loss, and the peak signal-to-noise ratio of pixels in dB, both means over validation faces."""
         return ["loss", "psnr"]
 
-    def export(self, figures: dict[str, float], step: int) -> None:
+    def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes ``pretrained.safetensors``."""
         generator = self.start.training
         training = {
             "by": "fgnet train encoder",
             "step": step,
-            "validation": figures,
+            "validation": metrics,
             "recipe": self.recipe,
             "generator": generator,
         }
         parts: dict[str, Any] = {"generator": self.generator, "encoder": self.trained}
         parts |= {name: self.start.parts[name] for name in ("discriminator", "moments") if name in self.start.parts}
         licence = " ".join(filter(None, dict.fromkeys((self.config.licence, self.start.licence))))
-        save_pretrained(Path(self.machine.out) / FILE, self.sizes, parts, training, licence)
+        save_pretrained(Path(self.machine.out) / PRETRAINED_FILE, self.sizes, parts, training, licence)
 
 
 def frozen(net: Net, state: dict[str, Tensor]) -> Net:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Logistic loss of logits of real and of painted images [B]: a scalar."""
+    """Logistic loss of logits of real and of generated images [B]: a scalar."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """Non-saturating logistic loss of the logits of painted images [B]: a scalar."""
+    """Non-saturating logistic loss of the logits of generated images [B]: a scalar."""
     return F.softplus(-fake).mean()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fgnet_plugin.faces.landmark_net import FORMAT, WEIGHTS, LandmarkNet
@@ -17,7 +16,7 @@ from fgnet_plugin.training.config.yaml_dataclass import plain
 from fgnet_plugin.training.data.flip import mirror
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch, Stage
-from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils import safetensors_file
 
 SMOOTH_BELOW = 0.02
 """Smooth-L1 loss is quadratic for errors below this, in crop units (2 is the crop's side)."""
@@ -55,7 +54,7 @@ class LandmarkStage(Stage):
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """The loss of a batch."""
         images, landmarks, face = batch["image"], batch["landmarks"], batch["face"] > 0.5
         if self.config.flip:
@@ -64,15 +63,9 @@ class LandmarkStage(Stage):
         error = (points.float() - crop_units(landmarks, images.shape[-1]))[face]
         faces_of_step = batch.get("step_face", batch["face"]) > 0.5
         loss = point_loss(error, self.config.loss) * self.weight(face.sum(), faces_of_step.sum())
-        loss = loss + CONFIDENCE_WEIGHT * F.binary_cross_entropy_with_logits(confidence.float(), face.float())
-        self.log("loss", loss, prog_bar=True, logger=False)
-        return loss
+        return loss + CONFIDENCE_WEIGHT * F.binary_cross_entropy_with_logits(confidence.float(), face.float())
 
-    def on_validation_epoch_start(self) -> None:
-        """Forgets the last validation."""
-        self._errors, self._right = [], []
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch) -> None:
         """Gathers a batch's errors."""
         images, face = batch["image"], batch["face"] > 0.5
         points, confidence = self.trained(images.float() / 127.5 - 1)
@@ -80,29 +73,25 @@ class LandmarkStage(Stage):
         self._errors.append(relative_error(points.float()[face], truth[face]).cpu())
         self._right.append(((confidence > 0) == face).float().cpu())
 
-    def on_validation_epoch_end(self) -> None:
-        """Evaluates them."""
-        errors = gathered(torch.cat(self._errors))
-        self.figures = {
+    def validation_metrics(self) -> dict[str, float]:
+        """Mean and 90th percentile of the faces' errors, and the confidence's accuracy."""
+        errors, right = gathered(torch.cat(self._errors)), gathered(torch.cat(self._right))
+        self._errors, self._right = [], []
+        return {
             "error": errors.mean().item(),
             "error_90": errors.quantile(0.9).item() if len(errors) else float("nan"),
-            "confidence_accuracy": gathered(torch.cat(self._right)).mean().item(),
+            "confidence_accuracy": right.mean().item(),
         }
-        self.log("val_error", self.figures["error"], prog_bar=True, logger=False)
 
-    def figure_names(self) -> list[str]:
+    def metric_names(self) -> list[str]:
         """Mean and 90th percentile of the faces' errors, as parts of the inter-ocular distance; how often "a face" is right."""
         return ["error", "error_90", "confidence_accuracy"]
 
-    def export(self, figures: dict[str, float], step: int) -> None:
+    def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes ``face-landmarks.safetensors``."""
-        training = {"by": "fgnet train landmarks", "step": step, "validation": figures, "recipe": self.recipe}
-        tensors = {
-            name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).cpu().contiguous()
-            for name, value in self.trained.state_dict().items()
-        }
-        with atomic_write(Path(self.machine.out) / WEIGHTS) as part:
-            save_file(tensors, part, {"format": FORMAT, "training": json.dumps(training)})
+        training = {"by": "fgnet train landmarks", "step": step, "validation": metrics, "recipe": self.recipe}
+        metadata = {"format": FORMAT, "training": json.dumps(training)}
+        safetensors_file.write(Path(self.machine.out) / WEIGHTS, self.trained.state_dict(), metadata, half=True)
 
 
 def crop_units(landmarks: Tensor, size: int) -> Tensor:

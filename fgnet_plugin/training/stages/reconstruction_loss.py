@@ -16,30 +16,30 @@ _SMALLEST = 16  # px: SSIM is taken down to this size
 
 
 def reconstruction_loss(
-    painted: Tensor,
+    generated: Tensor,
     faces: Tensor,
     weights: Reconstruction,
     discriminator: Discriminator | None = None,
     spreads: Sequence[float] = (),
 ) -> Tensor:
-    """How far painted faces are from faces, by the terms of `Reconstruction`.
+    """How far generated faces are from faces, by the terms of `Reconstruction`.
 
     Args:
-        painted, faces: [B, 3, S, S], about [-1, 1].
+        generated, faces: [B, 3, S, S], about [-1, 1].
         discriminator: whose maps are compared, where `weights.features` is not 0.
         spreads: standard deviation of each of these maps, see `map_spreads`.
 
     Returns:
         [B].
     """
-    total = weights.pixels * (painted - faces).float().square().mean((1, 2, 3))
+    total = weights.pixels * (generated - faces).float().square().mean((1, 2, 3))
     if weights.structure:
         with torch.autocast(faces.device.type, enabled=False):  # SSIM takes differences of nearly equal numbers
-            total = total + weights.structure * _unlikeness(painted.float(), faces.float())
+            total = total + weights.structure * _unlikeness(generated.float(), faces.float())
     if discriminator is not None and weights.features:
         with torch.no_grad():
             wanted = discriminator.features(faces)
-        found = discriminator.features(painted)
+        found = discriminator.features(generated)
         errors = [(f - w).abs().float().mean((1, 2, 3)) / s for f, w, s in zip(found, wanted, spreads, strict=True)]
         total = total + weights.features * torch.stack(errors).mean(0)
     return total

@@ -53,7 +53,8 @@ __device__ __forceinline__ void noise_bias_act(
 }
 
 // x [B, height + 1, width + 1, C], the transposed convolution's result; out [B, height, width, C]; noise [height, width].
-// A thread goes down ROWS rows of COLUMNS columns, four channels at most: with eight, its rows would not fit its registers. Block (C/V, columns/COLUMNS), grid (.., .., B).
+// A thread goes down ROWS rows of COLUMNS columns, four channels at most: with eight, its rows would not fit its registers.
+// Block (C/V, columns/COLUMNS), grid (.., .., B).
 template <typename T, int V>
 __device__ __forceinline__ void blur_noise_act(
     const T *x, const float *demodulations, const float *noise, const float *biases, const float *posts, T *out, int height,

@@ -6,7 +6,7 @@
 
 // x [B, pixels, maps]; heatmaps [B, maps, pixels]; sums [B, blocks, maps]. Block PIXELS, grid (blocks, B).
 template <typename T>
-__device__ __forceinline__ void decode(const T *x, float *heatmaps, float *sums, int pixels, int maps) {
+__device__ __forceinline__ void decode_heatmaps(const T *x, float *heatmaps, float *sums, int pixels, int maps) {
   __shared__ float tile[PIXELS * (MOST_MAPS + 1)];
   __shared__ float partial[PIXELS];
   const int sample = blockIdx.y, start = blockIdx.x * PIXELS, count = min(PIXELS, pixels - start);
@@ -42,8 +42,8 @@ __device__ __forceinline__ void decode(const T *x, float *heatmaps, float *sums,
 }
 
 #define DEFINE(NAME, T)                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(PIXELS) decode_##NAME(                                                   \
+  extern "C" __global__ void __launch_bounds__(PIXELS) decode_heatmaps_##NAME(                                          \
       const T *x, float *heatmaps, float *sums, int pixels, int maps) {                                                 \
-    decode<T>(x, heatmaps, sums, pixels, maps);                                                                         \
+    decode_heatmaps<T>(x, heatmaps, sums, pixels, maps);                                                                \
   }
 DEFINE(float32, float) DEFINE(bfloat16, bf16) DEFINE(float16, f16)

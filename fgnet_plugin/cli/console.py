@@ -1,0 +1,32 @@
+"""Show this package's warnings on standard error, a line each, and no others."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fgnet_plugin.errors import SkippedInput
+
+
+@contextmanager
+def package_warnings() -> Iterator[list[str]]:
+    """Show this package's warnings only; those of py-feat and its dependencies stay out of the output.
+
+    Gives a list that grows by the inputs that are left out.
+    """
+    from tqdm.auto import tqdm
+
+    skipped: list[str] = []
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if isinstance(message, SkippedInput):
+            skipped.append(message.path)
+        tqdm.write(f"warning: {message}", file=sys.stderr)  # above the progress bar
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=UserWarning, module=r"fgnet_plugin\b")
+        warnings.showwarning = show
+        yield skipped

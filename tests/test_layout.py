@@ -1,0 +1,69 @@
+"""The public names of the package can be imported, and the rule of which folder may import which is kept."""
+
+import importlib
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PUBLIC = {
+    "fgnet_plugin": "CheckpointError Detector DownloadError FGNet FGNetConfig InputError Prediction annotate compare "
+    "convert_published heatmaps load plot_heatmaps register save unregister verify __version__",
+    "fgnet_plugin.alignment": "AlignedFaces Landmarks align_faces align_for_network ffhq_square show_faces",
+    "fgnet_plugin.checkpoints": "CheckpointInfo convert_published load read_info save verify",
+    "fgnet_plugin.cli": "main",
+    "fgnet_plugin.comparison": "Comparison compare",
+    "fgnet_plugin.faces": "FaceFinder FoundFaces find_faces read_photo",
+    "fgnet_plugin.network": "FGNet FGNetConfig Prediction decode normalize scores small_config",
+    "fgnet_plugin.training.rendered": "AUS DOMAINS Domain RenderedCorpus write_corpus",
+}
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_can_be_imported(package: str) -> None:
+    if package == "fgnet_plugin":
+        pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
+    module, names = importlib.import_module(package), PUBLIC[package].split()
+    assert set(names) == set(module.__all__)
+    for name in names:
+        assert getattr(module, name) is not None
+
+
+def test_the_package_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["fgnet", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("fgnet_plugin", run_name="__main__")
+    assert ended.value.code in (None, 0)
+    assert capsys.readouterr().out.startswith("fgnet-plugin ")
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("network/config.py", "from fgnet_plugin.training.train import train_detector", "A folder imports only"),
+        ("training/train.py", "from fgnet_plugin.pyfeat.fex import Fex", "A folder imports only"),
+        ("network/config.py", "import fgnet_plugin.network.fgnet", "No circle of imports"),
+        ("training/train.py", "import feat", "Training and the network run without py-feat"),
+        ("network/config.py", "import scipy", "The network and its operations need torch alone"),
+        ("network/config.py", "", ""),
+    ],
+)
+def test_an_import_against_the_rule_is_reported(file: str, line: str, contract: str, tmp_path: Path) -> None:
+    """Without such a line, and so at the last of these cases, all contracts are kept."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "fgnet_plugin", tmp_path / "fgnet_plugin", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "fgnet_plugin" / file
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+    # As the script lint-imports does, but of this copy of the package and not of the installed one.
+    command = "import sys; sys.path.insert(0, ''); from importlinter.cli import lint_imports_command as main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    broken = re.findall(r"^(.*) BROKEN\b", done.stdout, re.MULTILINE)
+    assert done.returncode == bool(line), done.stdout + done.stderr
+    assert any(name.startswith(contract) for name in broken) if contract else not broken
