@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from fgnet_plugin.faces.blazeface import load_blazeface
 from fgnet_plugin.faces.crops import Square, cut_crops, from_crop
 from fgnet_plugin.faces.face_mesh import CROP_SIZE, POINTS, landmarks_68, load_face_mesh
+from fgnet_plugin.faces.head_pose import head_pose
 from fgnet_plugin.faces.search import SMALLEST_FACE, Detections, detect, detect_best
 from fgnet_plugin.media.images import ImageLike, read_photo
 from fgnet_plugin.utils.threads import thread_count, torch_threads
@@ -24,6 +25,7 @@ THRESHOLD = 0.5
 _PRESENCE = 0.5  # FaceMesh's, below which a crop shows no face
 _CROP_MARGIN = 1.5  # FaceMesh's crop, as a multiple of the longer side of the face's box
 _EYE_CORNERS = 33, 263  # mesh points on a line that is level in FaceMesh's crop
+_SETTLED, _MOST_FITS = math.radians(4), 4  # FaceMesh reads a face again while its crop turns by more, and at most so often
 _SURELY_UPRIGHT = 0.85, math.radians(60)  # a face of lower score, or that leans more, may be upside down or sideways
 _TURN_CROP = 128, 2.0  # pixels a side of the crops that tell, and their side as a multiple of the box's
 _SAME = 0.3  # faces whose centres are closer than this part of the larger one's side are one face
@@ -45,6 +47,8 @@ class FoundFaces:
     """[n, 468, 3] float32, MediaPipe's order: x, y, and the depth away from the camera on the same scale."""
     presence: Tensor
     """[n] float32 in [0, 1]: how sure FaceMesh is of seeing a face."""
+    pose: Tensor
+    """[n, 6] float32: pitch, roll and yaw in radians, and the place in cm; see `head_pose`."""
 
     @property
     def scores(self) -> Tensor:
@@ -144,12 +148,23 @@ class FaceFinder:
         squares, scores = self._upright(photo, square_of_detections(detections), detections.scores)
         mesh, presence = self.fit_mesh(photo, squares)
         kept = presence > _PRESENCE
-        mesh, presence = self.fit_mesh(photo, square_of_mesh(mesh[kept]), mirror=True)
-        scores = scores[kept]
+        mesh, squares, scores = mesh[kept], Square(*(value[kept] for value in squares)), scores[kept]
+        for _ in range(_MOST_FITS):
+            closer = square_of_mesh(mesh)
+            moving = (closer.angle - squares.angle).cos() < math.cos(_SETTLED)
+            if not moving.any():
+                break
+            mesh[moving], _ = self.fit_mesh(photo, Square(*(value[moving] for value in closer)))
+            squares = closer
+        mesh, presence = self.fit_mesh(photo, square_of_mesh(mesh), mirror=True)
         kept = presence > _PRESENCE
-        low, high = mesh[kept, :, :2].amin(1), mesh[kept, :, :2].amax(1)
-        boxes = torch.cat([low, high, scores[kept, None]], 1)
-        return FoundFaces(boxes, landmarks_68(mesh[kept]), mesh[kept], presence[kept])
+        return self.faces_of_meshes(mesh[kept], presence[kept], scores[kept], photo.shape[1:])
+
+    def faces_of_meshes(self, mesh: Tensor, presence: Tensor, scores: Tensor, size: Sequence[int]) -> FoundFaces:
+        """Describe faces by their meshes [n, 468, 3], presences [n] and scores [n] in a photo of that height and width."""
+        boxes = torch.cat([mesh[..., :2].amin(1), mesh[..., :2].amax(1), scores[:, None]], 1)
+        pose = head_pose(mesh, self.mesh.canonical.float().cpu(), *size)
+        return FoundFaces(boxes, landmarks_68(mesh), mesh, presence, pose)
 
     def _upright(self, photo: Tensor, squares: Square, scores: Tensor) -> tuple[Square, Tensor]:
         """Turn the squares of doubtful detections so that the faces in them stand upright.
@@ -258,9 +273,8 @@ def _mostly_upright(faces: FoundFaces, quarters: int) -> bool:
 
 def _distinct(parts: Sequence[FoundFaces]) -> FoundFaces:
     """All faces in order of falling scores; of those that lie on each other the first one only."""
-    boxes, landmarks, mesh, presence = (
-        torch.cat([getattr(part, name) for part in parts]) for name in ("boxes", "landmarks", "mesh", "presence")
-    )
+    joined = FoundFaces(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(FoundFaces)))
+    boxes = joined.boxes
     order = boxes[:, 4].argsort(descending=True, stable=True)
     low, high = boxes[order, :2], boxes[order, 2:4]
     centre, side = (low + high) / 2, (high - low).amax(1)
@@ -270,4 +284,4 @@ def _distinct(parts: Sequence[FoundFaces]) -> FoundFaces:
         if not close[i, kept].any():
             kept.append(i)
     chosen = order[kept]
-    return FoundFaces(boxes[chosen], landmarks[chosen], mesh[chosen], presence[chosen])
+    return FoundFaces(*(getattr(joined, field.name)[chosen] for field in fields(FoundFaces)))

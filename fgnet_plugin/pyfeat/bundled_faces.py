@@ -97,7 +97,7 @@ def _pyfeat_faces(frame: Tensor, i: int, faces: FoundFaces, face_size: int, want
         "faces": crops,
         "boxes": boxes,
         "new_boxes": expanded,
-        "poses": frame.new_full((len(boxes), 6), float("nan")),
+        "poses": frame.new_full((1, 6), float("nan")) if nothing else _img2pose_signs(faces.pose).to(frame),
         "scores": frame.new_zeros(1) if nothing else faces.scores.to(frame),
         "image_size": tuple(frame.shape[2:]),
         "landmarks": landmarks,
@@ -106,6 +106,12 @@ def _pyfeat_faces(frame: Tensor, i: int, faces: FoundFaces, face_size: int, want
         larger, _ = _cut(frame, cut, expand_bbox=1.1, face_size=224)
         converted["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
     return converted
+
+
+def _img2pose_signs(pose: Tensor) -> Tensor:
+    """Turn poses [n, 6] of `FoundFaces` into those of img2pose, which `Detectorv1.forward` turns into py-feat's columns."""
+    pitch, roll, yaw, *place = pose.unbind(1)
+    return torch.stack([-pitch, yaw, -roll, *place], 1)
 
 
 def _cut(frame: Tensor, boxes: Tensor, **options: Any) -> tuple[Tensor, Tensor]:

@@ -111,7 +111,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                         super().__init__(**pyfeats, device=device)
                 else:
                     super().__init__(**pyfeats, device=device)
-                self._has_pose = face_model == "img2pose" or hub.load_pose_mlp(self.device)
+                self._has_pose = bundled or face_model == "img2pose" or hub.load_pose_mlp(self.device)
                 if precomputed and isinstance(wanted["au_model"], str):
                     self.au_detector = load_xgb_svm(wanted["au_model"])
             self.fgnet: AUModel | None = None
@@ -123,8 +123,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             self.landmark_detector = PrecomputedLandmarks()
         self.info |= {"face_model": face_model, "landmark_model": landmark_model}
         self.info["au_model"] = self.fgnet.name if self.fgnet else au_model
-        if not self._has_pose:
-            self.info["facepose_model"] = None
+        if bundled or not self._has_pose:
+            self.info["facepose_model"] = BUNDLED if bundled else None
         if fetch and not self._has_pose:
             warnings.warn(
                 "py-feat's network for head poses could not be fetched: Pitch, Roll and Yaw will be NaN", stacklevel=2
@@ -137,8 +137,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
     def offline(cls, au_model: str | Path = "fgnet-rendered", device: str | torch.device = "cpu", **options: Any) -> Detector:
         """Make a detector that needs no download: this package's face finder, landmark network and, by default, checkpoint.
 
-        Emotions, identities and gaze are NaN, and so are head poses unless py-feat's small network for them is on this
-        machine already. Nothing is fetched, and nothing falls back: a missing file is an error.
+        Emotions, identities and gaze are NaN. Nothing is fetched, and nothing falls back: a missing file is an error.
 
         Args:
             au_model: also a published checkpoint that is on this machine, or the path of one.
@@ -192,14 +191,15 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         precomputed = isinstance(self.landmark_detector, PrecomputedLandmarks)
         if precomputed:
             set_landmarks(faces_data)
-        if not self._has_pose:
+        if self._faces or not self._has_pose:
             # With unknown poses, py-feat would ask the hub for its pose network in every batch.
-            faces_data = [faces | {"poses": torch.zeros_like(faces["poses"])} for faces in faces_data]
+            faces_data = [faces | {"poses": faces["poses"].nan_to_num(0.0)} for faces in faces_data]
         with gradients_kept():
             rows: pd.DataFrame = super().forward(faces_data, batch_data)
             counts = [len(faces["scores"]) for faces in faces_data]
-            if not self._has_pose:
-                rows[FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
+            if self._faces or not self._has_pose:
+                unknown = rows["FaceRectX"].isna() if self._has_pose else slice(None)
+                rows.loc[unknown, FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
             if precomputed and "Original" in batch_data:
                 rows[LANDMARKS] += pixel_centre_shift(batch_data, counts)
             scores = None if self.fgnet is None else submit_faces(self.fgnet, rows, counts, batch_data)
