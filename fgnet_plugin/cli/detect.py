@@ -51,7 +51,7 @@ def detect(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
-    """AUs of the faces in pictures and videos: a table with a row for each face."""
+    """AUs of the faces in pictures and videos, a row for each face."""
     from fgnet_plugin.utils.journal import is_unfinished
 
     if heatmaps and plots is None:

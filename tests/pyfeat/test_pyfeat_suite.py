@@ -19,7 +19,6 @@ QUICK = (
     "test_fast_detect_single_img_single_face",
     "test_fast_detect_with_alpha",
     "test_detect_tensor",
-    "test_save_detect",
 )
 """Of feat.tests.test_detector."""
 

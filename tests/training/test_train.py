@@ -652,7 +652,7 @@ def test_help_loads_no_torch_and_a_missing_extra_is_named() -> None:
     code = """
 import sys
 import typer.testing
-from fgnet_plugin.cli import app
+from fgnet_plugin.cli.app import app
 runner = typer.testing.CliRunner()
 assert "train" in runner.invoke(app, ["--help"]).output
 assert "detector" in runner.invoke(app, ["train", "--help"]).output
