@@ -50,6 +50,12 @@ class FoundFaces:
     pose: Tensor
     """[n, 6] float32: pitch, roll and yaw in radians, and the place in cm; see `head_pose`."""
 
+    @classmethod
+    def none(cls) -> FoundFaces:
+        """No face."""
+        shapes = (0, 5), (0, 68, 2), (0, POINTS, 3), (0,), (0, 6)
+        return cls(*(torch.empty(shape) for shape in shapes))
+
     @property
     def scores(self) -> Tensor:
         """[n] in [0, 1]."""
@@ -130,18 +136,21 @@ class FaceFinder:
         with torch_threads(1), ThreadPoolExecutor(min(thread_count(), len(photos))) as pool:
             return list(pool.map(find_one, photos))
 
-    def find_alike(self, photos: Sequence[Tensor], threshold: float) -> list[FoundFaces]:
-        """Find the faces of photos of one size [3, H, W], which the networks read at once; see `find`."""
+    def find_alike(self, photos: Sequence[Tensor], threshold: float, turned: bool = True) -> list[FoundFaces]:
+        """Find the faces of photos of one size [3, H, W], which the networks read at once; see `find`.
+
+        Not `turned`, photos without an upright face are not searched again from other sides.
+        """
         found: list[list[FoundFaces]] = [[] for _ in photos]
         left = list(range(len(photos)))
-        for quarters in (0, 2, 1, 3):
+        for quarters in (0, 2, 1, 3) if turned else (0,):
             if not left:
                 break
-            turned = torch.stack([photos[i].rot90(quarters, (1, 2)) for i in left])
-            for i, detections in zip(left, detect(self.detector, turned, threshold, self.smallest_face), strict=True):
+            views = torch.stack([photos[i].rot90(quarters, (1, 2)) for i in left])
+            for i, detections in zip(left, detect(self.detector, views, threshold, self.smallest_face), strict=True):
                 found[i].append(self._fit(photos[i], _turned_back(detections, quarters, photos[i])))
             left = [i for i in left if not _mostly_upright(found[i][-1], quarters)]
-        return [_distinct(faces) for faces in found]
+        return [distinct(faces) for faces in found]
 
     def _fit(self, photo: Tensor, detections: Detections) -> FoundFaces:
         """The detections that FaceMesh takes for faces, with their meshes."""
@@ -158,9 +167,16 @@ class FaceFinder:
             squares = closer
         mesh, presence = self.fit_mesh(photo, square_of_mesh(mesh), mirror=True)
         kept = presence > _PRESENCE
-        return self.faces_of_meshes(mesh[kept], presence[kept], scores[kept], photo.shape[1:])
+        return self._faces_of_meshes(mesh[kept], presence[kept], scores[kept], photo.shape[1:])
 
-    def faces_of_meshes(self, mesh: Tensor, presence: Tensor, scores: Tensor, size: Sequence[int]) -> FoundFaces:
+    def follow(self, photo: Tensor, last: FoundFaces) -> FoundFaces | None:
+        """Fit meshes to the faces of the frame before; None where one of them is not there any more."""
+        mesh, presence = self.fit_mesh(photo, square_of_mesh(last.mesh), mirror=True)
+        if not (presence > _PRESENCE).all():
+            return None
+        return distinct([self._faces_of_meshes(mesh, presence, last.scores, photo.shape[1:])])
+
+    def _faces_of_meshes(self, mesh: Tensor, presence: Tensor, scores: Tensor, size: Sequence[int]) -> FoundFaces:
         """Describe faces by their meshes [n, 468, 3], presences [n] and scores [n] in a photo of that height and width."""
         boxes = torch.cat([mesh[..., :2].amin(1), mesh[..., :2].amax(1), scores[:, None]], 1)
         pose = head_pose(mesh, self.mesh.canonical.float().cpu(), *size)
@@ -204,9 +220,9 @@ class FaceFinder:
         points, presences = [torch.empty(0, POINTS, 3)], [torch.empty(0)]
         size = 1 if self.device.type == "cpu" else _BATCH  # a row of a larger batch may differ in its last digits
         for crops in torch.split(cut_crops(photo, squares, CROP_SIZE), size):
-            found, logits = self._read_crops(crops)
+            found, logits = self._read_crops(torch.cat([crops, crops.flip(3)]) if mirror else crops)
             if mirror:
-                mirrored, other_logits = self._read_crops(crops.flip(3))
+                (found, mirrored), (logits, other_logits) = found.chunk(2), logits.chunk(2)
                 mirrored = mirrored[:, self.mesh.mirrored] * torch.tensor([-1.0, 1, 1]) + torch.tensor([CROP_SIZE, 0.0, 0])
                 found, logits = (found + mirrored) / 2, (logits + other_logits) / 2
             points.append(found)
@@ -271,7 +287,7 @@ def _mostly_upright(faces: FoundFaces, quarters: int) -> bool:
     return len(faces) > 0 and 2 * int(upright.sum()) >= len(faces)
 
 
-def _distinct(parts: Sequence[FoundFaces]) -> FoundFaces:
+def distinct(parts: Sequence[FoundFaces]) -> FoundFaces:
     """All faces in order of falling scores; of those that lie on each other the first one only."""
     joined = FoundFaces(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(FoundFaces)))
     boxes = joined.boxes
