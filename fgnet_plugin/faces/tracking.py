@@ -15,34 +15,37 @@ from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
 from fgnet_plugin.utils.threads import thread_count, torch_threads
 
 SEARCH_EVERY = 15
-"""Frames whose numbers are multiples of it are searched, whatever was seen before."""
+"""Frames from one search to the next, half a second of most videos."""
 _SAME_FACE = 0.3  # intersection over union of a face's boxes in two frames
 
 
 class FaceTracker:
     """Finds the faces of a video's frames.
 
-    Frames 0, 15, 30, … are searched as photos are. In those between, FaceMesh reads each face again where it was in the frame
-    before; where one is lost, or there was none, the frame is searched for upright faces. So what is found in a frame depends
-    on the frames since the last multiple of 15 and on nothing else: neither on how frames are put into batches, nor on where
-    a run begins or was interrupted. Faces that enter the scene beside others are found at the next multiple.
+    Frames 0, 15, 30, … (multiples of `search_every`) are searched as photos are. In those between, FaceMesh reads each face
+    again where it was in the frame before; where one is lost, or there was none, the frame is searched for upright faces. So
+    what is found in a frame depends on the frames since the last such multiple and on nothing else: neither on how frames are
+    put into batches, nor on where a run begins or was interrupted. Faces that enter the scene beside others are found at the
+    next multiple.
 
     Args:
         finder: of the faces.
         threshold: score in [0, 1] instead of the finder's.
+        search_every: fewer than 15 where not all frames of the video are read.
 
     Example:
         >>> tracker = FaceTracker(FaceFinder())
         >>> found = tracker.find(frames[:40]) + tracker.find(frames[40:])  # doctest: +SKIP
     """
 
-    def __init__(self, finder: FaceFinder, threshold: float | None = None) -> None:
+    def __init__(self, finder: FaceFinder, threshold: float | None = None, search_every: int = SEARCH_EVERY) -> None:
         self.finder, self.threshold = finder, finder.threshold if threshold is None else threshold
+        self.search_every = search_every
         self._number, self._last = 0, FoundFaces.none()
 
     def needed_before(self, first: int) -> range:
         """Numbers of the frames that have to go through `find` before frame `first`, where the tracker begins in mid-video."""
-        return range(first - first % SEARCH_EVERY, first)
+        return range(first - first % self.search_every, first)
 
     def find(self, frames: Sequence[Tensor], first: int | None = None) -> list[FoundFaces]:
         """Find the faces of the next frames.
@@ -50,7 +53,7 @@ class FaceTracker:
         Args:
             frames: uint8 [3, H, W] RGB each.
             first: number of the first one; by default the one after the last call's, or 0. Elsewhere the tracker can begin
-                at multiples of `SEARCH_EVERY` only.
+                at multiples of `search_every` only.
 
         Returns:
             The faces of each frame.
@@ -59,10 +62,10 @@ class FaceTracker:
             ValueError: another number.
         """
         first = self._number if first is None else first
-        if first != self._number and first % SEARCH_EVERY:
-            raise ValueError(f"frame {first} follows neither the last one nor a multiple of {SEARCH_EVERY}")
+        if first != self._number and first % self.search_every:
+            raise ValueError(f"frame {first} follows neither the last one nor a multiple of {self.search_every}")
         numbered = [(number, frame) for number, frame in enumerate(frames, first)]
-        stretches = [list(group) for _, group in groupby(numbered, lambda pair: pair[0] // SEARCH_EVERY)]
+        stretches = [list(group) for _, group in groupby(numbered, lambda pair: pair[0] // self.search_every)]
         if self.finder.device.type == "cpu" and len(stretches) > 1:
             with torch_threads(1), ThreadPoolExecutor(min(thread_count(), len(stretches))) as pool:
                 found = [faces for stretch in pool.map(self._follow, stretches) for faces in stretch]
@@ -74,10 +77,10 @@ class FaceTracker:
 
     @torch.no_grad()
     def _follow(self, stretch: Sequence[tuple[int, Tensor]]) -> list[FoundFaces]:
-        """The faces of frames between two multiples of `SEARCH_EVERY`, the first included."""
+        """The faces of frames between two multiples of `search_every`, the first included."""
         found, last = [], self._last
         for number, frame in stretch:
-            searched = number % SEARCH_EVERY == 0
+            searched = number % self.search_every == 0
             faces = self.finder.follow(frame, last) if len(last) and not searched else None
             if faces is None:
                 (faces,) = self.finder.find_alike([frame], self.threshold, turned=searched)

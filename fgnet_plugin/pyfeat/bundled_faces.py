@@ -14,6 +14,7 @@ from feat.utils.image_operations import extract_face_from_bbox_torch
 from torch import Tensor, nn
 
 from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
+from fgnet_plugin.faces.tracking import FaceTracker
 from fgnet_plugin.inference.au_model import as_uint8
 from fgnet_plugin.pyfeat.datasets import Item
 from fgnet_plugin.utils.threads import torch_threads
@@ -55,14 +56,14 @@ class BundledFaces:
     def __init__(self, device: torch.device) -> None:
         self.finder = FaceFinder(device=device)
 
-    def find(self, frames: Sequence[Tensor], threshold: float | None) -> list[FoundFaces]:
-        """Find the faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
+    def find(self, frames: Sequence[Tensor], threshold: float | None, tracker: FaceTracker | None = None) -> list[FoundFaces]:
+        """Find the faces of frames [3, H, W]: of any sizes with `FaceFinder`, of a video with its `FaceTracker`."""
         with torch_threads():
             photos = [as_uint8(frame).cpu() for frame in frames]
-            return self.finder.find(photos, threshold)
+            return self.finder.find(photos, threshold) if tracker is None else tracker.find(photos)
 
     def detect_faces(
-        self, images: Tensor, face_size: int, threshold: float | None, wants_resmasknet: bool
+        self, images: Tensor, face_size: int, threshold: float | None, wants_resmasknet: bool, tracker: FaceTracker | None
     ) -> list[dict[str, Any]]:
         """Make the dictionaries of `Detectorv1.detect_faces`, one per frame, and in each "landmarks": [n, 136] of the crop.
 
@@ -70,12 +71,13 @@ class BundledFaces:
             images: [B, 3, H, W], uint8 or floating point in [0, 255].
             face_size: pixels a side of the crops for py-feat's other models.
             threshold: see `FaceFinder`.
+            tracker: of the video whose next frames these are; it has its own threshold.
             wants_resmasknet: also make the larger crops that this emotion model reads.
         """
         unit = images.float() / 255
         return [
             _pyfeat_faces(unit[i : i + 1], i, faces, face_size, wants_resmasknet)
-            for i, faces in enumerate(self.find(list(images), threshold))
+            for i, faces in enumerate(self.find(list(images), threshold, tracker))
         ]
 
 

@@ -13,10 +13,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 import torch
+from feat.utils import FEAT_FACEBOX_COLUMNS
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
+from fgnet_plugin.faces.tracking import FaceTracker, link_faces
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.pyfeat.datasets import InputDataset, Item, OutputSize, Pictures, Tensors, VideoFrames, collate, open_inputs
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
@@ -30,7 +32,7 @@ class FaceDetector(Protocol):
     fgnet: AUModel | None
     info: dict[str, Any]
     detect_faces: Callable[..., list[dict[str, Any]]]
-    find_faces: Callable[..., list[dict[str, Any]]]
+    face_tracker: Callable[[float | None, int], FaceTracker | None]
     submit: Callable[[list[dict[str, Any]], Item], Deferred[pd.DataFrame]]
     overlaps: bool
 
@@ -162,6 +164,11 @@ class DetectRun:
             skipped, done = min(done, batches), max(done - batches, 0)
             first = min(skipped * batch_size, len(dataset))
             bar.update(first)
+            video = dataset.kind == "video"
+            tracker = self.detector.face_tracker(self.threshold, self.skip_frames or 1) if video else None
+            if tracker:
+                before = [dataset[i] for i in tracker.needed_before(first)]
+                tracker.find([item["Image"] for item in before], first - len(before))
             loader = DataLoader(
                 Subset(dataset, range(first, len(dataset))),
                 batch_size=batch_size,
@@ -175,7 +182,7 @@ class DetectRun:
                 failed = batch["Errors"]
                 ends = bool(failed) and dataset.kind == "video"
                 yield _Batch(
-                    self._start(batch, dataset) if "Image" in batch else None,
+                    self._start(batch, dataset, tracker) if "Image" in batch else None,
                     failed,
                     frames=min(batch_size, len(dataset) - first - i * batch_size),
                     lost=batches - skipped - i - 1 if ends else 0,
@@ -185,11 +192,12 @@ class DetectRun:
                 if ends:
                     break
 
-    def _start(self, batch: Item, dataset: InputDataset) -> Deferred[pd.DataFrame]:
+    def _start(self, batch: Item, dataset: InputDataset, tracker: FaceTracker | None) -> Deferred[pd.DataFrame]:
         """Start the detector on one batch; to the rows, the result adds where they are from."""
         detector = self.detector
         face_size = getattr(detector, "face_size", 112)
-        faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
+        options = {"tracker": tracker} if tracker else {}
+        faces = detector.detect_faces(batch["Image"], face_size, self.threshold, **options)
         pending = detector.submit(faces, batch)
         counts = [len(face["scores"]) for face in faces]
         inputs, frames = np.repeat(batch["FileName"], counts), np.repeat(batch["Frame"].numpy(), counts)
@@ -208,6 +216,10 @@ class DetectRun:
         fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece: quicker
         if len(fex) and "Identity" not in fex:
             fex.compute_identities(threshold=self.same_person, inplace=True)
+            if self.detector.info["identity_model"] is None:
+                for dataset in self.datasets:
+                    if isinstance(dataset, VideoFrames):
+                        _label_tracks(fex, dataset.video.path)
         return fex
 
 
@@ -240,6 +252,15 @@ def _identity(dataset: InputDataset) -> list[object]:
         return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]
     files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(dataset)]
     return [dataset.kind, files, len(dataset)]
+
+
+def _label_tracks(fex: Fex, video: str) -> None:
+    """Tell the persons of a video apart by where their faces are: without an identity model, there are no embeddings."""
+    rows = (fex["input"] == video).to_numpy()
+    x, y, width, height = fex.loc[rows, FEAT_FACEBOX_COLUMNS[:4]].to_numpy(float).T
+    persons = link_faces(fex.loc[rows, "frame"].tolist(), np.stack([x, y, x + width, y + height], 1))
+    fex["Identity"] = fex["Identity"].astype(object)
+    fex.loc[rows, "Identity"] = [f"Person_{person}" if person >= 0 else np.nan for person in persons]
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:

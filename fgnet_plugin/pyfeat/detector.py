@@ -17,6 +17,7 @@ from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
 from torch import Tensor
 
 from fgnet_plugin.comparison.agreement import Comparison, compare
+from fgnet_plugin.faces.tracking import SEARCH_EVERY, FaceTracker
 from fgnet_plugin.inference.au_model import DEFAULT, AUModel, is_fgnet
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat import hub
@@ -158,19 +159,31 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         return tuple(AUS) if self.au_detector is not None else ()
 
     def detect_faces(
-        self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None
+        self,
+        images: Tensor,
+        face_size: int = 112,
+        face_detection_threshold: float | None = None,
+        tracker: FaceTracker | None = None,
     ) -> list[dict[str, Any]]:
-        """Detect faces as py-feat does; the threshold is by default 0.5."""
+        """Detect faces as py-feat does; the threshold is by default 0.5.
+
+        With a `tracker` from `face_tracker`, the images are the next frames of its video.
+        """
         with gradients_kept():
             if self._faces is not None:
                 wants_resmasknet = self.info["emotion_model"] == "resmasknet"
+                images = images.to(self.device)
                 with torch.inference_mode():
-                    return self._faces.detect_faces(
-                        images.to(self.device), face_size, face_detection_threshold, wants_resmasknet
-                    )
+                    return self._faces.detect_faces(images, face_size, face_detection_threshold, wants_resmasknet, tracker)
             threshold = 0.5 if face_detection_threshold is None else face_detection_threshold
             faces: list[dict[str, Any]] = super().detect_faces(images, face_size, threshold)
             return faces
+
+    def face_tracker(self, face_detection_threshold: float | None = None, skip_frames: int = 1) -> FaceTracker | None:
+        """Make the bundled face model's tracker for every `skip_frames`-th frame of one video; None with py-feat's models."""
+        if self._faces is None:
+            return None
+        return FaceTracker(self._faces.finder, face_detection_threshold, max(1, SEARCH_EVERY // skip_frames))
 
     def forward(self, faces_data: list[dict[str, Any]], batch_data: Item) -> pd.DataFrame:
         """Run the models on the faces of a batch: a row for each face, coordinates in its original frame.

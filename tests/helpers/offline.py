@@ -26,7 +26,7 @@ def remembered_faces() -> Iterator[None]:
     find = Detector.detect_faces
 
     def detect_faces(self: Detector, images: Tensor, *args: Any, **options: Any) -> list[dict[str, Any]]:
-        if self.info["face_model"] != "bundled" or self.info["emotion_model"] is not None:
+        if self.info["face_model"] != "bundled" or self.info["emotion_model"] is not None or "tracker" in options:
             return find(self, images, *args, **options)
         pixels = hashlib.sha256(images.contiguous().numpy().tobytes()).digest()
         key = pixels, images.shape, images.dtype, args, *options.items()
