@@ -13,15 +13,15 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from feat.utils import FEAT_FACEBOX_COLUMNS
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
-from fgnet_plugin.faces.tracking import FaceTracker, link_faces
+from fgnet_plugin.faces.tracking import FaceTracker
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.pyfeat.datasets import InputDataset, Item, OutputSize, Pictures, Tensors, VideoFrames, collate, open_inputs
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
+from fgnet_plugin.pyfeat.persons import WhichFaces, check_faces, choose_faces, label_persons
 from fgnet_plugin.utils.deferred import Deferred, lookahead
 from fgnet_plugin.utils.journal import Journal
 
@@ -66,13 +66,15 @@ class DetectRun:
         face_identity_threshold: float,
         mixed_sizes: Literal["raise", "single"],
         errors: Literal["raise", "skip"],
+        faces: WhichFaces,
     ) -> None:
         _check_count("batch_size", batch_size)
         if skip_frames is not None:
             _check_count("skip_frames", skip_frames)
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
-        self.detector, self.errors = detector, errors
+        check_faces(faces)
+        self.detector, self.errors, self.faces = detector, errors, faces
         self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
@@ -82,6 +84,7 @@ class DetectRun:
         alone = mixed_sizes == "single" and output_size is None
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)
+        self.videos = {dataset.video.path for dataset in self.datasets if isinstance(dataset, VideoFrames)}
         self.inputs = [name for dataset in self.datasets for name in _names(dataset)]
 
     def settings(self) -> dict[str, object]:
@@ -97,6 +100,7 @@ class DetectRun:
             "models": {kind: name for kind, name in self.detector.info.items() if kind != "facepose_model"},
             "checkpoint": None if model is None else model.digest,
             "precision": None if model is None else model.precision,
+            **({} if self.faces == "all" else {"faces": self.faces}),
             **({"compile": True} if model is not None and model.compile else {}),
         }
 
@@ -217,10 +221,11 @@ class DetectRun:
         if len(fex) and "Identity" not in fex:
             fex.compute_identities(threshold=self.same_person, inplace=True)
             if self.detector.info["identity_model"] is None:
-                for dataset in self.datasets:
-                    if isinstance(dataset, VideoFrames):
-                        _label_tracks(fex, dataset.video.path)
-        return fex
+                label_persons(fex, self.videos)
+        chosen = choose_faces(fex, self.faces, self.videos)
+        if len(chosen) < len(fex):
+            warnings.warn(f"faces={self.faces!r}: {len(fex) - len(chosen)} faces of others were left out", stacklevel=4)
+        return chosen
 
 
 def _warn_of_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
@@ -252,15 +257,6 @@ def _identity(dataset: InputDataset) -> list[object]:
         return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]
     files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(dataset)]
     return [dataset.kind, files, len(dataset)]
-
-
-def _label_tracks(fex: Fex, video: str) -> None:
-    """Tell the persons of a video apart by where their faces are: without an identity model, there are no embeddings."""
-    rows = (fex["input"] == video).to_numpy()
-    x, y, width, height = fex.loc[rows, FEAT_FACEBOX_COLUMNS[:4]].to_numpy(float).T
-    persons = link_faces(fex.loc[rows, "frame"].tolist(), np.stack([x, y, x + width, y + height], 1))
-    fex["Identity"] = fex["Identity"].astype(object)
-    fex.loc[rows, "Identity"] = [f"Person_{person}" if person >= 0 else np.nan for person in persons]
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:

@@ -33,6 +33,7 @@ from fgnet_plugin.pyfeat.datasets import Item, OutputSize
 from fgnet_plugin.pyfeat.detect_run import DetectRun
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
 from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
+from fgnet_plugin.pyfeat.persons import WhichFaces
 from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_device, check_models
 from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
 from fgnet_plugin.utils.deferred import Deferred
@@ -241,6 +242,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         resume: bool = False,
         errors: Literal["raise", "skip"] = "raise",
         mixed_sizes: Literal["raise", "single"] = "raise",
+        faces: WhichFaces = "all",
         **kwargs: Any,
     ) -> Fex:
         """Detect faces in pictures and videos, and run the models on them.
@@ -263,6 +265,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 before is done (missing and empty files at once, together), or "skip" them with a warning.
             mixed_sizes: of pictures of different sizes, with a batch_size over 1 and no output_size: "raise", as py-feat does,
                 or read them one at a time ("single").
+            faces: "all"; the "largest" of each frame; or of a video, "track" one participant: the person whose faces are the
+                largest altogether, by where they are. A warning says how many faces of others were left out.
             kwargs: ignored, with a warning; py-feat ignores them silently.
 
         Returns:
@@ -287,6 +291,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             face_identity_threshold=face_identity_threshold,
             mixed_sizes=mixed_sizes,
             errors=errors,
+            faces=faces,
         )
         with gradients_kept():
             return run(save, resume, progress_bar, num_workers, pin_memory)
