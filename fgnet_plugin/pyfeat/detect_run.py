@@ -223,8 +223,9 @@ class DetectRun:
             if self.detector.info["identity_model"] is None:
                 label_persons(fex, self.videos)
         chosen = choose_faces(fex, self.faces, self.videos)
-        if len(chosen) < len(fex):
-            warnings.warn(f"faces={self.faces!r}: {len(fex) - len(chosen)} faces of others were left out", stacklevel=4)
+        others = fex["FaceRectX"].count() - chosen["FaceRectX"].count()
+        if others:
+            warnings.warn(f"faces={self.faces!r}: {others} faces of others were left out", stacklevel=4)
         return chosen
 
 
