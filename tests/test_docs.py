@@ -236,7 +236,7 @@ SOURCE = r"`(?:[^`\n]* )?([\w/]+\.(?:py|cuh?))[ `]"
 
 @functools.cache
 def source_files() -> list[Path]:
-    folders = "fgnet_plugin", "tests", "examples", "cuda", ".ci"
+    folders = "fgnet_plugin", "tests", "examples", "cuda", "weights", ".ci"
     return [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".cu", ".cuh")]
 
 
