@@ -78,7 +78,8 @@ class FaceFinder:
         CheckpointError: the bundled weights are missing.
 
     Example:
-        >>> (found,) = FaceFinder().find([skimage.data.astronaut()])
+        >>> from skimage import data
+        >>> (found,) = FaceFinder().find([data.astronaut()])
         >>> len(found), list(found.landmarks.shape), round(found.presence.item(), 2)
         (1, [1, 68, 2], 1.0)
     """

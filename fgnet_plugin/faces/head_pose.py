@@ -25,9 +25,11 @@ def head_pose(mesh: Tensor, canonical: Tensor, height: int, width: int) -> Tenso
         width, in pixels, as img2pose does: photos say neither.
 
     Example:
-        >>> mean = torch.rand(468, 3)
-        >>> [round(value, 3) for value in head_pose(mean * torch.tensor([1.0, -1, -1]), mean, 100, 100)[0, :3].abs().tolist()]
-        [0.0, 0.0, 0.0]
+        >>> mean_face = torch.rand(468, 3)
+        >>> seen_from_in_front = (10 * mean_face * torch.tensor([1.0, -1, -1]))[None]
+        >>> pitch, roll, yaw, x, y, distance = head_pose(seen_from_in_front, mean_face, height=480, width=640)[0].tolist()
+        >>> round(abs(yaw), 3), round(distance)
+        (0.0, 112)
     """
     ours = canonical.double()
     seen = mesh.double() * torch.tensor(_FLIP, dtype=torch.float64)
