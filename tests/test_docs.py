@@ -137,7 +137,7 @@ def read(page: Path, evaluate: object) -> Document:
 def user_folder(tmp_path: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with the files that the documentation names; see this module's docstring."""
     import pandas as pd
-    from pyfeat_weights import faces_from_cascade, hub_cache
+    from pyfeat_weights import hub_cache, real_face_boxes
 
     from fgnet_plugin import Detector
 
@@ -159,7 +159,7 @@ def user_folder(tmp_path: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatc
     pd.concat([openface.astype(float), landmarks], axis=1).to_csv("openface.csv", index=False)
     codes = pd.DataFrame({"input": fex["input"], "frame": fex["frame"], "AU12": np.arange(len(fex)) % 2})
     codes.to_csv("codes.csv", index=False)
-    with hub_cache(hub_folder), faces_from_cascade():
+    with hub_cache(hub_folder), real_face_boxes():
         yield folder
 
 
@@ -236,7 +236,7 @@ SOURCE = r"`(?:[^`\n]* )?([\w/]+\.(?:py|cuh?))[ `]"
 
 @functools.cache
 def source_files() -> list[Path]:
-    folders = "fgnet_plugin", "tests", "examples", "cuda", ".ci"
+    folders = "fgnet_plugin", "tests", "examples", "cuda", "weights", ".ci"
     return [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".cu", ".cuh")]
 
 

@@ -43,6 +43,9 @@ def detect(
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 8,
     skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
+    faces: Annotated[
+        str, typer.Option(help="all, the largest of each frame, or track: of a video, one participant throughout.")
+    ] = "all",
     out: Out = Path("fex.csv"),
     plots: Annotated[Path | None, typer.Option(help="Folder for pictures: faces with their AUs, AUs over time.")] = None,
     heatmaps: Annotated[
@@ -79,7 +82,12 @@ def detect(
             raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {au_model}")
         complete = resume and out.exists() and not unfinished
         start = time.perf_counter()
-        options: dict[str, Any] = {"batch_size": batch_size, "skip_frames": skip_frames, "mixed_sizes": "single"}
+        options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "skip_frames": skip_frames,
+            "mixed_sizes": "single",
+            "faces": faces,
+        }
         try:
             fex = detector.detect(paths, save=out, resume=resume, errors="skip", **options)
         except KeyboardInterrupt:

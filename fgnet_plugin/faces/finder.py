@@ -1,42 +1,60 @@
-"""Faces and their 68 landmarks in photos, without a download: scikit-image's cascade and a small network of this package."""
+"""Faces and their landmarks in photos, without a download: BlazeFace finds them, FaceMesh fits a mesh to each."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fgnet_plugin.faces.cascade import TILTS, Candidates, find_windows, merged
-from fgnet_plugin.faces.crops import CROP_SIZE, MIRRORED, Square, crop_square, cut_crops, from_crop
-from fgnet_plugin.faces.landmark_net import load_landmark_net
+from fgnet_plugin.faces.blazeface import load_blazeface
+from fgnet_plugin.faces.crops import Square, cut_crops, from_crop
+from fgnet_plugin.faces.face_mesh import CROP_SIZE, POINTS, landmarks_68, load_face_mesh
+from fgnet_plugin.faces.head_pose import head_pose
+from fgnet_plugin.faces.search import SMALLEST_FACE, Detections, detect, detect_best
 from fgnet_plugin.media.images import ImageLike, read_photo
 from fgnet_plugin.utils.threads import thread_count, torch_threads
 
-_FIRST_CONFIDENCE = 0.2  # a first look with less is no face: the second one costs as much again
-_MOST_CANDIDATES = 64  # of a photo
-_AGREE = 0.12  # mean distance of the landmarks of two looks, or of a crop and its mirror image, as a part of its side
-_SCALE = 0.5, 2.0  # the second crop's side, as a multiple of the first's
-_SAME = 0.5  # faces whose centres are closer than this part of the larger one's half side are one face
-_CASCADE_SHARE = 0.2  # of the score; the rest is the network's
-_SURE_SUPPORT = 20.0  # windows at which the cascade's share is full
-_FOREHEAD = 0.25  # added above the landmarks for the box, as a part of their height
-_BATCH = 64  # crops that go through the network at once
+THRESHOLD = 0.5
+"""Score from which something counts as a face by default."""
+_PRESENCE = 0.5  # FaceMesh's, below which a crop shows no face
+_CROP_MARGIN = 1.5  # FaceMesh's crop, as a multiple of the longer side of the face's box
+_EYE_CORNERS = 33, 263  # mesh points on a line that is level in FaceMesh's crop
+_SETTLED, _MOST_FITS = math.radians(4), 4  # FaceMesh reads a face again while its crop turns by more, and at most so often
+_SURELY_UPRIGHT = 0.85, math.radians(60)  # a face of lower score, or that leans more, may be upside down or sideways
+_TURN_CROP = 128, 2.0  # pixels a side of the crops that tell, and their side as a multiple of the box's
+_SAME = 0.3  # faces whose centres are closer than this part of the larger one's side are one face
+_BATCH = 32  # crops, or frames, that go through a network at once on a GPU
 
 
 @dataclass(frozen=True, eq=False)
 class FoundFaces:
-    """The n faces of one photo, the surest first; n may be 0. On the CPU."""
+    """The n faces of one photo, in order of falling scores; n may be 0. On the CPU, in pixels of the photo.
+
+    The middle of the photo's first pixel is (0, 0).
+    """
 
     boxes: Tensor
-    """[n, 5] float32: x1, y1, x2, y2 in pixels of the photo, forehead to chin, perhaps beyond its border; score in [0, 1]."""
+    """[n, 5] float32: x1, y1, x2, y2 from forehead to chin, perhaps beyond the photo's border; score in [0, 1]."""
     landmarks: Tensor
-    """[n, 68, 2] float32, in pixels of the photo, dlib's order."""
+    """[n, 68, 2] float32, dlib's order."""
+    mesh: Tensor
+    """[n, 468, 3] float32, MediaPipe's order: x, y, and the depth away from the camera on the same scale."""
+    presence: Tensor
+    """[n] float32 in [0, 1]: how sure FaceMesh is of seeing a face."""
+    pose: Tensor
+    """[n, 6] float32: pitch, roll and yaw in radians, and the place in cm; see `head_pose`."""
+
+    @classmethod
+    def none(cls) -> FoundFaces:
+        """No face."""
+        shapes = (0, 5), (0, 68, 2), (0, POINTS, 3), (0,), (0, 6)
+        return cls(*(torch.empty(shape) for shape in shapes))
 
     @property
     def scores(self) -> Tensor:
@@ -51,161 +69,236 @@ class FaceFinder:
     """Finds faces. Each photo is looked at by itself: nothing is carried from one frame of a video to the next.
 
     Args:
-        weights: of the landmark network; by default those that come with the package.
-        device: where the landmark network runs. The search itself runs on the CPU.
+        device: where the networks run. On a GPU in half precision, photos of one size at once.
         threshold: score in [0, 1] from which something counts as a face.
-        smallest_face: pixels from cheek to cheek of the smallest faces; by default 30 (faces of 40 px are then found almost
-            always), or a 24th of the photo's longer side where that is more. Half of it takes about four times as long.
-        thorough: look for tilted faces (15° to 35°) in every photo. Off, only where no upright one is found: a third of the
-            time, and what a video wants. Upright faces come out the same either way.
+        smallest_face: pixels from cheek to cheek of the smallest faces that are looked for; half of it takes up to four times
+            as long.
 
     Raises:
-        CheckpointError: weights that are missing or no landmark network's.
+        CheckpointError: the bundled weights are missing.
+
+    Example:
+        >>> from skimage import data
+        >>> (found,) = FaceFinder().find([data.astronaut()])
+        >>> len(found), list(found.landmarks.shape), round(found.presence.item(), 2)
+        (1, [1, 68, 2], 1.0)
     """
 
     def __init__(
-        self,
-        weights: str | Path | None = None,
-        device: torch.device | str = "cpu",
-        threshold: float = 0.8,
-        smallest_face: float | None = None,
-        thorough: bool = True,
+        self, device: torch.device | str = "cpu", threshold: float = THRESHOLD, smallest_face: float = SMALLEST_FACE
     ) -> None:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must be in [0, 1], got {threshold}")
-        if smallest_face is not None and not smallest_face >= 8:
+        if not smallest_face >= 8:
             raise ValueError(f"smallest_face must be at least 8 px, got {smallest_face}")
-        self.net = load_landmark_net(weights, device)
         self.device = torch.device(device)
-        self.threshold, self.smallest_face, self.thorough = threshold, smallest_face, thorough
+        self.detector, self.mesh = load_blazeface(self.device), load_face_mesh(self.device)
+        if self.device.type != "cpu":
+            self.detector.half()
+            self.mesh.half()
+        self.threshold, self.smallest_face = threshold, smallest_face
 
     @torch.no_grad()
-    def find(
-        self, images: Iterable[ImageLike], threshold: float | None = None, thorough: bool | None = None
-    ) -> list[FoundFaces]:
-        """Faces of photos.
+    def find(self, images: Iterable[ImageLike], threshold: float | None = None) -> list[FoundFaces]:
+        """Find the faces of photos.
+
+        Faces that lean by up to 45° are found at once. Where most lean more, or there is none, the photo is turned by quarters.
 
         Args:
             images: photos, of any sizes; see `read_photo`. A tensor [N, 3, H, W] is N photos.
-            threshold, thorough: for this call, instead of the finder's own.
+            threshold: for this call, instead of the finder's.
 
         Returns:
             For each photo its faces.
 
         Raises:
-            TypeError, ValueError, OSError: what is no photo; see `read_photo`.
+            TypeError, ValueError, OSError: an image is no photo; see `read_photo`.
         """
         if isinstance(images, (str, Path)) or (isinstance(images, (np.ndarray, Tensor)) and images.ndim == 3):
             raise TypeError("images must be several photos; a single one goes in as [photo]")
         photos = [read_photo(image) for image in images]
         threshold = self.threshold if threshold is None else threshold
-        thorough = self.thorough if thorough is None else thorough
-        upright = self._search(photos, (0.0,))
-        found = self._faces(photos, [merged(windows) for windows in upright], threshold)
-        again = [i for i, faces in enumerate(found) if thorough or not len(faces)]
-        tilted = self._search([photos[i] for i in again], TILTS)
-        both = [merged(np.concatenate([upright[i], windows])) for i, windows in zip(again, tilted, strict=True)]
-        for i, faces in zip(again, self._faces([photos[i] for i in again], both, threshold), strict=True):
-            found[i] = _joint(found[i], faces)
-        return found
+        if self.device.type == "cpu":
+            return self._find_on_cores(photos, threshold)
+        found: dict[int, FoundFaces] = {}
+        for indices in _of_one_size(photos):
+            found.update(zip(indices, self.find_alike([photos[i] for i in indices], threshold), strict=True))
+        return [found[i] for i in range(len(photos))]
 
-    def _search(self, photos: Sequence[Tensor], tilts: Sequence[float]) -> list[npt.NDArray[np.float64]]:
-        """The cascade's windows in each photo; several photos at once, one on each core."""
+    def _find_on_cores(self, photos: Sequence[Tensor], threshold: float) -> list[FoundFaces]:
+        """One photo on each core: the networks are too small for several, and the numbers don't depend on the other photos."""
         if len(photos) < 2:
-            return [find_windows(photo, self.smallest_face, tilts) for photo in photos]
-        count = thread_count()
-        with torch_threads(1), ThreadPoolExecutor(count) as pool:  # torch's own threads on top would only be in the way
-            return list(pool.map(lambda photo: find_windows(photo, self.smallest_face, tilts), photos))
+            return self.find_alike(photos, threshold)
 
-    def _faces(self, photos: Sequence[Tensor], candidates: Sequence[Candidates], threshold: float) -> list[FoundFaces]:
-        """The candidates that the network takes for faces, in two looks: at the cascade's crop, at the straightened one."""
-        owner = torch.tensor(
-            [i for i, found in enumerate(candidates) for _ in found.support[:_MOST_CANDIDATES]], dtype=torch.int64
-        )
-        square = _joined([Square(*(value[:_MOST_CANDIDATES] for value in found.square)) for found in candidates])
-        support = torch.cat([torch.empty(0), *(found.support[:_MOST_CANDIDATES] for found in candidates)])
-        first, sure, _ = self._look(photos, owner, square)
-        closer = crop_square(first)
-        ratio = closer.side / square.side
-        kept = (sure > _FIRST_CONFIDENCE) & (ratio > _SCALE[0]) & (ratio < _SCALE[1])
-        owner, support, first, square = owner[kept], support[kept], first[kept], Square(*(value[kept] for value in closer))
-        second, sure, apart = self._look(photos, owner, square, mirrored=True)
-        apart = torch.maximum(apart, (second - first).norm(dim=-1).mean(1) / square.side)
-        scores = (1 - _CASCADE_SHARE) * sure + _CASCADE_SHARE * (support / _SURE_SUPPORT).clamp(max=1)
-        scores = torch.where(apart < _AGREE, scores, 0.0)
-        kept = (scores >= threshold) & (scores > 0)
-        owner, second, scores = owner[kept], second[kept], scores[kept]
-        return [_distinct(second[owner == i], scores[owner == i]) for i in range(len(photos))]
+        @torch.no_grad()
+        def find_one(photo: Tensor) -> FoundFaces:
+            return self.find_alike([photo], threshold)[0]
 
-    def _look(
-        self, photos: Sequence[Tensor], owner: Tensor, square: Square, mirrored: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network says of F crops, perhaps averaged with what it says of their mirror images.
+        with torch_threads(1), ThreadPoolExecutor(min(thread_count(), len(photos))) as pool:
+            return list(pool.map(find_one, photos))
+
+    def find_alike(self, photos: Sequence[Tensor], threshold: float, turned: bool = True) -> list[FoundFaces]:
+        """Find the faces of photos of one size [3, H, W], which the networks read at once; see `find`.
+
+        Not `turned`, photos without an upright face are not searched again from other sides.
+        """
+        found: list[list[FoundFaces]] = [[] for _ in photos]
+        left = list(range(len(photos)))
+        for quarters in (0, 2, 1, 3) if turned else (0,):
+            if not left:
+                break
+            views = torch.stack([photos[i].rot90(quarters, (1, 2)) for i in left])
+            for i, detections in zip(left, detect(self.detector, views, threshold, self.smallest_face), strict=True):
+                found[i].append(self._fit(photos[i], _turned_back(detections, quarters, photos[i])))
+            left = [i for i in left if not _mostly_upright(found[i][-1], quarters)]
+        return [distinct(faces) for faces in found]
+
+    def _fit(self, photo: Tensor, detections: Detections) -> FoundFaces:
+        """The detections that FaceMesh takes for faces, with their meshes."""
+        squares, scores = self._upright(photo, square_of_detections(detections), detections.scores)
+        mesh, presence = self.fit_mesh(photo, squares)
+        kept = presence > _PRESENCE
+        mesh, squares, scores = mesh[kept], Square(*(value[kept] for value in squares)), scores[kept]
+        for _ in range(_MOST_FITS):
+            closer = square_of_mesh(mesh)
+            moving = (closer.angle - squares.angle).cos() < math.cos(_SETTLED)
+            if not moving.any():
+                break
+            mesh[moving], _ = self.fit_mesh(photo, Square(*(value[moving] for value in closer)))
+            squares = closer
+        mesh, presence = self.fit_mesh(photo, square_of_mesh(mesh), mirror=True)
+        kept = presence > _PRESENCE
+        return self._faces_of_meshes(mesh[kept], presence[kept], scores[kept], photo.shape[1:])
+
+    def follow(self, photo: Tensor, last: FoundFaces) -> FoundFaces | None:
+        """Fit meshes to the faces of the frame before; None where one of them is not there any more."""
+        mesh, presence = self.fit_mesh(photo, square_of_mesh(last.mesh), mirror=True)
+        if not (presence > _PRESENCE).all():
+            return None
+        return distinct([self._faces_of_meshes(mesh, presence, last.scores, photo.shape[1:])])
+
+    def _faces_of_meshes(self, mesh: Tensor, presence: Tensor, scores: Tensor, size: Sequence[int]) -> FoundFaces:
+        """Describe faces by their meshes [n, 468, 3], presences [n] and scores [n] in a photo of that height and width."""
+        boxes = torch.cat([mesh[..., :2].amin(1), mesh[..., :2].amax(1), scores[:, None]], 1)
+        pose = head_pose(mesh, self.mesh.canonical.float().cpu(), *size)
+        return FoundFaces(boxes, landmarks_68(mesh), mesh, presence, pose)
+
+    def _upright(self, photo: Tensor, squares: Square, scores: Tensor) -> tuple[Square, Tensor]:
+        """Turn the squares of doubtful detections so that the faces in them stand upright.
+
+        BlazeFace finds some faces that stand on their heads or lie on their sides, takes chins for foreheads, and is less sure
+        than of upright faces. So it looks at each doubtful one from all four sides.
+        """
+        score, lean = _SURELY_UPRIGHT
+        size, margin = _TURN_CROP
+        squares, scores = Square(*(value.clone() for value in squares)), scores.clone()
+        for i in ((scores < score) | (squares.angle.abs() > lean)).nonzero()[:, 0].tolist():
+            centre, side, angle = (value[i] for value in squares)
+            turns = angle + torch.arange(4) * (math.pi / 2)
+            views = Square(centre.expand(4, 2), (side * margin / _CROP_MARGIN).expand(4), turns)
+            seen = [detect_best(self.detector, crop) for crop in torch.split(cut_crops(photo, views, size), 1)]
+            best = max(range(4), key=lambda view: float(seen[view].scores))
+            if best:
+                inside = square_of_detections(seen[best])
+                view = Square(*(value[best : best + 1] for value in views))
+                squares.centre[i] = from_crop(inside.centre[None] * (2 / size) - 1, view)[0, 0]
+                squares.side[i] = (inside.side * view.side / size)[0]
+                squares.angle[i] = inside.angle[0] + turns[best]
+                scores[i] = torch.maximum(scores[i : i + 1], seen[best].scores)[0]
+        return squares, scores
+
+    def fit_mesh(self, photo: Tensor, squares: Square, mirror: bool = False) -> tuple[Tensor, Tensor]:
+        """Fit meshes to the faces in squares of a photo.
+
+        Args:
+            photo: uint8 [3, H, W].
+            squares: see `square_of_mesh`.
+            mirror: average with the mesh of the mirror image, in twice the time: FaceMesh's points lie a little to one side.
 
         Returns:
-            Landmarks [F, 68, 2] in pixels, confidences [F] in [0, 1], and how far the two answers lie apart, [F], as a part of
-            the crop's side.
+            [n, 468, 3] in pixels of the photo, and presence [n] in [0, 1]; on the CPU.
         """
-        squares = [Square(*(value[owner == i] for value in square)) for i in range(len(photos))]
-        crops = [cut_crops(photo, of_photo) for photo, of_photo in zip(photos, squares, strict=True)]
-        points, confidences, apart = [torch.empty(0, 68, 2)], [torch.empty(0)], [torch.empty(0)]
-        for chunk in torch.split(torch.cat([torch.empty(0, 3, CROP_SIZE, CROP_SIZE), *crops]), _BATCH):
-            units, logits = other, other_logits = self.net(chunk.to(self.device))
-            if mirrored:
-                other, other_logits = self.net(chunk.flip(3).to(self.device))
-                other = other[:, list(MIRRORED)] * other.new_tensor([-1.0, 1.0])
-            points.append(((units + other) / 2).float().cpu())
-            confidences.append(((logits + other_logits) / 2).float().sigmoid().cpu())
-            apart.append((units - other).norm(dim=-1).mean(1).float().cpu() / 2)
-        return from_crop(torch.cat(points), square), torch.cat(confidences), torch.cat(apart)
+        points, presences = [torch.empty(0, POINTS, 3)], [torch.empty(0)]
+        size = 1 if self.device.type == "cpu" else _BATCH  # a row of a larger batch may differ in its last digits
+        for crops in torch.split(cut_crops(photo, squares, CROP_SIZE), size):
+            found, logits = self._read_crops(torch.cat([crops, crops.flip(3)]) if mirror else crops)
+            if mirror:
+                (found, mirrored), (logits, other_logits) = found.chunk(2), logits.chunk(2)
+                mirrored = mirrored[:, self.mesh.mirrored] * torch.tensor([-1.0, 1, 1]) + torch.tensor([CROP_SIZE, 0.0, 0])
+                found, logits = (found + mirrored) / 2, (logits + other_logits) / 2
+            points.append(found)
+            presences.append(logits.sigmoid())
+        in_crop = torch.cat(points) * (2 / CROP_SIZE)  # 0 to 2
+        flat = from_crop(in_crop[..., :2] - 1, squares)
+        return torch.cat([flat, in_crop[..., 2:] * (squares.side / 2)[:, None, None]], 2), torch.cat(presences)
+
+    def _read_crops(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """FaceMesh's points and logits of crops in [-1, 1], on the CPU."""
+        weights = next(self.mesh.parameters())
+        points, logits = self.mesh(((crops + 1) / 2).to(weights.device, weights.dtype, memory_format=torch.channels_last))
+        return points.cpu(), logits.cpu()
 
 
 def find_faces(images: Iterable[ImageLike]) -> list[FoundFaces]:
-    """Faces of photos, with the bundled weights on the CPU; see `FaceFinder`, which keeps the weights for more photos."""
+    """Find the faces of photos on the CPU; see `FaceFinder`, which keeps the networks for more photos."""
     return FaceFinder().find(images)
 
 
-def face_boxes(landmarks: Tensor) -> Tensor:
-    """Landmarks [..., 68, 2] -> boxes from chin to forehead [..., 4]: x1, y1, x2, y2."""
-    low, high = landmarks.amin(-2), landmarks.amax(-2)
-    forehead = torch.stack([torch.zeros_like(low[..., 0]), _FOREHEAD * (high - low)[..., 1]], -1)
-    return torch.cat([low - forehead, high], -1)
+def square_of_detections(found: Detections) -> Square:
+    """FaceMesh's crops of detected faces: about the box, 1.5 times its longer side, the eyes level."""
+    low, high = found.boxes[:, :2], found.boxes[:, 2:]
+    across = found.points[:, 1] - found.points[:, 0]
+    return Square((low + high) / 2, _CROP_MARGIN * (high - low).amax(1), torch.atan2(across[:, 1], across[:, 0]))
 
 
-def _joined(squares: Sequence[Square]) -> Square:
-    empty = torch.empty(0)
-    return Square(
-        torch.cat([empty.view(0, 2), *(square.centre for square in squares)]),
-        torch.cat([empty, *(square.side for square in squares)]),
-        torch.cat([empty, *(square.angle for square in squares)]),
-    )
+def square_of_mesh(mesh: Tensor) -> Square:
+    """FaceMesh's crops of faces whose mesh [n, 468, 3] is known, from this or the last frame."""
+    points = mesh[..., :2]
+    across = points[:, _EYE_CORNERS[1]] - points[:, _EYE_CORNERS[0]]
+    low, high = points.amin(1), points.amax(1)
+    return Square((low + high) / 2, _CROP_MARGIN * (high - low).amax(1), torch.atan2(across[:, 1], across[:, 0]))
 
 
-def _joint(upright: FoundFaces, both: FoundFaces) -> FoundFaces:
-    """The upright faces as they are, whether or not tilted ones were looked for, and of the others what is new."""
-    if not len(upright) or not len(both):
-        return upright if len(upright) else both
-    new = ~_same(upright.landmarks, both.landmarks).any(0)
-    boxes, landmarks = torch.cat([upright.boxes, both.boxes[new]]), torch.cat([upright.landmarks, both.landmarks[new]])
+def _of_one_size(photos: Sequence[Tensor]) -> Iterable[list[int]]:
+    """Numbers of photos of one size, at most `_BATCH` together."""
+    sizes: dict[torch.Size, list[int]] = {}
+    for i, photo in enumerate(photos):
+        sizes.setdefault(photo.shape, []).append(i)
+    for indices in sizes.values():
+        yield from (indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH))
+
+
+def _turned_back(found: Detections, quarters: int, photo: Tensor) -> Detections:
+    """Detections in the photo turned counter-clockwise by so many quarters -> in the photo."""
+    if not quarters:
+        return found
+    height, width = photo.shape[1:]
+    corners = torch.cat([found.boxes.view(-1, 2, 2), found.points], 1)  # [n, 8, 2]
+    x, y = corners.unbind(-1)
+    turned = {1: (width - 1 - y, x), 2: (width - 1 - x, height - 1 - y), 3: (y, height - 1 - x)}[quarters]
+    corners = torch.stack(turned, -1)
+    low, high = corners[:, :2].amin(1), corners[:, :2].amax(1)
+    return Detections(torch.cat([low, high], 1), corners[:, 2:], found.scores)
+
+
+def _mostly_upright(faces: FoundFaces, quarters: int) -> bool:
+    """Whether half of the faces lean by at most 60° in the photo turned counter-clockwise by so many quarters."""
+    lean = square_of_mesh(faces.mesh).angle - quarters * (math.pi / 2)
+    upright = lean.cos() > math.cos(_SURELY_UPRIGHT[1])
+    return len(faces) > 0 and 2 * int(upright.sum()) >= len(faces)
+
+
+def distinct(parts: Sequence[FoundFaces]) -> FoundFaces:
+    """All faces in order of falling scores; of those that lie on each other the first one only."""
+    joined = FoundFaces(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(FoundFaces)))
+    boxes = joined.boxes
     order = boxes[:, 4].argsort(descending=True, stable=True)
-    return FoundFaces(boxes[order], landmarks[order])
-
-
-def _same(some: Tensor, others: Tensor) -> Tensor:
-    """Landmarks [n, 68, 2], [m, 68, 2] -> which of them lie on each other: [n, m] bool."""
-    (centre, side, _), (other_centre, other_side, _) = crop_square(some), crop_square(others)
-    distance = (centre[:, None] - other_centre).norm(dim=-1)
-    return distance < _SAME * torch.maximum(side[:, None], other_side) / 2
-
-
-def _distinct(landmarks: Tensor, scores: Tensor) -> FoundFaces:
-    """The surest first, and of those that lie on each other the surest only."""
-    order = scores.argsort(descending=True, stable=True)
-    landmarks, scores = landmarks[order], scores[order]
-    same = _same(landmarks, landmarks)
+    low, high = boxes[order, :2], boxes[order, 2:4]
+    centre, side = (low + high) / 2, (high - low).amax(1)
+    close = (centre[:, None] - centre).norm(dim=-1) < _SAME * torch.maximum(side[:, None], side)
     kept: list[int] = []
-    for i in range(len(scores)):
-        if not same[i, kept].any():
+    for i in range(len(order)):
+        if not close[i, kept].any():
             kept.append(i)
-    boxes = torch.cat([face_boxes(landmarks[kept]), scores[kept, None]], 1)
-    return FoundFaces(boxes, landmarks[kept])
+    chosen = order[kept]
+    return FoundFaces(*(getattr(joined, field.name)[chosen] for field in fields(FoundFaces)))

@@ -14,14 +14,13 @@ from feat.utils.image_operations import extract_face_from_bbox_torch
 from torch import Tensor, nn
 
 from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
+from fgnet_plugin.faces.tracking import FaceTracker
 from fgnet_plugin.inference.au_model import as_uint8
 from fgnet_plugin.pyfeat.datasets import Item
 from fgnet_plugin.utils.threads import torch_threads
 
 BUNDLED = "bundled"
 """`face_model` and `landmark_model` of the networks that come with this package."""
-THRESHOLD = 0.8
-"""`face_detection_threshold` that `FaceFinder` is made for; py-feat's 0.5 is RetinaFace's."""
 
 
 _next_batch = threading.local()  # by thread: one detector may work in several
@@ -57,27 +56,41 @@ class BundledFaces:
     def __init__(self, device: torch.device) -> None:
         self.finder = FaceFinder(device=device)
 
-    def find(self, frames: Sequence[Tensor], threshold: float | None, thorough: bool) -> list[FoundFaces]:
-        """Find the faces of frames [3, H, W] of any sizes; see `FaceFinder`."""
+    def find(
+        self,
+        frames: Sequence[Tensor],
+        threshold: float | None,
+        tracker: FaceTracker | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> list[FoundFaces]:
+        """Find the faces of frames [3, H, W]: of any sizes with `FaceFinder`, of a video with its `FaceTracker`."""
         with torch_threads():
             photos = [as_uint8(frame).cpu() for frame in frames]
-            return self.finder.find(photos, THRESHOLD if threshold is None else threshold, thorough)
+            return self.finder.find(photos, threshold) if tracker is None else tracker.find(photos, numbers)
 
     def detect_faces(
-        self, images: Tensor, face_size: int, threshold: float | None, thorough: bool, wants_resmasknet: bool
+        self,
+        images: Tensor,
+        face_size: int,
+        threshold: float | None,
+        wants_resmasknet: bool,
+        tracker: FaceTracker | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> list[dict[str, Any]]:
         """Make the dictionaries of `Detectorv1.detect_faces`, one per frame, and in each "landmarks": [n, 136] of the crop.
 
         Args:
             images: [B, 3, H, W], uint8 or floating point in [0, 255].
             face_size: pixels a side of the crops for py-feat's other models.
-            threshold, thorough: see `FaceFinder`.
+            threshold: see `FaceFinder`.
+            tracker: of the video whose next frames these are; it has its own threshold.
+            numbers: of the frames, for the tracker; see `FaceTracker.find`.
             wants_resmasknet: also make the larger crops that this emotion model reads.
         """
         unit = images.float() / 255
         return [
             _pyfeat_faces(unit[i : i + 1], i, faces, face_size, wants_resmasknet)
-            for i, faces in enumerate(self.find(list(images), threshold, thorough))
+            for i, faces in enumerate(self.find(list(images), threshold, tracker, numbers))
         ]
 
 
@@ -99,7 +112,7 @@ def _pyfeat_faces(frame: Tensor, i: int, faces: FoundFaces, face_size: int, want
         "faces": crops,
         "boxes": boxes,
         "new_boxes": expanded,
-        "poses": frame.new_full((len(boxes), 6), float("nan")),
+        "poses": frame.new_full((1, 6), float("nan")) if nothing else _img2pose_signs(faces.pose).to(frame),
         "scores": frame.new_zeros(1) if nothing else faces.scores.to(frame),
         "image_size": tuple(frame.shape[2:]),
         "landmarks": landmarks,
@@ -108,6 +121,12 @@ def _pyfeat_faces(frame: Tensor, i: int, faces: FoundFaces, face_size: int, want
         larger, _ = _cut(frame, cut, expand_bbox=1.1, face_size=224)
         converted["resmasknet_faces"] = torch.full_like(larger, float("nan")) if nothing else larger
     return converted
+
+
+def _img2pose_signs(pose: Tensor) -> Tensor:
+    """Turn poses [n, 6] of `FoundFaces` into those of img2pose, which `Detectorv1.forward` turns into py-feat's columns."""
+    pitch, roll, yaw, *place = pose.unbind(1)
+    return torch.stack([-pitch, yaw, -roll, *place], 1)
 
 
 def _cut(frame: Tensor, boxes: Tensor, **options: Any) -> tuple[Tensor, Tensor]:

@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
+from fgnet_plugin.faces.tracking import FaceTracker
 from fgnet_plugin.inference.au_model import AUModel
-from fgnet_plugin.pyfeat.bundled_faces import BUNDLED
 from fgnet_plugin.pyfeat.datasets import InputDataset, Item, OutputSize, Pictures, Tensors, VideoFrames, collate, open_inputs
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
+from fgnet_plugin.pyfeat.persons import WhichFaces, check_faces, choose_faces, label_persons
 from fgnet_plugin.utils.deferred import Deferred, lookahead
 from fgnet_plugin.utils.journal import Journal
 
@@ -32,7 +33,7 @@ class FaceDetector(Protocol):
     fgnet: AUModel | None
     info: dict[str, Any]
     detect_faces: Callable[..., list[dict[str, Any]]]
-    find_faces: Callable[..., list[dict[str, Any]]]
+    face_tracker: Callable[[float | None, int], FaceTracker | None]
     submit: Callable[[list[dict[str, Any]], Item], Deferred[pd.DataFrame]]
     overlaps: bool
 
@@ -66,13 +67,15 @@ class DetectRun:
         face_identity_threshold: float,
         mixed_sizes: Literal["raise", "single"],
         errors: Literal["raise", "skip"],
+        faces: WhichFaces,
     ) -> None:
         _check_count("batch_size", batch_size)
         if skip_frames is not None:
             _check_count("skip_frames", skip_frames)
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
-        self.detector, self.errors = detector, errors
+        check_faces(faces)
+        self.detector, self.errors, self.faces = detector, errors, faces
         self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
@@ -82,6 +85,7 @@ class DetectRun:
         alone = mixed_sizes == "single" and output_size is None
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)
+        self.videos = {dataset.video.path for dataset in self.datasets if isinstance(dataset, VideoFrames)}
         self.inputs = [name for dataset in self.datasets for name in _names(dataset)]
 
     def settings(self) -> dict[str, object]:
@@ -97,6 +101,7 @@ class DetectRun:
             "models": {kind: name for kind, name in self.detector.info.items() if kind != "facepose_model"},
             "checkpoint": None if model is None else model.digest,
             "precision": None if model is None else model.precision,
+            **({} if self.faces == "all" else {"faces": self.faces}),
             **({"compile": True} if model is not None and model.compile else {}),
         }
 
@@ -170,6 +175,12 @@ class DetectRun:
             skipped, done = min(done, batches), max(done - batches, 0)
             first = min(skipped * batch_size, len(dataset))
             bar.update(first)
+            video = dataset.kind == "video"
+            tracker = self.detector.face_tracker(self.threshold, self.skip_frames or 1) if video else None
+            if tracker:
+                before = {i: dataset[i] for i in tracker.needed_before(first)}
+                readable = {i: item["Image"] for i, item in before.items() if "Image" in item}
+                tracker.find(list(readable.values()), list(readable))
             loader = DataLoader(
                 Subset(dataset, range(first, len(dataset))),
                 batch_size=batch_size,
@@ -182,7 +193,9 @@ class DetectRun:
                     raise batch["Mixed"]
                 failed = batch["Errors"]
                 ends = any("Last" in item for item in failed)
-                parts = [self._start(part, dataset) for part in batch.get("Parts", [batch] if "Image" in batch else [])]
+                parts = [
+                    self._start(part, dataset, tracker) for part in batch.get("Parts", [batch] if "Image" in batch else [])
+                ]
                 yield _Batch(
                     Deferred(partial(_rows_of, parts)) if parts else None,
                     failed,
@@ -194,14 +207,14 @@ class DetectRun:
                 if ends:
                     break
 
-    def _start(self, batch: Item, dataset: InputDataset) -> Deferred[pd.DataFrame]:
+    def _start(self, batch: Item, dataset: InputDataset, tracker: FaceTracker | None) -> Deferred[pd.DataFrame]:
         """Start the detector on one batch; to the rows, the result adds where they are from."""
         detector = self.detector
         face_size = getattr(detector, "face_size", 112)
-        if dataset.kind == "video" and detector.info["face_model"] == BUNDLED:
-            faces = detector.find_faces(batch["Image"], face_size, self.threshold, thorough=False)
-        else:
-            faces = detector.detect_faces(batch["Image"], face_size, self.threshold)
+        options: dict[str, Any] = {}
+        if tracker:
+            options = {"tracker": tracker, "numbers": (batch["Frame"] // (self.skip_frames or 1)).tolist()}
+        faces = detector.detect_faces(batch["Image"], face_size, self.threshold, **options)
         pending = detector.submit(faces, batch)
         counts = [len(face["scores"]) for face in faces]
         inputs, frames = np.repeat(batch["FileName"], counts), np.repeat(batch["Frame"].numpy(), counts)
@@ -220,7 +233,13 @@ class DetectRun:
         fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece: quicker
         if len(fex) and "Identity" not in fex:
             fex.compute_identities(threshold=self.same_person, inplace=True)
-        return fex
+            if self.detector.info["identity_model"] is None:
+                label_persons(fex, self.videos)
+        chosen = choose_faces(fex, self.faces, self.videos)
+        others = fex["FaceRectX"].count() - chosen["FaceRectX"].count()
+        if others:
+            warnings.warn(f"faces={self.faces!r}: {others} faces of others were left out", stacklevel=4)
+        return chosen
 
 
 def _warn_of_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:

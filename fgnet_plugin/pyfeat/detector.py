@@ -17,6 +17,7 @@ from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
 from torch import Tensor
 
 from fgnet_plugin.comparison.agreement import Comparison, compare
+from fgnet_plugin.faces.tracking import SEARCH_EVERY, FaceTracker
 from fgnet_plugin.inference.au_model import DEFAULT, AUModel, is_fgnet
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat import hub
@@ -32,6 +33,7 @@ from fgnet_plugin.pyfeat.datasets import Item, OutputSize
 from fgnet_plugin.pyfeat.detect_run import DetectRun
 from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
 from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
+from fgnet_plugin.pyfeat.persons import WhichFaces
 from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_device, check_models
 from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
 from fgnet_plugin.utils.deferred import Deferred
@@ -111,7 +113,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                         super().__init__(**pyfeats, device=device)
                 else:
                     super().__init__(**pyfeats, device=device)
-                self._has_pose = face_model == "img2pose" or hub.load_pose_mlp(self.device)
+                self._has_pose = bundled or face_model == "img2pose" or hub.load_pose_mlp(self.device)
                 if precomputed and isinstance(wanted["au_model"], str):
                     self.au_detector = load_xgb_svm(wanted["au_model"])
             self.fgnet: AUModel | None = None
@@ -123,8 +125,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             self.landmark_detector = PrecomputedLandmarks()
         self.info |= {"face_model": face_model, "landmark_model": landmark_model}
         self.info["au_model"] = self.fgnet.name if self.fgnet else au_model
-        if not self._has_pose:
-            self.info["facepose_model"] = None
+        if bundled or not self._has_pose:
+            self.info["facepose_model"] = BUNDLED if bundled else None
         if fetch and not self._has_pose:
             warnings.warn(
                 "py-feat's network for head poses could not be fetched: Pitch, Roll and Yaw will be NaN", stacklevel=2
@@ -137,8 +139,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
     def offline(cls, au_model: str | Path = "fgnet-rendered", device: str | torch.device = "cpu", **options: Any) -> Detector:
         """Make a detector that needs no download: this package's face finder, landmark network and, by default, checkpoint.
 
-        Emotions, identities and gaze are NaN, and so are head poses unless py-feat's small network for them is on this
-        machine already. Nothing is fetched, and nothing falls back: a missing file is an error.
+        Emotions, identities and gaze are NaN. Nothing is fetched, and nothing falls back: a missing file is an error.
 
         Args:
             au_model: also a published checkpoint that is on this machine, or the path of one.
@@ -159,25 +160,35 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         return tuple(AUS) if self.au_detector is not None else ()
 
     def detect_faces(
-        self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None
+        self,
+        images: Tensor,
+        face_size: int = 112,
+        face_detection_threshold: float | None = None,
+        tracker: FaceTracker | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> list[dict[str, Any]]:
-        """Detect faces as py-feat does; the threshold is by default 0.5 for its face models and 0.8 for the bundled one."""
-        return self.find_faces(images, face_size, face_detection_threshold)
+        """Detect faces as py-feat does; the threshold is by default 0.5.
 
-    def find_faces(
-        self, images: Tensor, face_size: int = 112, face_detection_threshold: float | None = None, thorough: bool = True
-    ) -> list[dict[str, Any]]:
-        """`detect_faces`, where the bundled face model looks for tilted faces in every frame or, not `thorough`, in few."""
+        With a `tracker` from `face_tracker`, the images are the next frames of its video, with these `numbers` among the
+        frames that are read (by default consecutive ones; see `FaceTracker.find`).
+        """
         with gradients_kept():
             if self._faces is not None:
                 wants_resmasknet = self.info["emotion_model"] == "resmasknet"
+                images = images.to(self.device)
                 with torch.inference_mode():
                     return self._faces.detect_faces(
-                        images.to(self.device), face_size, face_detection_threshold, thorough, wants_resmasknet
+                        images, face_size, face_detection_threshold, wants_resmasknet, tracker, numbers
                     )
             threshold = 0.5 if face_detection_threshold is None else face_detection_threshold
             faces: list[dict[str, Any]] = super().detect_faces(images, face_size, threshold)
             return faces
+
+    def face_tracker(self, face_detection_threshold: float | None = None, skip_frames: int = 1) -> FaceTracker | None:
+        """Make the bundled face model's tracker for every `skip_frames`-th frame of one video; None with py-feat's models."""
+        if self._faces is None:
+            return None
+        return FaceTracker(self._faces.finder, face_detection_threshold, max(1, SEARCH_EVERY // skip_frames))
 
     def forward(self, faces_data: list[dict[str, Any]], batch_data: Item) -> pd.DataFrame:
         """Run the models on the faces of a batch: a row for each face, coordinates in its original frame.
@@ -198,14 +209,15 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         precomputed = isinstance(self.landmark_detector, PrecomputedLandmarks)
         if precomputed:
             set_landmarks(faces_data)
-        if not self._has_pose:
+        if self._faces or not self._has_pose:
             # With unknown poses, py-feat would ask the hub for its pose network in every batch.
-            faces_data = [faces | {"poses": torch.zeros_like(faces["poses"])} for faces in faces_data]
+            faces_data = [faces | {"poses": faces["poses"].nan_to_num(0.0)} for faces in faces_data]
         with gradients_kept():
             rows: pd.DataFrame = super().forward(faces_data, batch_data)
             counts = [len(faces["scores"]) for faces in faces_data]
-            if not self._has_pose:
-                rows[FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
+            if self._faces or not self._has_pose:
+                unknown = rows["FaceRectX"].isna() if self._has_pose else slice(None)
+                rows.loc[unknown, FEAT_FACEPOSE_COLUMNS_6D] = np.float32("nan")
             if precomputed and "Original" in batch_data:
                 rows[LANDMARKS] += pixel_centre_shift(batch_data, counts)
             scores = None if self.fgnet is None else submit_faces(self.fgnet, rows, counts, batch_data)
@@ -234,6 +246,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         resume: bool = False,
         errors: Literal["raise", "skip"] = "raise",
         mixed_sizes: Literal["raise", "single"] = "raise",
+        faces: WhichFaces = "all",
         **kwargs: Any,
     ) -> Fex:
         """Detect faces in pictures and videos, and run the models on them.
@@ -256,6 +269,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 before is done (missing and empty files at once, together), or "skip" them with a warning.
             mixed_sizes: of pictures of different sizes, with a batch_size over 1 and no output_size: "raise", as py-feat does,
                 or read them one at a time ("single").
+            faces: "all"; the "largest" of each frame; or of a video, "track" one participant: the person whose faces are the
+                largest altogether, by where they are. A warning says how many faces of others were left out.
             kwargs: ignored, with a warning; py-feat ignores them silently.
 
         Returns:
@@ -280,6 +295,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             face_identity_threshold=face_identity_threshold,
             mixed_sizes=mixed_sizes,
             errors=errors,
+            faces=faces,
         )
         with gradients_kept():
             return run(save, resume, progress_bar, num_workers, pin_memory)

@@ -20,6 +20,7 @@ CHECKPOINT = "fgnet-plugin/1"
 PRETRAINED = "fgnet-plugin-pretrained/1"
 BASELINE = "fgnet-plugin-baseline/1"
 LANDMARKS = "fgnet-plugin-landmarks/1"
+FACE_NETWORK = "fgnet-plugin-face-network/1"
 """Values of the metadata's "format": what a file holds, and the version of its layout."""
 
 _PORTION_BYTES = 128 * 2**20  # how much of a file is mapped into memory at a time while it is loaded

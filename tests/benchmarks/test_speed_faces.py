@@ -9,10 +9,7 @@ from photos import read_frames
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from fgnet_plugin.faces.cascade import find_candidates
 from fgnet_plugin.faces.finder import FaceFinder
-from fgnet_plugin.faces.landmark_net import WEIGHTS
-from fgnet_plugin.utils.paths import data_folder
 
 ROUNDS, WARM_UP = 5, 1
 
@@ -30,15 +27,7 @@ def frames() -> list[Tensor]:
     return read_frames("single_face.mp4", range(0, 72, 9))
 
 
-def test_cascade(frames: list[Tensor], benchmark: BenchmarkFixture, seconds: dict[str, float]) -> None:
-    benchmark.pedantic(lambda: [find_candidates(frame) for frame in frames], rounds=ROUNDS, warmup_rounds=WARM_UP)
-    seconds["cascade, upright"] = statistics.median(benchmark.stats.stats.data) / len(frames)
-
-
-@pytest.mark.skipif(not (data_folder("weights") / WEIGHTS).is_file(), reason=f"this version has no weights/{WEIGHTS}")
-@pytest.mark.parametrize("thorough", [False, True])
-def test_finder(thorough: bool, frames: list[Tensor], benchmark: BenchmarkFixture, seconds: dict[str, float]) -> None:
-    finder = FaceFinder(thorough=thorough)
+def test_finder(frames: list[Tensor], benchmark: BenchmarkFixture, seconds: dict[str, float]) -> None:
+    finder = FaceFinder()
     benchmark.pedantic(lambda: [finder.find([frame]) for frame in frames], rounds=ROUNDS, warmup_rounds=WARM_UP)
-    name = "faces and landmarks" + (", thorough" if thorough else "")
-    seconds[name] = statistics.median(benchmark.stats.stats.data) / len(frames)
+    seconds["faces and landmarks"] = statistics.median(benchmark.stats.stats.data) / len(frames)

@@ -39,7 +39,7 @@ def seen(net: FGNet, finder: FaceFinder) -> Seen:
 def figures(net: FGNet, seen: Seen) -> dict[str, dict]:
     """What ``examples/real_faces.py`` reports, without the long video."""
     clip = real_faces.pictures() / "single_face.mp4"
-    clips = {clip.name: real_faces.video(net, FaceFinder(thorough=False), clip)}
+    clips = {clip.name: real_faces.video(net, FaceFinder(), clip)}
     return {row["what"]: row for row in real_faces.figures(net, seen, clips)}
 
 

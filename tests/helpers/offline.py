@@ -23,10 +23,10 @@ def offline_detector() -> Detector:
 @contextmanager
 def remembered_faces() -> Iterator[None]:
     """Let detectors with the bundled face model look for faces once in each batch: that takes most of their time."""
-    find = Detector.find_faces
+    find = Detector.detect_faces
 
-    def find_faces(self: Detector, images: Tensor, *args: Any, **options: Any) -> list[dict[str, Any]]:
-        if self.info["face_model"] != "bundled" or self.info["emotion_model"] is not None:
+    def detect_faces(self: Detector, images: Tensor, *args: Any, **options: Any) -> list[dict[str, Any]]:
+        if self.info["face_model"] != "bundled" or self.info["emotion_model"] is not None or "tracker" in options:
             return find(self, images, *args, **options)
         pixels = hashlib.sha256(images.contiguous().numpy().tobytes()).digest()
         key = pixels, images.shape, images.dtype, args, *options.items()
@@ -35,5 +35,5 @@ def remembered_faces() -> Iterator[None]:
         return [dict(faces) for faces in _known[key]]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Detector, "find_faces", find_faces)
+        patch.setattr(Detector, "detect_faces", detect_faces)
         yield

@@ -18,13 +18,13 @@ _open = ExitStack()
 def pytest_configure(config: pytest.Config) -> None:
     import feat.detector
     import matplotlib as mpl
-    from pyfeat_weights import faces_from_cascade, hub_cache
+    from pyfeat_weights import hub_cache, real_face_boxes
 
     import fgnet_plugin
 
     mpl.use("Agg")
     _open.enter_context(hub_cache(Path(os.environ["FGNET_HUB"])))
-    _open.enter_context(faces_from_cascade(thorough=True))
+    _open.enter_context(real_face_boxes())
     mode = os.environ.get("FGNET_SUITE")
     if mode == "register":
         fgnet_plugin.register()

@@ -2,7 +2,7 @@
 
 The architectures, file names and formats are py-feat's; the numbers are not. What comes out has the right shape and is
 finite, and means nothing. Each box gets the landmarks of the same frontal face, and a gaze straight ahead. The face
-detectors find no faces, unless `faces_from_cascade` lets them find real ones.
+detectors find no faces, unless `real_face_boxes` lets them find real ones.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fgnet_plugin.faces.crops import MIRRORED
-from fgnet_plugin.faces.finder import FaceFinder, face_boxes
+from fgnet_plugin.faces.finder import FaceFinder
 from fgnet_plugin.utils.threads import gradients_kept
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -36,11 +36,18 @@ FACES = 48  # that the AU and emotion models are trained on
 State = dict[str, Tensor]
 
 
+def _boxes(landmarks: Tensor) -> Tensor:
+    """[n, 68, 2] -> boxes [n, 4] from chin to forehead, which lies above the landmarks by a quarter of their height."""
+    low, high = landmarks.amin(1), landmarks.amax(1)
+    low[:, 1] -= 0.25 * (high - low)[:, 1]
+    return torch.cat([low, high], 1)
+
+
 def landmark_template() -> Tensor:
     """What all landmark networks say of every crop: a frontal face, [68, 2] in units of py-feat's enlarged box."""
     with np.load(GOLDEN / "ffhq_alignment.npz") as file:
         faces = torch.from_numpy(np.stack([file[f"landmarks{i}"] for i in (0, 1, 3)]))
-    low, high = face_boxes(faces)[:, None].chunk(2, -1)
+    low, high = _boxes(faces)[:, None].chunk(2, -1)
     units = ((faces - (low + high) / 2) / (EXPANDED * (high - low)) + 0.5).mean(0)
     mirrored = units[list(MIRRORED)] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
     return (units + mirrored) / 2
@@ -106,24 +113,20 @@ def hub_cache(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def faces_from_cascade(thorough: bool = False) -> Iterator[None]:
-    """py-feat's face detectors give the boxes that this package's `FaceFinder` finds; what they return looks as ever.
-
-    Args:
-        thorough: `FaceFinder`'s; it finds more faces in a group, and takes 0.5 s instead of 0.2 s for each new photo.
-    """
+def real_face_boxes() -> Iterator[None]:
+    """py-feat's face detectors give the boxes that this package's `FaceFinder` finds; what they return looks as ever."""
     from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
     from feat.facepose_detectors.img2pose.deps.models import FasterDoFRCNN
 
-    _finder(thorough=thorough)  # made outside of inference mode
+    _finder()  # made outside of inference mode
 
     def retinaface(self: Retinaface, img: Tensor) -> list[list[list[float]]]:
         if img.ndim != 4 or img.shape[1] != 3:
             raise ValueError(f"img must be [B, 3, H, W]; got shape {tuple(img.shape)}")
-        return [cascade_boxes(photo, thorough) for photo in img]
+        return [found_boxes(photo) for photo in img]
 
     def img2pose(self: FasterDoFRCNN, images: Tensor, targets: None = None) -> list[State]:
-        found = [torch.tensor(cascade_boxes(255 * photo, thorough)).view(-1, 5).to(photo.device) for photo in images]
+        found = [torch.tensor(found_boxes(255 * photo)).view(-1, 5).to(photo.device) for photo in images]
         return [
             {
                 "boxes": boxes[:, :4],
@@ -143,12 +146,12 @@ _finder = cache(FaceFinder)
 _found: dict[bytes, list[list[float]]] = {}
 
 
-def cascade_boxes(photo: Tensor, thorough: bool = False) -> list[list[float]]:
+def found_boxes(photo: Tensor) -> list[list[float]]:
     """A photo [3, H, W] in [0, 255] -> x1, y1, x2, y2, score of each face. The same photo is looked at once."""
     pixels = photo.detach().cpu().float().round().clamp(0, 255).to(torch.uint8).contiguous()
-    key = hashlib.sha256(repr((thorough, *pixels.shape)).encode() + pixels.numpy().tobytes()).digest()
+    key = hashlib.sha256(repr(pixels.shape).encode() + pixels.numpy().tobytes()).digest()
     if key not in _found:
-        _found[key] = _finder(thorough=thorough).find([pixels])[0].boxes.tolist()
+        _found[key] = _finder().find([pixels])[0].boxes.tolist()
     return [list(box) for box in _found[key]]
 
 

@@ -21,7 +21,7 @@ import torch
 from conftest import SMALL
 from photos import feat_path, read_frames
 from PIL import Image
-from pyfeat_weights import faces_from_cascade, hub_cache
+from pyfeat_weights import hub_cache, real_face_boxes
 
 import fgnet_plugin
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo
@@ -52,7 +52,7 @@ def offline() -> Detector:
 
 @pytest.fixture
 def made_up(hub_folder: Path) -> Iterator[None]:
-    with hub_cache(hub_folder), faces_from_cascade(thorough=True):
+    with hub_cache(hub_folder), real_face_boxes():
         yield
 
 
@@ -346,7 +346,7 @@ def test_landmarks_of_shrunk_frames_keep_their_place(offline: Detector) -> None:
         "FileName": ["frame"],
         "Padding": dict.fromkeys(("Left", "Top", "Right", "Bottom"), torch.zeros(1)),
     }
-    faces = offline.find_faces(frame[None])
+    faces = offline.detect_faces(frame[None])
     plain = offline.forward(faces, batch | {"Scale": torch.ones(1)})
     shrunk = offline.forward(faces, batch | {"Scale": torch.full((1,), 0.5), "Original": [doubled]})
     np.testing.assert_allclose(shrunk[LANDMARKS], 2 * plain[LANDMARKS] + 0.5, atol=1e-3)

@@ -66,9 +66,9 @@ def late(plain: Detector, log: list[str], monkeypatch: pytest.MonkeyPatch) -> De
     """The same detector with a late FG-Net; faces that are found and batches that are written are in the log, too."""
     detector = Detector.offline()
     detector.fgnet = Late(plain.fgnet, log)
-    find, append = plain.find_faces, Journal.append
+    find, append = plain.detect_faces, Journal.append
 
-    def find_faces(*args: Any, **options: Any) -> Any:
+    def detect_faces(*args: Any, **options: Any) -> Any:
         log.append("faces")
         return find(*args, **options)
 
@@ -76,7 +76,7 @@ def late(plain: Detector, log: list[str], monkeypatch: pytest.MonkeyPatch) -> De
         log.append("write")
         append(journal, rows)
 
-    monkeypatch.setattr(detector, "find_faces", find_faces)
+    monkeypatch.setattr(detector, "detect_faces", detect_faces)
     monkeypatch.setattr(Journal, "append", write)
     return detector
 
@@ -121,7 +121,7 @@ def test_a_batch_that_was_begun_survives_an_error_in_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = detect(plain, frames, batch_size=1, save=tmp_path / "whole.csv")
-    find = late.find_faces
+    find = late.detect_faces
 
     def breaks(*args: Any, **options: Any) -> Any:
         if late.fgnet.started == 3:
@@ -130,7 +130,7 @@ def test_a_batch_that_was_begun_survives_an_error_in_the_next(
 
     table = tmp_path / "fex.csv"
     with monkeypatch.context() as broken:
-        broken.setattr(late, "find_faces", breaks)
+        broken.setattr(late, "detect_faces", breaks)
         log.clear()
         with pytest.raises(type(error)) as caught:
             detect(late, frames, batch_size=1, save=table)

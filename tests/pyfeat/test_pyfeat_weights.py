@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from photos import FACES, feat_path, read_photo
-from pyfeat_weights import faces_from_cascade, hub_cache, landmark_template, make_hub_cache
+from pyfeat_weights import hub_cache, landmark_template, make_hub_cache, real_face_boxes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:face_model='retinaface'"),
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture
 def made_up(hub_folder: Path) -> Iterator[None]:
-    with hub_cache(hub_folder), faces_from_cascade():
+    with hub_cache(hub_folder), real_face_boxes():
         yield
 
 
@@ -119,7 +119,7 @@ def test_made_up_weights_find_no_faces_of_their_own(hub_folder: Path, detector: 
 def test_substituted_faces_of_a_batch_and_their_boxes(detector: Any) -> None:
     photo = read_photo("pyfeat/single_face.jpg").float()
     batch = torch.stack([photo, torch.zeros_like(photo)])
-    with faces_from_cascade():
+    with real_face_boxes():
         found, none = detector.facepose_detector(batch)
         with pytest.raises(ValueError, match="must be"):
             detector.facepose_detector(batch[0])
@@ -166,7 +166,7 @@ def test_made_up_weights_leave_py_feat_as_it_was(hub_folder: Path, monkeypatch: 
 
     before = state()
     assert torch.is_grad_enabled()
-    with hub_cache(hub_folder), faces_from_cascade():
+    with hub_cache(hub_folder), real_face_boxes():
         assert [reader.get_resource_path() for reader in readers] == [str(hub_folder)] * len(readers)
         assert constants.HF_HUB_OFFLINE
         assert Retinaface.forward is not before[len(readers) + 2]
@@ -175,7 +175,7 @@ def test_made_up_weights_leave_py_feat_as_it_was(hub_folder: Path, monkeypatch: 
     assert state() == before
 
     def fails() -> None:
-        with hub_cache(hub_folder), faces_from_cascade():
+        with hub_cache(hub_folder), real_face_boxes():
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):

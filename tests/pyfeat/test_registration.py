@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from photos import feat_path
-from pyfeat_weights import faces_from_cascade, hub_cache
+from pyfeat_weights import hub_cache, real_face_boxes
 
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
@@ -80,7 +80,7 @@ def test_with_made_up_weights_other_models_stay_py_feats_own(registered: None, h
 
 
 def test_scripts_for_py_feat_0_6_with_made_up_weights(registered: None, hub_folder: Path, tmp_path: Path) -> None:
-    with hub_cache(hub_folder), faces_from_cascade():
+    with hub_cache(hub_folder), real_face_boxes():
         with pytest.warns(UserWarning, match="'mtcnn'"):
             detector = feat.Detector(
                 face_model="mtcnn",

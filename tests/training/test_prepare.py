@@ -138,7 +138,7 @@ def test_bp4d_with_our_finder(tmp_path: Path) -> None:
     face = Image.open(out / rows[0]["image_path"])
     points = np.load(out / "BP4D/aligned_landmarks/F001/T1/02440.npy")
     assert (face.size, points.shape, points.dtype) == ((256, 256), (68, 2), np.float32)
-    found = FaceFinder(smallest_face=32, thorough=False).find([np.asarray(Image.open(place / "2440.jpg"))])[0].landmarks[:1]
+    found = FaceFinder(smallest_face=32).find([np.asarray(Image.open(place / "2440.jpg"))])[0].landmarks[:1]
     aligned = align_faces([torch.from_numpy(np.array(Image.open(place / "2440.jpg"))).permute(2, 0, 1)], [found])
     np.testing.assert_allclose(points, aligned.points_to_face(found)[0].numpy(), atol=0.01)
     difference = np.asarray(face).astype(float) - aligned.faces[0].permute(1, 2, 0).numpy()

@@ -52,7 +52,7 @@ class FinderLandmarks:
         if self._finder is None:
             from fgnet_plugin.faces.finder import FaceFinder
 
-            self._finder = FaceFinder(thorough=False)
+            self._finder = FaceFinder()
         self._finder.smallest_face = self.smallest_face or max(30.0, min(photo.shape[1:]) / _SMALLEST)
         return self._finder.find([photo])[0].landmarks
 

@@ -1,0 +1,115 @@
+"""FaceMesh: 468 points of a face in three dimensions from a crop of it.
+
+Kartynnik et al.: Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs, CVPR Workshops 2019. The weights are
+Google's.
+"""
+
+from __future__ import annotations
+
+import functools
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from fgnet_plugin.faces.blaze_blocks import DepthwiseSeparable, PointwiseConv, SamePaddedConv, shortcut
+from fgnet_plugin.faces.pretrained import load_bundled
+
+WEIGHTS = "face-mesh.safetensors"
+CROP_SIZE = 192
+"""Pixels a side of the crops that `FaceMesh` reads."""
+POINTS = 468
+
+DLIB_68 = (
+    *(127, 234, 93, 132, 58, 136, 150, 176), 152, *(400, 379, 365, 288, 361, 323, 454, 356),  # jaw, chin, jaw
+    *(70, 63, 105, 66, 107), *(336, 296, 334, 293, 300),  # brows
+    *(168, 197, 5, 4), *(98, 97, 2, 326, 327),  # bridge of the nose, nostrils
+    *(33, 160, 158, 133, 153, 144), *(362, 385, 387, 263, 373, 380),  # eyes
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181), *(78, 82, 13, 312, 308, 317, 14, 87),  # outer and inner lips
+)  # fmt: skip
+"""The mesh points that lie where dlib's 68 landmarks do, in dlib's order; those of the jaw are spaced evenly, as dlib's are."""
+
+
+class BlazeBlock(nn.Module):
+    """A depthwise separable convolution beside a shortcut, with a PReLU."""
+
+    def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1) -> None:
+        super().__init__()
+        self.out_channels, self.stride = out_channels or channels, stride
+        self.conv = DepthwiseSeparable(channels, self.out_channels, stride)
+        self.activation = nn.PReLU(self.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, h, w] -> [B, out_channels, h/stride, w/stride]."""
+        return self.activation(self.conv(x) + shortcut(x, self.out_channels, self.stride))
+
+
+class FaceMesh(nn.Module):
+    """Fits a face mesh; 600,000 parameters.
+
+    Its buffer `canonical` [468, 3] is MediaPipe's mean face in cm: x to the subject's left, y up, z towards the camera.
+
+    Example:
+        >>> points, presence = FaceMesh()(torch.zeros(2, 3, 192, 192))
+        >>> list(points.shape), list(presence.shape)
+        ([2, 468, 3], [2])
+    """
+
+    canonical: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(SamePaddedConv(3, 16, 3, 2), nn.PReLU(16))
+        widths = (16, 32, 64, 128, 128)  # at 96, 48, 24, 12, 6 px
+        stages = [BlazeBlock(16), BlazeBlock(16)]
+        for channels, out_channels in pairwise(widths):
+            stages += [BlazeBlock(channels, out_channels, 2), BlazeBlock(out_channels), BlazeBlock(out_channels)]
+        self.trunk = nn.Sequential(*stages)
+        self.presence = nn.Sequential(BlazeBlock(128, stride=2), *_head(1))
+        self.points = nn.Sequential(BlazeBlock(128, stride=2), BlazeBlock(128), BlazeBlock(128), *_head(POINTS * 3))
+        self.register_buffer("canonical", torch.zeros(POINTS, 3))
+
+    @functools.cached_property
+    def mirrored(self) -> Tensor:
+        """[468] on the CPU: point i of a mirrored face is point ``mirrored[i]`` of the face."""
+        face = self.canonical.cpu()
+        return torch.cdist(face * face.new_tensor([-1.0, 1, 1]), face).argmin(1)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Fit the mesh to faces that stand upright and fill two thirds of their crops.
+
+        Args:
+            crops: [B, 3, 192, 192] RGB in [0, 1].
+
+        Returns:
+            Points [B, 468, 3] in pixels of the crop, continuous: (0, 0) is its top left corner; z grows away from the camera on
+            the scale of x. The logit [B] of the crop showing a face.
+
+        Raises:
+            ValueError: another shape.
+        """
+        if crops.ndim != 4 or crops.shape[1:] != (3, CROP_SIZE, CROP_SIZE):
+            raise ValueError(f"crops must have shape [B, 3, {CROP_SIZE}, {CROP_SIZE}], got {list(crops.shape)}")
+        features = self.trunk(self.stem(crops))  # [B, 128, 6, 6]
+        points = self.points(features).float().view(-1, POINTS, 3)
+        return points, self.presence(features).float().flatten()
+
+
+def _head(outputs: int) -> list[nn.Module]:
+    """[B, 128, 3, 3] -> [B, outputs, 1, 1]."""
+    return [PointwiseConv(128, 32), nn.PReLU(32), BlazeBlock(32), nn.Conv2d(32, outputs, 3)]
+
+
+def landmarks_68(mesh: Tensor) -> Tensor:
+    """The mesh [..., 468, 3] at dlib's 68 landmarks: [..., 68, 2].
+
+    The mouth corners lie halfway between the outer and the inner contour of the mesh, which both miss them.
+    """
+    points = mesh[..., list(DLIB_68), :2]
+    points[..., [48, 54], :] = (points[..., [48, 54], :] + points[..., [60, 64], :]) / 2
+    return points
+
+
+def load_face_mesh(device: torch.device | str = "cpu") -> FaceMesh:
+    """FaceMesh with the weights that come with the package, in float32. Raises CheckpointError where they are missing."""
+    return load_bundled(FaceMesh(), WEIGHTS, device)

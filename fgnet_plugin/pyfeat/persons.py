@@ -1,0 +1,70 @@
+"""Tell the persons of videos apart by where their faces are, and keep the rows of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from feat.utils import FEAT_FACEBOX_COLUMNS
+
+from fgnet_plugin.faces.tracking import link_faces
+
+WhichFaces = Literal["all", "largest", "track"]
+"""Which faces of a frame are kept: see `Detector.detect`."""
+_KEPT = ["FrameHeight", "FrameWidth", "input", "frame", "approx_time"]  # in the row of a frame without the participant
+
+
+def check_faces(faces: str) -> None:
+    """Raise ValueError for anything but `WhichFaces`."""
+    if faces not in get_args(WhichFaces):
+        raise ValueError(f"faces must be one of {', '.join(map(repr, get_args(WhichFaces)))}, got {faces!r}")
+
+
+def label_persons(fex: pd.DataFrame, videos: Collection[str]) -> None:
+    """Set the column Identity of videos' rows to Person_0, Person_1, … in place, without embeddings; see `link_faces`."""
+    fex["Identity"] = fex["Identity"].astype(object)
+    for video in videos:
+        rows = (fex["input"] == video).to_numpy()
+        persons = link_faces(fex.loc[rows, "frame"].tolist(), _corners(fex.loc[rows]))
+        fex.loc[rows, "Identity"] = [f"Person_{person}" if person >= 0 else np.nan for person in persons]
+
+
+def choose_faces(fex: pd.DataFrame, faces: WhichFaces, videos: Collection[str]) -> pd.DataFrame:
+    """Keep one face of each frame.
+
+    Args:
+        fex: rows of faces, in the order of the frames.
+        faces: see `Detector.detect`.
+        videos: inputs that are videos; of others, "track" keeps the largest face.
+
+    Returns:
+        A row for each frame; blank where the participant is not in it.
+    """
+    if faces == "all" or not len(fex):
+        return fex
+    corners = _corners(fex)
+    area = pd.Series(np.nan_to_num((corners[:, 2:] - corners[:, :2]).prod(1)), fex.index)
+    participant = np.ones(len(fex), bool)
+    if faces == "track":
+        for video in videos:
+            rows = (fex["input"] == video).to_numpy()
+            # However long the participant was away: who comes back to the place is taken for the same person.
+            persons = link_faces(fex.loc[rows, "frame"].tolist(), corners[rows], patience=len(fex))
+            total = np.bincount(persons + 1, area[rows])
+            total[0] = -1.0  # no face
+            participant[rows] = persons == total.argmax() - 1
+    chosen = area.where(participant, -1.0).groupby([fex["input"], fex["frame"]], sort=False).idxmax()
+    kept = fex.loc[chosen].copy()
+    absent = ~participant[fex.index.get_indexer(chosen)] & kept["FaceRectX"].notna().to_numpy()
+    kept.loc[absent, kept.columns.difference(_KEPT)] = np.nan
+    kept.loc[absent, "FaceScore"] = 0.0
+    return kept.reset_index(drop=True)
+
+
+def _corners(fex: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Boxes [n, 4]: x1, y1, x2, y2."""
+    x, y, width, height = fex[FEAT_FACEBOX_COLUMNS[:4]].to_numpy(float).T
+    return np.stack([x, y, x + width, y + height], 1)
