@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.faces.tracking import FaceTracker
 from fgnet_plugin.inference.au_model import AUModel
+from fgnet_plugin.pyfeat.bundled_faces import BUNDLED
 from fgnet_plugin.pyfeat.datasets import InputDataset, Item, OutputSize, Pictures, Tensors, VideoFrames, collate, open_inputs
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
 from fgnet_plugin.pyfeat.persons import WhichFaces, check_faces, choose_faces, label_persons
@@ -233,7 +234,8 @@ class DetectRun:
         fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece: quicker
         if len(fex) and "Identity" not in fex:
             fex.compute_identities(threshold=self.same_person, inplace=True)
-            if self.detector.info["identity_model"] is None:
+            info = self.detector.info
+            if self.videos and info["identity_model"] is None and info["face_model"] == BUNDLED:
                 label_persons(fex, self.videos)
         chosen = choose_faces(fex, self.faces, self.videos)
         others = fex["FaceRectX"].count() - chosen["FaceRectX"].count()
