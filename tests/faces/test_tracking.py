@@ -52,7 +52,7 @@ def test_frames_out_of_order(finder: FaceFinder, frames: list[Tensor]) -> None:
     tracker = FaceTracker(finder)
     with pytest.raises(ValueError, match=r"must ascend, got \[8, 7\] after -1"):
         tracker.find(frames[7:9], [8, 7])
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         tracker.find(frames[7:9], [7])
 
 
