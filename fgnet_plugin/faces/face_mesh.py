@@ -72,7 +72,7 @@ class FaceMesh(nn.Module):
     @functools.cached_property
     def mirrored(self) -> Tensor:
         """[468] on the CPU: point i of a mirrored face is point ``mirrored[i]`` of the face."""
-        face = self.canonical.cpu()
+        face = self.canonical.float().cpu()
         return torch.cdist(face * face.new_tensor([-1.0, 1, 1]), face).argmin(1)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
