@@ -108,6 +108,29 @@ def assert_same_training(one: Path, other: Path) -> None:
     assert verify(one / "fgnet.safetensors") == verify(other / "fgnet.safetensors")
 
 
+def assert_same_last_checkpoint(one: Path, other: Path) -> None:
+    """All that a training of any stage goes on from is the same, bit for bit, and so is its log."""
+    assert_equal(*(torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other)))
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+def assert_equal(one: object, other: object, place: str = "") -> None:
+    """Two values made of dictionaries, sequences, tensors and numbers are the same, NaN included."""
+    assert type(one) is type(other), place
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            assert_equal(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for i, (mine, its) in enumerate(zip(one, other, strict=True)):
+            assert_equal(mine, its, f"{place}[{i}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one.nan_to_num(), other.nan_to_num()), place
+    else:
+        assert one == other or (one != one and other != other), place
+
+
 @contextmanager
 def snapshots_in(folder: Path) -> Iterator[dict[int, Path]]:
     """Copies a training's folder after each checkpoint written inside the block: step -> copy."""

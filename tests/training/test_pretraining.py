@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from toy_training import snapshots_in, toy_corpus
+from toy_training import assert_same_last_checkpoint, snapshots_in, toy_corpus
 
 from fgnet_plugin import load
 from fgnet_plugin.network import FGNetConfig
@@ -364,6 +364,26 @@ def test_an_encoder_inverts_and_a_detector_starts_from_it(
     assert all(torch.equal(tensor, found.parts["encoder"][name]) for name, tensor in net.encoder.state_dict().items())
     exported = train_detector(config)
     assert load(exported).config.generator_channels == TINY["generator_channels"]
+
+
+@pytest.mark.parametrize("step", [3, 4])
+def test_resuming_an_encoder_is_exact(step: int, trained: dict[int, Path], pictures: Path, tmp_path: Path) -> None:
+    """From mid-epoch and from its end, after 4 steps of 8."""
+    from fgnet_plugin.training.config.pretraining import read_encoder
+    from fgnet_plugin.training.train import train_encoder
+
+    def train(out: Path, resume: bool) -> None:
+        more = {"data.rendered": "null", "data.folder": pictures, "data.val_fraction": 0.25, "optimiser.epochs": 2}
+        more |= {"optimiser.batch_size": 8, "optimiser.batches_per_epoch": 4, "optimiser.ema": 0.5}
+        start = trained[6] / "generator.safetensors"
+        train_encoder(read_encoder("encoder-small", quiet(out, start_from=start, **more)), resume=resume)
+
+    with snapshots_in(tmp_path) as snapshots:
+        train(tmp_path / "whole", resume=False)
+    out = shutil.copytree(snapshots[step], tmp_path / "resumed")
+    train(out, resume=True)
+    assert_same_last_checkpoint(out, tmp_path / "whole")
+    assert (out / "reconstructions.png").read_bytes() == (tmp_path / "whole" / "reconstructions.png").read_bytes()
 
 
 def test_reconstruction_terms(trained: dict[int, Path]) -> None:

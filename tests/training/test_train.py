@@ -17,7 +17,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy_training import AUS, assert_same_training, run_fgnet, settings, snapshots_in, toy_corpus, toy_landmarks, toy_stage
+from toy_training import (
+    AUS,
+    assert_same_last_checkpoint,
+    assert_same_training,
+    run_fgnet,
+    settings,
+    snapshots_in,
+    toy_corpus,
+    toy_landmarks,
+    toy_stage,
+)
 
 from fgnet_plugin.checkpoints.fgnet import verify
 
@@ -602,6 +612,29 @@ def test_the_landmark_network_learns(loss: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     LandmarkNet().load_state_dict(load_file(path))
+
+
+@pytest.mark.parametrize("step", [3, 4])
+def test_resuming_the_landmark_network_is_exact(step: int, tmp_path: Path) -> None:
+    """From mid-epoch and from its end."""
+    from fgnet_plugin.faces.landmark_net import LandmarkNet
+    from fgnet_plugin.training.config.detector import read_landmarks
+    from fgnet_plugin.training.data.loading import StepSampler
+    from fgnet_plugin.training.engine.fit import fit
+    from fgnet_plugin.training.stages.landmarks import LandmarkStage
+
+    def train(out: Path, resume: bool) -> None:
+        machine = ["trainer.workers=0", "trainer.progress=false", "trainer.accelerator=cpu", "trainer.threads=1"]
+        changes = [f"trainer.out={out}", "trainer.log_every=1", "trainer.checkpoint_every=1", "optimiser.ema=0.5"]
+        config = read_landmarks("landmarks", [*changes, *machine])
+        torch.manual_seed(0)
+        fit(LandmarkStage(LandmarkNet(), config, ToyCrops(), ToyCrops(), StepSampler(64, 16, epochs=2)), resume=resume)
+
+    with snapshots_in(tmp_path) as snapshots:
+        train(tmp_path / "whole", resume=False)
+    out = shutil.copytree(snapshots[step], tmp_path / "resumed")
+    train(out, resume=True)
+    assert_same_last_checkpoint(out, tmp_path / "whole")
 
 
 def test_landmark_errors() -> None:
