@@ -237,6 +237,8 @@ class DetectRun:
             info = self.detector.info
             if self.videos and info["identity_model"] is None and info["face_model"] == BUNDLED:
                 label_persons(fex, self.videos)
+        elif len(fex) and self.detector.info["identity_model"] is None:  # a complete table, read back
+            fex["Identity"] = fex["Identity"].astype(object)
         chosen = choose_faces(fex, self.faces, self.videos)
         others = fex["FaceRectX"].count() - chosen["FaceRectX"].count()
         if others:

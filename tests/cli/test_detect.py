@@ -86,6 +86,7 @@ def shown(picture: str | Path) -> bool:
     return min(pixels.shape[:2]) > 200 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
 
 
+@pytest.mark.slow
 def test_photos_folders_and_patterns_in_a_process_of_its_own(tmp_path: Path) -> None:
     """Nothing but the progress bar is on standard error: no warnings of other libraries."""
     from feat.utils.io import read_feat
@@ -234,7 +235,7 @@ def interrupted(folder: Path, out: str, growing: Path, how: signal.Signals, batc
     ("out", "how", "batches"),
     [
         pytest.param("x.csv", signal.SIGINT, 3, marks=pytest.mark.slow),
-        ("x.csv", signal.SIGKILL, 7),  # in the second video
+        pytest.param("x.csv", signal.SIGKILL, 7, marks=pytest.mark.slow),  # in the second video
         ("x.parquet", signal.SIGINT, 3),
     ],
 )

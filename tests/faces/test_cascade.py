@@ -11,6 +11,8 @@ from fgnet_plugin.faces.cascade import TILTS, Candidates, find_candidates
 from fgnet_plugin.faces.crops import crop_square
 
 ALL = (0.0, *TILTS)
+
+pytestmark = pytest.mark.slow  # the face finder no longer uses the cascade
 WITHOUT_FACES = ["coffee", "chelsea", "rocket", "brick", "grass", "gravel", "coins", "immunohistochemistry", "moon", "page"]
 
 

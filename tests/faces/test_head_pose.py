@@ -57,6 +57,7 @@ def test_mirrored_photos(name: str, finder: FaceFinder) -> None:
     torch.testing.assert_close(other, one * torch.tensor([1.0, -1, -1]), rtol=0, atol=4)
 
 
+@pytest.mark.slow
 def test_rendered_heads(finder: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mean error at yaws to ±40° and pitches to ±25°."""
     pytest.importorskip("cv2", reason="the renderer needs OpenCV")

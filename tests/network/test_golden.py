@@ -143,15 +143,17 @@ def test_a_missing_latent_average_is_noticed(full_net: FGNet, golden_faces: Tens
     assert deviation(heatmaps, golden["heatmaps"]) > 10 * TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_face_does_not_depend_on_its_batch(full_net: FGNet, crops: Tensor) -> None:
     together = full_net.predict(crops[:4]).heatmaps
     alone = torch.cat([full_net.predict(face[None]).heatmaps for face in crops[:4]])
     assert (together - alone).abs().max() < 1e-5 * (together.max() - together.min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "channels_last", "faces"),
-    [("float32", True, 8), ("bfloat16", None, 8), pytest.param("float16", None, 2, marks=pytest.mark.slow)],
+    [("float32", True, 8), ("bfloat16", None, 8), ("float16", None, 2)],
 )
 def test_layout_and_precision_keep_the_decisions(
     precision: str, channels_last: bool | None, faces: int, full_net: FGNet, full_checkpoint: Path, crops: Tensor

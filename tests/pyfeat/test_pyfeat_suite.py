@@ -42,6 +42,7 @@ def passed(process: subprocess.Popen[str]) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 def test_quick_ones_pass_with_made_up_weights_and_our_detector(hub_folder: Path, tmp_path: Path) -> None:
     ours = passed(start(hub_folder, "detector", tmp_path, ("test_detector",), " or ".join(QUICK)))
     assert {name.rpartition("::")[2] for name in ours} >= set(QUICK)

@@ -160,6 +160,7 @@ def killed(toy: Path) -> Path:
     return toy / "killed"
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(alone: Path, two: Path) -> None:
     assert_close_trainings(alone, two)
     assert not list(two.glob(".*"))

@@ -591,6 +591,7 @@ class ToyCrops:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["smooth-l1", pytest.param("wing", marks=pytest.mark.slow)])
 def test_the_landmark_network_learns(loss: str, tmp_path: Path) -> None:
     from fgnet_plugin.faces.landmark_net import LandmarkNet
