@@ -1,25 +1,20 @@
 """The network on a GPU: ``make gpu``. FGNET_DEVICE=cpu rehearses the same tests without one."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN, SMALL
+from gpu_device import DEVICE, MARKS
 from torch import Tensor
 
 from fgnet_plugin import load
 from fgnet_plugin.network import FGNet, normalize
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
-DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
-    pytest.mark.usefixtures("plain_float32"),
-]
+pytestmark = [*MARKS, pytest.mark.usefixtures("plain_float32")]
 
 
 @pytest.fixture(scope="module")

@@ -3,22 +3,19 @@
 FGNET_DEVICE=cpu rehearses it: the crop kernel's text then runs on the CPU (cuda_on_cpu.py).
 """
 
-import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+from gpu_device import BRIEF, DEVICE, MARKS, ON_GPU
 from torch import Tensor
 
 from fgnet_plugin.alignment import align, align_faces, align_for_network, ffhq_square
 from fgnet_plugin.ops import ffhq_crop, nvrtc
 
-DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
-ON_GPU = DEVICE.type == "cuda"
-BRIEF = not ON_GPU or os.environ.get("FGNET_BRIEF") == "1"  # under compute-sanitizer, or on the CPU
 LEVELS = {torch.float32: 0.05, torch.bfloat16: 0.3, torch.float16: 0.1}  # of 255: positions and sums, and the result's rounding
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU")]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,20 +9,14 @@ import warnings
 import pytest
 import torch
 from conftest import SMALL
+from gpu_device import DEVICE, MARKS, ON_GPU
 from networks import learnt, share
 from torch import Tensor
 
 from fgnet_plugin.network import FGNet, interpreter, normalize
 from fgnet_plugin.network.cuda_graphs import Replayed
 
-DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
-ON_GPU = DEVICE.type == "cuda"
-
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
-    pytest.mark.usefixtures("plain_float32"),
-]
+pytestmark = [*MARKS, pytest.mark.usefixtures("plain_float32")]
 
 
 @pytest.fixture(params=[True, False], ids=["taps", "direct"], autouse=True)

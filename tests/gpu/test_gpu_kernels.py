@@ -3,24 +3,17 @@
 FGNET_DEVICE=cpu rehearses it: the kernels' text then runs on the CPU (cuda_on_cpu.py), at a few shapes.
 """
 
-import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+from gpu_device import BRIEF, DEVICE, MARKS, ON_GPU
 from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
 from fgnet_plugin.ops import decode_heatmaps, dispatch, gather_patches, noise_bias_act, nvrtc, relu_norm_add, upsample_conv_taps
 
-DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
-ON_GPU = DEVICE.type == "cuda"
-
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
-    pytest.mark.usefixtures("_launches"),
-]
+pytestmark = [*MARKS, pytest.mark.usefixtures("_launches")]
 
 # ‖found - expected‖ / ‖expected‖: float32 sums against float64, and the worst that one rounding of a single value does.
 TOLERANCE = {torch.float32: 1e-6, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
@@ -28,8 +21,6 @@ TOLERANCE = {torch.float32: 1e-6, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-
 _PUBLISHED = list(zip(FGNetConfig(("AU12",)).map_sizes, FGNetConfig(("AU12",)).generator_channels, strict=True))
 _SMALL = [(4, 64), (8, 64), (16, 48), (32, 32), (64, 16)]
 _ODD = [(1, 1), (3, 7), (5, 24), (9, 6), (17, 40), (33, 8), (31, 500)]
-# Under compute-sanitizer, which is tens of times slower, or on the CPU: the odd and the small ones
-BRIEF = not ON_GPU or os.environ.get("FGNET_BRIEF") == "1"
 SIZES = [*_SMALL[:3], *_ODD[:5]] if BRIEF else (_PUBLISHED + _SMALL + _ODD)
 BATCHES = (1, 3) if BRIEF else (1, 3, 32)
 

@@ -1,12 +1,12 @@
 """Frames to scores on a GPU without waiting for it: ``make gpu``. FGNET_DEVICE=cpu rehearses the same tests without one."""
 
 import copy
-import os
 import pickle
 import threading
 
 import pytest
 import torch
+from gpu_device import DEVICE, MARKS, ON_GPU
 from photos import read_photo
 from torch import Tensor
 
@@ -15,14 +15,7 @@ from fgnet_plugin.faces.finder import FaceFinder
 from fgnet_plugin.inference.au_model import AUModel, Reading, default_precision
 from fgnet_plugin.ops.transfer import to_device
 
-DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
-ON_GPU = DEVICE.type == "cuda"
-
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
-    pytest.mark.usefixtures("plain_float32"),
-]
+pytestmark = [*MARKS, pytest.mark.usefixtures("plain_float32")]
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,12 @@
 """Alignment, targets and training on a GPU: ``make gpu``. FGNET_DEVICE=cpu rehearses the same tests without one."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
+from gpu_device import DEVICE, MARKS
 
-DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
-
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="no NVIDIA GPU"),
-]
+pytestmark = MARKS
 
 
 def needs(*modules: str) -> None:
