@@ -36,7 +36,7 @@ def test_offline_pipeline(benchmark: Callable[..., object], rates: dict[str, flo
     detector, path = Detector.offline(), str(feat_path("single_face.mp4"))
     video = Video(path)
     frames = [video[i] for i in range(24, 24 + FRAMES)]
-    landmarks = [found.landmarks for found in detector._faces.find(frames, None, False)]
+    landmarks = [found.landmarks for found in detector._faces.find(frames, None)]
     net = detector.fgnet.net
     with torch_threads():
         faces = align_faces(frames, landmarks, net.config.image_size).faces
@@ -48,7 +48,7 @@ def test_offline_pipeline(benchmark: Callable[..., object], rates: dict[str, flo
 
     work = {
         "decode (PyAV)": lambda: _decode(path),
-        "find faces and landmarks": lambda: batches(lambda part: detector._faces.find(frames[part], None, False)),
+        "find faces and landmarks": lambda: batches(lambda part: detector._faces.find(frames[part], None)),
         "align": lambda: batches(lambda part: align_faces(frames[part], landmarks[part], net.config.image_size, rounded=False)),
         "FG-Net (fgnet-rendered)": lambda: batches(lambda part: net.predict(faces[part], BATCH)),
         "whole, to the Fex": lambda: detector.detect(path, skip_frames=3, batch_size=BATCH, progress_bar=False),
