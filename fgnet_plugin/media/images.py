@@ -26,8 +26,17 @@ SUFFIXES = frozenset(
 )
 """Files with these suffixes are taken for pictures."""
 
-_ANIMATED = "GIF", "WEBP", "PNG", "AVIF"
+ANIMATED = "GIF", "WEBP", "PNG", "AVIF"
+"""Formats, by Pillow's names, whose pages are the frames of an animation."""
+
+UNREADABLE = OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError
+"""What Pillow raises for files that are damaged: SyntaxError for a broken PNG."""
+
+_NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+"""Formats that Pillow recognises, but can't read, or only with the help of another program."""
+
 _ORIENTATION = 0x0112  # EXIF's number for how the camera was held
+_FIRST_ON_ITS_SIDE = 5  # of its eight values: the last four exchange width and height
 
 
 def check_file(path: str | Path, what: str = "picture") -> None:
@@ -56,13 +65,20 @@ def check_files(paths: Sequence[str]) -> None:
         raise kind(f"{len(errors)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))
 
 
-def picture_size(path: str | Path) -> tuple[int, int] | None:
-    """Read a picture's width and height as stored; None if the file is not a readable image."""
+def picture_size(path: str | Path, upright: bool = False) -> tuple[int, int] | None:
+    """Read a picture's width and height; None if the file is not a readable image.
+
+    Args:
+        path: of the file.
+        upright: of the picture as `read_picture` turns it, instead of as it is stored.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                return picture.size
+                if picture.format in _NO_PICTURES:
+                    return None
+                return picture.size[::-1] if upright and _orientation(picture) >= _FIRST_ON_ITS_SIDE else picture.size
     except Exception:  # Pillow raises many kinds
         return None
 
@@ -87,21 +103,24 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 90 to 180 megapixels: a large photo
             with Image.open(path) as file:
-                frames = int(getattr(file, "n_frames", 1)) if file.format in _ANIMATED else 1
-                turned = file.getexif().get(_ORIENTATION, 1) not in (0, 1)
-                pixels = _pixels(ImageOps.exif_transpose(file) if upright and turned else file)
+                if file.format in _NO_PICTURES:
+                    raise UnidentifiedImageError(file.format)
+                frames, turned = frame_count(file), _orientation(file) != 1
+                pixels = pixels_of(file, upright)
     except UnidentifiedImageError as error:
         advice = "run: pip install pillow-heif" if pillow_heif is None and _is_heif(path) else "export it as JPEG or PNG"
         raise InputError(f"{path} is not a readable image; {advice}") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InputError(f"{path} has too many pixels ({most:.0f} million at most are read); make it smaller first") from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # PIL raises SyntaxError for broken PNGs
+    except UNREADABLE as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error
     if frames > 1:
-        video = "; detect(…, data_type='video') reads all of a GIF" if Path(path).suffix.lower() == ".gif" else ""
-        warnings.warn(f"{path} is animated: of its {frames} frames, only the first is read{video}", stacklevel=2)
+        warnings.warn(
+            f"{path} is animated: of its {frames} frames, only the first is read; as a video (data_type='video'), all are",
+            stacklevel=2,
+        )
     if turned and not upright:
         warnings.warn(
             f"{path} is stored turned (EXIF orientation); py-feat reads pictures as stored, so its faces lie on their side "
@@ -118,8 +137,23 @@ def _is_heif(path: str | Path) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 
 
-def _pixels(picture: Image.Image) -> Tensor:
-    """Convert a picture of any mode to uint8 RGB [3, H, W]."""
+def frame_count(picture: Image.Image) -> int:
+    """Count the frames of an opened picture as its file says; 1 for what is no animation, such as the pages of a TIFF."""
+    return int(getattr(picture, "n_frames", 1)) if picture.format in ANIMATED else 1
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Read how a picture is stored: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 on its side."""
+    if picture.format == "TIFF":  # Pillow turns these itself
+        return 1
+    value = picture.getexif().get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def pixels_of(picture: Image.Image, upright: bool = True) -> Tensor:
+    """Convert an opened picture of any mode to uint8 RGB [3, H, W], by default turned as its EXIF data say."""
+    if upright and _orientation(picture) != 1:
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):  # 16 bits a pixel: PIL would clip them to 8
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     elif picture.mode in ("I", "F"):
