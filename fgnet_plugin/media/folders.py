@@ -12,8 +12,8 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import SUFFIXES, picture_size
 
 _VIDEOS = """
-    .3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm .ogv
-    .ts .vob .webm .wmv .y4m
+    .3g2 .3gp .asf .avi .divx .dv .f4v .flv .h264 .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogm
+    .ogv .ts .vob .webm .wmv .y4m
 """
 VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
 """Files of a folder with these suffixes are taken for videos."""

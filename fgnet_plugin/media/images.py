@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -98,24 +99,9 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
         FileNotFoundError: no such file.
         InputError: a folder, an empty file, not an image, or one that is damaged or cut off.
     """
-    check_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 90 to 180 megapixels: a large photo
-            with Image.open(path) as file:
-                if file.format in _NO_PICTURES:
-                    raise UnidentifiedImageError(file.format)
-                frames, turned = frame_count(file), _orientation(file) != 1
-                pixels = pixels_of(file, upright)
-    except UnidentifiedImageError as error:
-        advice = "run: pip install pillow-heif" if pillow_heif is None and _is_heif(path) else "export it as JPEG or PNG"
-        raise InputError(f"{path} is not a readable image; {advice}") from error
-    except Image.DecompressionBombError as error:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise InputError(f"{path} has too many pixels ({most:.0f} million at most are read); make it smaller first") from error
-    except UNREADABLE as error:
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error
+    with opened_picture(path) as file:
+        frames, turned = frame_count(file), _orientation(file) != 1
+        pixels = pixels_of(file, upright)
     if frames > 1:
         warnings.warn(
             f"{path} is animated: of its {frames} frames, only the first is read; as a video (data_type='video'), all are",
@@ -128,6 +114,31 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
             stacklevel=2,
         )
     return pixels
+
+
+@contextmanager
+def opened_picture(path: str | Path) -> Iterator[Image.Image]:
+    """Open a picture with Pillow; errors in the block, which reads it, become an InputError that names the file.
+
+    Raises FileNotFoundError or InputError, as `read_picture`.
+    """
+    check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 90 to 180 megapixels: a large photo
+            with Image.open(path) as file:
+                if file.format in _NO_PICTURES:
+                    raise UnidentifiedImageError(file.format)
+                yield file
+    except UnidentifiedImageError as error:
+        advice = "run: pip install pillow-heif" if pillow_heif is None and _is_heif(path) else "export it as JPEG or PNG"
+        raise InputError(f"{path} is not a readable image; {advice}") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise InputError(f"{path} has too many pixels ({most:.0f} million at most are read); make it smaller first") from error
+    except UNREADABLE as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error
 
 
 def _is_heif(path: str | Path) -> bool:

@@ -21,6 +21,7 @@ from fgnet_plugin.media.video_reader import DamagedVideoError, VideoReader, with
 __all__ = ["DamagedVideoError", "Video"]
 
 
+_MISSING = 1.0  # seconds at the end: headers are a little off
 _MOST_NAMED = 3  # places in a file that have a warning each
 
 
@@ -45,10 +46,10 @@ class Video(Frames):
       on from the last one;
     - a few that contradict those around them are put between their neighbours';
     - frames with the stamp of the one before have its time: times never go back;
-    - without stamps, times are computed from the frame rate.
+    - without stamps, times are computed from the frame rate;
+    - where frames end long before the duration that the file states, it is damaged or cut off.
 
-    What cannot be decoded raises `DamagedVideoError`; decoding goes on at the next keyframe. In a video whose only keyframe is
-    before the damage, it goes on with the next frame, as in a player, and a warning says that faces may be smeared from there.
+    What cannot be decoded raises `DamagedVideoError`; decoding goes on at the next keyframe.
 
     Raises:
         FileNotFoundError: no such file.
@@ -68,7 +69,6 @@ class Video(Frames):
         self._index = without_undecodable(self._file, name, scan(self._file, name))
         self._process = os.getpid()
         self._reader: VideoReader | None = VideoReader(self._file, name, self._index)
-        self._told_of_pieces = False
         super().__init__(path, self._index.times, self._index.fps, (self._reader.height, self._reader.width))
         for text in self._about_stamps():
             warnings.warn(f"{name}: {text}", stacklevel=2)
@@ -92,31 +92,15 @@ class Video(Frames):
             said.append(f"{_named(repeated)} {'has' if len(repeated) == 1 else 'have'} the time stamp of the frame before")
         if not index.stamped and len(index.times) > 1:
             said.append(f"its frames have no time stamps; times are computed for {index.fps:.4g} frames per second")
+        if index.stated_end is not None and index.stated_end - index.end > max(_MISSING, 0.01 * index.stated_end):
+            said.append(
+                f"its frames end at {index.end:.2f} s, but its header says {index.stated_end:.2f} s: it is damaged or cut off"
+            )
         return said
 
     def __getitem__(self, i: int) -> Tensor:
         """Frame i as uint8 RGB [3, H, W]. Raises IndexError outside [0, len), InputError where the file is damaged."""
-        reader = self._opened()
-        frame = reader.frame(self._checked(i))
-        if reader.is_pieced_together(i) and not self._told_of_pieces:
-            first = self.pieced_from
-            assert first is not None
-            self._told_of_pieces = True
-            warnings.warn(
-                f"{self.path}: the file is damaged before frame {first} ({self.time(first):.2f} s), and no keyframe follows: "
-                "as in a player, faces may be smeared from there on",
-                stacklevel=2,
-            )
-        return frame
-
-    @property
-    def pieced_from(self) -> int | None:
-        """The first frame that refers to a damaged one, as far as frames were read; None where none does."""
-        packet = self._index.pieced_from
-        if packet is None:
-            return None
-        later = self._index.numbers[packet + 1 :]
-        return int(min(later[later >= 0], default=len(self)))
+        return self._opened().frame(self._checked(i))
 
     def close(self) -> None:
         """Close the file. It opens again when a frame is asked for."""

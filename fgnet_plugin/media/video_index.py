@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,10 @@ import numpy.typing as npt
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.container import av, open_container, packets_of
 from fgnet_plugin.media.video_display import MOST_STRETCHED
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 _UNKNOWN = np.iinfo(np.int64).min  # in place of a missing time stamp
 _LATEST = 2**60  # stamps beyond are damage; sums of those within can't overflow
@@ -34,6 +40,8 @@ class VideoIndex:
     stamps: Stamps  # [packets, 2] when each is to be shown and decoded, in the stream's units
     places: npt.NDArray[np.int64]  # [packets] first byte in the file, by which a packet is recognised after a seek
     times: npt.NDArray[np.float64]  # [frames] seconds
+    end: float  # seconds: when the last frame ends
+    stated_end: float | None  # seconds: when it ends according to the file's header
     fps: float
     cut: bool  # whether the last packet is not whole
     stamped: bool  # False where frames have no stamps: their times follow from the rate
@@ -43,7 +51,6 @@ class VideoIndex:
     stretch: float  # width of a pixel, in units of its height
     damaged: dict[int, range] = field(default_factory=dict)  # packets that could not be decoded, and the frames that lack them
     unneeded: set[int] = field(default_factory=set)  # those of them that no other refers to
-    pieced_from: int | None = None  # the first damaged packet of a video without another keyframe: decoding goes on there
 
     @cached_property
     def stored_late(self) -> npt.NDArray[np.bool_]:
@@ -54,8 +61,8 @@ class VideoIndex:
         """Leave out the first frames, which refer to pictures from before the recording."""
         numbers = np.where(self.numbers < 0, -1, np.maximum(self.numbers - count, -1))
         seams, astray = (frames[frames > count] - count for frames in (self.seams, self.astray))
-        end, times = self.times[0] + len(self.times) / (self.fps or 1.0), self.times[count:]
-        fps = float(len(times) / (end - times[0])) if end > times[0] else self.fps
+        times = self.times[count:]
+        fps = float(len(times) / (self.end - times[0])) if self.end > times[0] else self.fps
         packets = self.packets[count:]
         return replace(self, numbers=numbers, packets=packets, times=times, fps=fps, seams=seams, astray=astray)
 
@@ -68,10 +75,6 @@ class VideoIndex:
         after = int(self.numbers[end]) if end < len(self.numbers) else len(self.packets)
         needing = self.numbers[packet:end]
         return range(int(min(needing[needing >= 0], default=after)), after)
-
-    def only_keyframe_is_before(self, packet: int) -> bool:
-        """Tell whether the video has one keyframe, before a packet: decoding can't start anew after that."""
-        return self.ordered and len(self.keys) == 1 and self.keys[0] < packet
 
 
 def scan(file: Path, name: str) -> VideoIndex:
@@ -92,6 +95,7 @@ def scan(file: Path, name: str) -> VideoIndex:
             raise InputError(f"{name} cannot be read beyond its first {count} frames; copy or convert it again") from error
         unit, rate = stream.time_base or Fraction(1), float(stream.average_rate or stream.base_rate or 0)
         codec, reorders = stream.codec_context.name, stream.codec_context.has_b_frames
+        stated_end = _stated_end(container, stream)
         ratio = float(stream.sample_aspect_ratio or 1)
         guessed = container.format.name == "avi" and codec in ("h264", "hevc")  # AVI says when to decode, not when to show
     table = np.array(numbers, np.int64).reshape(-1, 6)
@@ -99,7 +103,7 @@ def scan(file: Path, name: str) -> VideoIndex:
     if not len(shown):
         raise InputError(f"{name} holds no frames; copy or convert it again")
     when = np.where(table[:, 0] == _UNKNOWN, table[:, 1], table[:, 0])
-    stamped = bool((when[shown] != _UNKNOWN).all())
+    stamped = bool((when[shown] != _UNKNOWN).all()) and (len(shown) == 1 or bool(np.ptp(when[shown])))
     reordered = bool(reorders or ((table[:, 0] != table[:, 1]) & (table[:, :2] != _UNKNOWN).all(1)).any())
     restarts = astray = np.zeros(0, np.int64)
     if stamped:
@@ -108,18 +112,23 @@ def scan(file: Path, name: str) -> VideoIndex:
         restarts = _restarts(table, table[:, 1] if reordered else when, when, reordered)
     parts = np.searchsorted(restarts, shown, side="right")
     order = np.lexsort((when[shown], parts))
+    decoded = table[shown, 1]
+    if stamped and reordered and (decoded != _UNKNOWN).all() and len(astray := _too_far(order)):
+        usual = int(np.median(when[shown] - decoded))
+        when[shown[astray]] = decoded[astray] + usual
+        order = np.lexsort((when[shown], parts))
     repeated = bool((np.diff(when[shown][order]) == 0)[np.diff(parts[order]) == 0].any())
-    broken = repeated or not table[restarts, 4].all() or guessed or bool((table[shown, 0] == _UNKNOWN).any())
+    broken = len(astray) or repeated or not table[restarts, 4].all() or guessed or bool((table[shown, 0] == _UNKNOWN).any())
     ordered = stamped and not (reordered and broken)
     packets = shown[order] if ordered else shown
     frame_of = np.full(len(table), -1)
     frame_of[packets] = np.arange(len(shown))
-    fps, times = rate, np.arange(len(shown)) / (rate or 1.0)
+    fps, times, end = rate, np.arange(len(shown)) / (rate or 1.0), len(shown) / (rate or 1.0)
     if stamped:
-        going_on, end = _continued(when[shown][order], table[shown, 3][order], parts[order])
+        going_on, last = _continued(when[shown][order], table[shown, 3][order], parts[order])
         times = going_on * float(unit.numerator) / unit.denominator
-        span = end * unit.numerator / unit.denominator - times[0]
-        fps = float(len(shown) / span) if span > 0 else fps
+        end = last * unit.numerator / unit.denominator
+        fps = float(len(shown) / (end - times[0])) if end > times[0] else fps
     seams = np.unique(np.searchsorted(parts[order], np.arange(1, len(restarts) + 1)))
     return VideoIndex(
         numbers=frame_of,
@@ -128,6 +137,8 @@ def scan(file: Path, name: str) -> VideoIndex:
         stamps=table[:, :2].copy(),
         places=table[:, 2].copy(),
         times=times,
+        end=end,
+        stated_end=stated_end if stamped and not len(restarts) else None,
         fps=fps,
         cut=cut,
         stamped=stamped,
@@ -136,6 +147,19 @@ def scan(file: Path, name: str) -> VideoIndex:
         astray=astray,
         stretch=ratio if 1 / MOST_STRETCHED < ratio < MOST_STRETCHED else 1.0,
     )
+
+
+def _stated_end(container: InputContainer, stream: VideoStream) -> float | None:
+    """Read from a file's header when the video ends, in seconds; None where it does not say."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # of Matroska
+    if clock:
+        hours, minutes, seconds = map(float, clock.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if len(container.streams) > 1 or container.duration is None:  # else it may be that of a longer sound
+        return None
+    return container.duration / av.time_base
 
 
 def _stamp(value: int | None) -> int:
@@ -170,6 +194,17 @@ def _mended(stamps: Stamps) -> tuple[Stamps, npt.NDArray[np.int64]]:
             stamps[first:end] = between.round()
             astray += range(first, end)
     return stamps, np.array(astray, np.int64)
+
+
+def _too_far(order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Find the frames, as stored, that would be shown further from where they are stored than any codec allows.
+
+    Args:
+        order: [frames] the frames as stored, in the order of their stamps.
+    """
+    shown_at = np.empty_like(order)
+    shown_at[order] = np.arange(len(order))
+    return np.flatnonzero(np.abs(shown_at - np.arange(len(order))) > _REORDERED)
 
 
 def _restarts(table: Stamps, clock: Stamps, when: Stamps, reordered: bool) -> npt.NDArray[np.int64]:

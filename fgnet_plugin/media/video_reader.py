@@ -42,6 +42,8 @@ class DamagedVideoError(InputError):
         which = f"frame {first}" if first == last else f"frames {first} to {last}"
         seconds = f"{times[first]:.2f} s" if first == last else f"{times[first]:.2f} to {times[last]:.2f} s"
         self.gap = f"{name}: {which} ({seconds}) cannot be decoded: the file is damaged or cut off there; they are left out"
+        if last > first and not rest:
+            self.gap += " (no keyframe follows, without which players show faces smeared)"
 
     def __str__(self) -> str:
         return self.message
@@ -88,10 +90,6 @@ class VideoReader:
         except (av.error.FFmpegError, ValueError) as error:  # such as a colour format that has been damaged
             raise DamagedVideoError(self._name, i, range(i, i + 1), self._index.times) from error
 
-    def is_pieced_together(self, i: int) -> bool:
-        """Tell whether a frame refers to one that is damaged, so that parts of it may show what was there before."""
-        return self._index.pieced_from is not None and int(self._index.packets[i]) > self._index.pieced_from
-
     def _decoded(self, i: int) -> VideoFrame:
         while self._last is None or self._last[0] != i:
             self._decode(i)
@@ -114,7 +112,7 @@ class VideoReader:
             self._start(earlier[0])
         if broken and self._broken not in index.damaged:
             return self._note_damage(starts[0])
-        if frame is None and self._broken is None and self._pending and not self.is_pieced_together(i):
+        if frame is None and self._broken is None and self._pending:
             frame = self._pending[0][1]  # the packet holds no picture of its own, as of a repeated frame: the next one is shown
         if frame is None or broken:
             lost = range(i, i + 1) if index.ordered else range(i, len(index.packets))
@@ -125,8 +123,8 @@ class VideoReader:
         """Find out which frames lack the packet that could not be decoded.
 
         All up to the next keyframe, or only its own where no other refers to it. So which frames can be read does not depend on
-        those that were read before. In a video whose only keyframe is before it, decoding goes on, as in a player: else an
-        hour of a call would be lost with one of its packets.
+        those that were read before. Where none follows, players go on and show faces that are smeared for minutes; no AU of
+        those could be trusted.
         """
         index, packet = self._index, self._broken
         assert packet is not None
@@ -139,9 +137,6 @@ class VideoReader:
         if index.ordered and own >= 0 and (self._broken is None or self._broken > packet):
             index.damaged[packet] = range(own, own + 1)
             index.unneeded.add(packet)
-        elif index.only_keyframe_is_before(packet):
-            index.damaged[packet] = range(own, own + 1) if own >= 0 else range(0)
-            index.pieced_from = packet
         else:
             index.damaged[packet] = index.frames_that_need(packet)
         self._start(start)
@@ -234,15 +229,11 @@ class VideoReader:
                     if frame.is_corrupt and index.ordered:  # pieced together from its neighbours
                         self._note_broken(int(index.packets[number]))
         except av.error.FFmpegError:
-            if index.pieced_from is not None and index.pieced_from < position < len(index.numbers):
-                own = int(index.numbers[position])
-                index.damaged[position] = range(own, own + 1) if own >= 0 else range(0)
             self._note_broken(position)
 
     def _note_broken(self, packet: int) -> None:
-        """Note a packet that could not be decoded, unless decoding is known to go on after it."""
-        if self._index.pieced_from is None or packet < self._index.pieced_from:
-            self._broken = packet if self._broken is None else min(self._broken, packet)
+        """Note a packet that could not be decoded."""
+        self._broken = packet if self._broken is None else min(self._broken, packet)
 
 
 def without_undecodable(file: Path, name: str, index: VideoIndex) -> VideoIndex:

@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from fgnet_plugin.errors import InputError, SkippedInput
+from fgnet_plugin.media.animation import open_video
 from fgnet_plugin.media.images import SUFFIXES, check_file, check_files, picture_size, read_picture
-from fgnet_plugin.media.video import DamagedVideoError, Video
+from fgnet_plugin.media.video import DamagedVideoError
 
 _OVERSHOOT = 64.0  # what a bicubic resize may add to pixel values, and more
 KINDS = ("image", "video", "tensor")
@@ -92,7 +93,7 @@ class VideoFrames(Dataset[Item]):
     kind = "video"
 
     def __init__(self, path: str, skip_frames: int | None = None, output_size: OutputSize = None) -> None:
-        self.video, self.output_size = Video(path), output_size
+        self.video, self.output_size = open_video(path), output_size
         self.frames = range(0, len(self.video), skip_frames or 1)
 
     def __len__(self) -> int:
