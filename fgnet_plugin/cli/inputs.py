@@ -27,7 +27,7 @@ def find_inputs(inputs: list[str], recursive: bool = False) -> list[str]:
     for name in inputs:
         if Path(name).is_dir():
             listing = list_folder(name, recursive)
-            note = listing.note(name) + ("; --recursive searches it" if SUBFOLDER in listing.left_out.values() else "")
+            note = listing.note() + ("; --recursive searches it" if SUBFOLDER in listing.left_out.values() else "")
             if not listing.files:
                 raise InputError(f"{name}: no pictures or videos in this folder" + note.removeprefix(name))
             if note:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
+from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,13 @@ from torch import Tensor
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.frames import Frames
-from fgnet_plugin.media.images import UNREADABLE, check_file, frame_count, opened_picture, picture_size, pixels_of
+from fgnet_plugin.media.images import SUFFIXES, check_file, frame_count, opened_picture, picture_size, pixels_of
 from fgnet_plugin.media.video import Video
 
 _TOO_SHORT = 10  # milliseconds: browsers and FFmpeg show a frame that is to last so briefly, or no time, for `_USUAL` instead
 _USUAL = 100
+_OF_PARENTS: list[Image.Image] = []
+"""Opened before this process was forked, and kept: AVIF's decoder, when closed, would wait for threads that a fork lacks."""
 
 
 def open_video(path: str | Path) -> Frames:
@@ -35,7 +40,7 @@ def open_video(path: str | Path) -> Frames:
         ...     times = [frames.time(i) for i in range(len(frames))]
     """
     check_file(path, "video")
-    return Animation(path) if picture_size(path) else Video(path)
+    return Animation(path) if Path(path).suffix.lower() in SUFFIXES or picture_size(path) else Video(path)
 
 
 class Animation(Frames):
@@ -58,39 +63,43 @@ class Animation(Frames):
 
     def __init__(self, path: str | Path) -> None:
         lasting: list[float] = []  # milliseconds
+        numbers, damage = _numbers(path)
         with opened_picture(path) as picture:
-            count, damage = frame_count(picture), ""
             height, width = pixels_of(picture).shape[1:]
-            for i in range(count):
+            for i in numbers:
                 try:
                     picture.seek(i)
                     picture.load()
-                except UNREADABLE as error:
-                    damage = str(error) or type(error).__name__
+                except Exception as error:  # Pillow raises many kinds
+                    damage = damage or str(error) or type(error).__name__
                     break
                 duration = float(picture.info.get("duration") or 0)
                 lasting.append(duration if duration > _TOO_SHORT else _USUAL)
+        if not lasting:
+            raise InputError(f"{path} is damaged or cut off ({damage}); copy or export the picture again")
         ends = np.cumsum(lasting) / 1000
         super().__init__(path, np.array([0.0, *ends[:-1]]), float(len(ends) / ends[-1]), (height, width))
         if damage:
-            warnings.warn(
-                f"{path} is damaged or cut off ({damage}): of its {count} frames, the first {len(ends)} are read", stacklevel=2
-            )
-        self._process = os.getpid()
+            warnings.warn(f"{path} is damaged or cut off ({damage}): its first {len(ends)} frames are read", stacklevel=2)
         self._picture: Image.Image | None = None
+        self._process = os.getpid()
 
     def __getitem__(self, i: int) -> Tensor:
         """Frame i as uint8 RGB [3, H, W]. Raises IndexError outside [0, len), InputError for a file that has been changed."""
         i = self._checked(i)
-        if self._picture is None or self._process != os.getpid():  # a fork shares its parent's position in the file
+        if self._picture is not None and self._process != os.getpid():
+            _OF_PARENTS.append(self._picture)
+            self._picture = None
+        if self._picture is None or self._picture.tell() > i:  # Pillow loses its way in some files when it goes back
             self._process = os.getpid()
+            data = BytesIO(Path(self.path).read_bytes())  # no file stays open
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                self._picture = Image.open(self.path)
+                self._picture = Image.open(data)
         try:
             self._picture.seek(i)
             return pixels_of(self._picture)
-        except UNREADABLE as error:
+        except Exception as error:  # Pillow raises many kinds
             raise InputError(f"frame {i} of {self.path} cannot be decoded ({error}): the file has been changed") from error
 
     def close(self) -> None:
@@ -101,3 +110,12 @@ class Animation(Frames):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_picture": None}
+
+
+def _numbers(path: str | Path) -> tuple[Iterable[int], str]:
+    """List the numbers of a picture's frames; where they can't be counted, all numbers, and how the file is damaged."""
+    with opened_picture(path) as picture:
+        try:
+            return range(frame_count(picture)), ""
+        except Exception as error:  # Pillow raises many kinds
+            return itertools.count(), str(error) or type(error).__name__

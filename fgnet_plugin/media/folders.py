@@ -28,25 +28,27 @@ class FolderListing:
     """What is in a folder.
 
     Attributes:
+        folder: as given.
         files: pictures and videos, in natural order: ``P2.jpg`` before ``P10.jpg``.
         left_out: {path: reason} of the other files; and, unless they were searched, of subfolders.
     """
 
+    folder: str
     files: tuple[Path, ...]
     left_out: dict[Path, str]
 
-    def note(self, folder: Path | str) -> str:
+    def note(self) -> str:
         """Say in a line what is left out, and why; an empty text where nothing is.
 
         Example:
-            >>> listing.note("clips")  # doctest: +SKIP
+            >>> list_folder("clips").note()  # doctest: +SKIP
             "clips: left out .DS_Store (hidden); a.csv, b.csv and 12 more (no picture or video); s1 (a subfolder, not searched)"
         """
         by_reason: dict[str, list[str]] = {}
         for path, reason in self.left_out.items():
-            by_reason.setdefault(reason, []).append(os.path.relpath(path, folder))
+            by_reason.setdefault(reason, []).append(os.path.relpath(path, self.folder))
         groups = [f"{_some(names)} ({reason})" for reason, names in by_reason.items()]
-        return f"{folder}: left out {'; '.join(groups)}" if groups else ""
+        return f"{self.folder}: left out {'; '.join(groups)}" if groups else ""
 
 
 def list_folder(folder: Path | str, recursive: bool = False) -> FolderListing:
@@ -76,7 +78,7 @@ def list_folder(folder: Path | str, recursive: bool = False) -> FolderListing:
                 files.append(path)
     except OSError as error:
         raise InputError(f"{folder}: this folder can't be read ({error.strerror})") from error
-    return FolderListing(tuple(files), left_out)
+    return FolderListing(str(folder), tuple(files), left_out)
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, int, str]], str]:

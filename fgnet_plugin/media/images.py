@@ -30,9 +30,6 @@ SUFFIXES = frozenset(
 ANIMATED = "GIF", "WEBP", "PNG", "AVIF"
 """Formats, by Pillow's names, whose pages are the frames of an animation."""
 
-UNREADABLE = OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError
-"""What Pillow raises for files that are damaged: SyntaxError for a broken PNG."""
-
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow recognises, but can't read, or only with the help of another program."""
 
@@ -136,7 +133,7 @@ def opened_picture(path: str | Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise InputError(f"{path} has too many pixels ({most:.0f} million at most are read); make it smaller first") from error
-    except UNREADABLE as error:
+    except Exception as error:  # Pillow raises many kinds, such as SyntaxError, IndexError and struct.error
         reason = str(error) or type(error).__name__
         raise InputError(f"{path} is damaged or cut off ({reason}); copy or export the picture again") from error
 

@@ -112,10 +112,10 @@ def scan(file: Path, name: str) -> VideoIndex:
         restarts = _restarts(table, table[:, 1] if reordered else when, when, reordered)
     parts = np.searchsorted(restarts, shown, side="right")
     order = np.lexsort((when[shown], parts))
-    decoded = table[shown, 1]
-    if stamped and reordered and (decoded != _UNKNOWN).all() and len(astray := _too_far(order)):
-        usual = int(np.median(when[shown] - decoded))
-        when[shown[astray]] = decoded[astray] + usual
+    if stamped and reordered and len(astray := _too_far(order)):
+        known = shown[table[shown, 1] != _UNKNOWN]
+        wrong = np.intersect1d(shown[astray], known)
+        when[wrong] = table[wrong, 1] + int(np.median(when[known] - table[known, 1]))
         order = np.lexsort((when[shown], parts))
     repeated = bool((np.diff(when[shown][order]) == 0)[np.diff(parts[order]) == 0].any())
     broken = len(astray) or repeated or not table[restarts, 4].all() or guessed or bool((table[shown, 0] == _UNKNOWN).any())
