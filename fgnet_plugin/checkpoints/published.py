@@ -222,7 +222,7 @@ def read_torch_file(path: Path) -> Any:
             f"{path}: refused, because it holds more than tensors and plain values, or is no torch file; "
             "nothing in it was executed. Fetch the authors' file again."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # torch raises many kinds for damaged files, such as IndexError and struct.error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         size = path.stat().st_size
         raise CheckpointError(f"{path}: unreadable or truncated ({size:,} bytes; {reason}); fetch it again") from error

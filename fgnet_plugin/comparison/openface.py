@@ -85,7 +85,7 @@ def read_landmarks(file: Path) -> dict[int, npt.NDArray[np.float32]]:
         table = pd.read_csv(file, skipinitialspace=True, usecols=lambda column: column.strip() in wanted)
         table.columns = table.columns.str.strip()
         table = table.astype(dict.fromkeys((*_X, *_Y), np.float32) | {"frame": int, "success": int})
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         raise InputError(f"{file} can't be read ({' '.join(str(error).split())})") from error
     landmarks = {int(frame): np.empty((0, 68, 2), np.float32) for frame in table["frame"].unique()}
     if "confidence" in table:

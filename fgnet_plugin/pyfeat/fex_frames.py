@@ -54,9 +54,15 @@ def read_table(table: pd.DataFrame | str | Path) -> pd.DataFrame:
         return table if names == list(table.columns) else table.set_axis(names, axis="columns")
     check_file(table, "table")
     try:
-        columns = pd.read_csv(table, nrows=0).columns.str.strip()
-    except (ValueError, UnicodeDecodeError) as error:
+        return _read_csv(table)
+    except InputError:
+        raise
+    except (ValueError, OverflowError, MemoryError) as error:
         raise InputError(f"{table} is not a readable CSV file ({error})") from error
+
+
+def _read_csv(table: str | Path) -> pd.DataFrame:
+    columns = pd.read_csv(table, nrows=0).columns.str.strip()
     if is_openface(columns):
         return read_openface(str(table))
     if not {"x_0", "y_0"} <= set(columns):

@@ -65,9 +65,15 @@ class Journal:
             raise unwritable(self.path, error) from error
 
     def _continue(self, head: bytes, *lines: bytes) -> None:
+        complete = list(lines[:-1])  # the last is empty, or was cut off
         try:
             former = json.loads(head)
-        except ValueError as error:
+            if not isinstance(former, dict):
+                raise ValueError("no settings")
+            sizes = [int(line) for line in complete if line not in (_FINISHING, _FINISHED)]
+            if sizes != sorted(sizes) or min(sizes, default=0) < 0:
+                raise ValueError("no sizes of a table that grows")
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{self.run} is damaged; delete it and start anew") from error
         if former != self.settings:
             named = [key for key in {**former, **self.settings} if former.get(key) != self.settings.get(key)]
@@ -76,7 +82,6 @@ class Journal:
                 f"{self.path} was begun with other settings ({changes}): repeat those to continue, start anew, "
                 "or choose another file"
             )
-        complete = list(lines[:-1])  # the last is empty, or was cut off
         self._run_bytes = len(b"\n".join([head, *complete, b""]))
         if complete and complete[-1] in (_FINISHING, _FINISHED):
             if complete[-1] == _FINISHING:
@@ -187,8 +192,18 @@ def is_unfinished(table: Path) -> bool:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or parquet file; every number of a CSV file exactly as it was written."""
-    return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, **_EXACT)
+    """Read a CSV or parquet file; every number of a CSV file exactly as it was written. Raises InputError as `read_csv`."""
+    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, **_EXACT)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a parquet file. Raises InputError for one that is damaged or of another kind."""
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Arrow raises many kinds
+        raise InputError(f"{path} is not a readable parquet file ({_first_line(error)})") from error
 
 
 def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
@@ -198,9 +213,18 @@ def read_csv(path: Path | str, **options: Any) -> pd.DataFrame:
         path: of the file.
         options: of `pandas.read_csv`.
 
-    Raises ValueError, as `pandas.read_csv`, for a file that is no table.
+    Raises InputError for a file that is no table.
     """
-    table = pd.read_csv(path, **options)
+    try:
+        return _with_text(pd.read_csv(path, **options), path)
+    except (ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a readable CSV file ({_first_line(error)})") from error
+
+
+def _with_text(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
+    """Read a table's column "input" again, as text."""
     for column in [name for name in table.columns if str(name).strip() == "input"]:
         text = pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False)[column]
         table[column] = text.where(text != "")
@@ -213,6 +237,10 @@ def write_table(rows: pd.DataFrame, path: Path, suffix: str) -> None:
         rows.to_parquet(path, index=False)
     else:
         rows.to_csv(path, index=False, lineterminator="\n")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _short(value: object) -> str:

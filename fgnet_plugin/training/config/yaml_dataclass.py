@@ -17,7 +17,15 @@ T = TypeVar("T")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads 1e-3 as a number, as YAML 1.2 does; YAML 1.1 asks for a point in it."""
+    """Reads 1e-3 as a number, as YAML 1.2 does; YAML 1.1 asks for a point in it.
+
+    References (``*name``) are refused: a few lines of them can stand for more values than fit in memory.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to another place with *; write the value out")
+        return super().compose_node(parent, index)
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
