@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # On all cores, up to eight: each worker takes up to 2 GB of memory. A worker that has nothing left to do takes over tests of another.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-all coverage lint bench claims gpu gpu-stages gpu-train clean
+.PHONY: demo test test-slow test-all coverage lint bench fuzz claims gpu gpu-stages gpu-train clean
 
 demo: .venv/with-feat ## a photo and a video to AUs, without a download: tables, Fex as CSV, pictures
 	@echo "fgnet demo: torch and py-feat load for some seconds first"
@@ -31,6 +31,12 @@ lint: .venv/with-dev ## linters, formatting, types, which folder may import whic
 
 bench: .venv/with-dev ## speed on this machine; beside the published code where baseline/FG-Net holds it
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+FILES ?= 10000
+SEED ?= 0
+
+fuzz: .venv/with-dev ## damaged pictures, videos, tables, settings and weights: each is read or refused; FILES=… of each kind from SEED=…
+	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --files $(FILES) --seed $(SEED)
 
 claims: .venv/with-dev ## the paper's claims on rendered corpora: 54 trainings, table and plot to docs/
 	$(BIN)/python examples/claims.py --docs docs

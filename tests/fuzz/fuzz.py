@@ -116,6 +116,7 @@ class _Worker:
 def _serve(kind: str, there: Connection, scratch: str) -> None:
     """Read files until the process is killed."""
     os.chdir(scratch)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(scratch).with_name("torch"))  # else torch makes one among temporary files
     reader = readers.KINDS[kind][2]
     with contextlib.suppress(Exception):  # imports what it needs, which takes seconds
         readers.quietly(reader, Path(scratch) / "fuzzed.none")
