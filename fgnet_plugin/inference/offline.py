@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -125,7 +126,10 @@ class OfflineDetector:
 
     def as_table(self, rows: pd.DataFrame, same_person: float) -> pd.DataFrame:
         """Add the column "Identity", NaN; see `DetectRun`."""
-        return rows if "Identity" in rows else rows.assign(Identity=float("nan"))
+        table = rows.copy()  # in one piece, to which pandas adds columns more quickly
+        if "Identity" not in table:
+            table["Identity"] = np.nan
+        return table
 
     def __repr__(self) -> str:
         return f"OfflineDetector(au_model={self.fgnet.name!r}, device={str(self.fgnet.net.device)!r})"
