@@ -1,4 +1,4 @@
-"""As if nothing were installed but what ``pip install fgnet-plugin[train]`` brings: refuses imports of everything else."""
+"""As if nothing were installed but what ``pip install fgnet-plugin[EXTRA]`` brings: refuses imports of everything else."""
 
 import importlib.metadata
 import re
@@ -43,9 +43,9 @@ class Refuse(MetaPathFinder):
         return None
 
 
-def refuse_other_packages() -> set[str]:
-    """Lets only the extra `train` be imported from here on, and returns which top-level modules cannot be."""
-    wanted = required("fgnet-plugin[train]")
+def refuse_other_packages(extra: str) -> set[str]:
+    """Lets only an extra be imported from here on, and returns which top-level modules cannot be."""
+    wanted = required(f"fgnet-plugin[{extra}]")
     providers = importlib.metadata.packages_distributions()
     others = {name for name, distributions in providers.items() if wanted.isdisjoint(map(normalised, distributions))}
     others -= set(sys.modules) | sys.stdlib_module_names  # the first: loaded at the start of Python, such as coverage
