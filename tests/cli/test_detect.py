@@ -88,7 +88,7 @@ def shown(picture: str | Path) -> bool:
 
 @pytest.mark.slow
 def test_photos_folders_and_patterns_in_a_process_of_its_own(tmp_path: Path) -> None:
-    """Nothing but the progress bar is on standard error: no warnings of other libraries."""
+    """Nothing but the progress bar and what is left out is on standard error: no warnings of other libraries."""
     from feat.utils.io import read_feat
 
     folder = tmp_path / "my clips"
@@ -103,7 +103,8 @@ def test_photos_folders_and_patterns_in_a_process_of_its_own(tmp_path: Path) -> 
     arguments = ["--offline", *inputs, "--out", "new/x.csv", "--skip-frames", "36", "--plots", "p", "--heatmaps"]
     done = subprocess.run([*COMMAND, "detect", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert {re.sub(r"^ *\d+%\|.*frame(/s|)\]$", "", line) for line in done.stderr.splitlines()} == {""}
+    said = "warning: my clips: left out ._a.mp4 (hidden); notes.txt (no picture or video)"
+    assert {re.sub(r"^ *\d+%\|.*frame(/s|)\]$", "", line) for line in done.stderr.splitlines()} == {"", said}
     fex = read_feat(str(tmp_path / "new" / "x.csv"))
     videos = ["my clips/a.mp4"] * 2, ["pattern1.mp4"] * 2
     assert fex["input"].tolist() == [str(FACE), *videos[0], *["my clips/five.jpg"] * 5, *videos[1]]
