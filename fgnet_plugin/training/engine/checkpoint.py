@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ def _read(last: Path, mmap: bool = True) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True, mmap=mmap)
         int(checkpoint["global_step"])
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        # torch's own message tells how to run the code in such a file.
+        reason = "it holds more than tensors and plain values, or is no torch file; nothing in it was executed"
+        if not isinstance(error, pickle.UnpicklingError):
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{last}: not a checkpoint of a training, or damaged ({reason}); delete it to start anew") from error
     return checkpoint
