@@ -110,13 +110,24 @@ def test_many_seams_are_named_once(tmp_path: Path) -> None:
     assert milliseconds(video) == [round(1000 * video.time(0)) + 40 * i for i in range(24)]
 
 
-def test_a_seam_in_another_size(tmp_path: Path) -> None:
-    parts = [write(tmp_path / f"{width}.ts", options=LATE, frames=10, size=(width, 120)).read_bytes() for width in (160, 200)]
+@pytest.mark.parametrize(("width", "height"), [(200, 120), (120, 160)])
+def test_a_seam_in_another_size(tmp_path: Path, width: int, height: int) -> None:
+    """Also upright, as of a phone that is turned in mid-call."""
+    sizes = (160, 120), (width, height)
+    parts = [write(tmp_path / f"{i}.ts", options=LATE, frames=10, size=size).read_bytes() for i, size in enumerate(sizes)]
     (tmp_path / "all.ts").write_bytes(b"".join(parts))
     video, told = opened(tmp_path / "all.ts")
     assert [text.split(", as where")[0] for text in told] == ["the time stamps start again at frame 10"]
-    assert [tuple(video[i].shape) for i in (0, 9, 10, 19)] == [(3, 120, 160)] * 2 + [(3, 120, 200)] * 2
-    assert np.abs(video[13].permute(1, 2, 0).numpy().astype(float) - drawing(3, 200, 120)).mean() < 13
+    assert [tuple(video[i].shape) for i in (0, 9, 10, 19)] == [(3, 120, 160)] * 2 + [(3, height, width)] * 2
+    assert np.abs(video[13].permute(1, 2, 0).numpy().astype(float) - drawing(3, width, height)).mean() < 13
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.asf", "wmv2"), ("a.wmv", "msmpeg4"), ("a.flv", "flv")])
+def test_formats_that_store_no_durations(tmp_path: Path, name: str, codec: str) -> None:
+    video, told = opened(write(tmp_path / name, codec))
+    assert told == []
+    assert video.fps == pytest.approx(25)
+    assert milliseconds(video) == EVEN
 
 
 def test_a_raw_stream_has_no_times(tmp_path: Path) -> None:
