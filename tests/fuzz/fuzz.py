@@ -44,7 +44,10 @@ class Report:
             self.refusals.setdefault(text.split(": ")[0][-30:] if text else "", text)
         else:
             where, _, what = text.partition(" | ")
-            self.failures.setdefault(f"{outcome}: {where}", []).append((seed, what))
+            known = self.failures.setdefault(f"{outcome}: {where}", [])
+            if not known:  # long runs are interrupted
+                print(f"  seed {seed}: {outcome}: {text}", flush=True)
+            known.append((seed, what))
 
 
 def run(kind: str, seeds: Iterator[int] | range, folder: Path) -> Report:
