@@ -16,6 +16,9 @@ def _is_power_of_two(n: int) -> bool:
     return n >= 1 and n & (n - 1) == 0
 
 
+_MOST_CHANNELS, _MOST_LAYERS = 2**16, 200
+
+
 @dataclass(frozen=True)
 class FGNetConfig:
     """Sizes of an FG-Net. ``FGNetConfig(aus=…)`` is the published architecture; smaller ones set the other fields.
@@ -54,9 +57,14 @@ class FGNetConfig:
             raise ValueError(f"aus must name at least one AU and none twice, got {self.aus}")
         if not all(isinstance(au, str) for au in self.aus):
             raise ValueError(f'aus must be names such as "AU12", got {self.aus}')
-        sizes = (self.style_dim, self.mapping_layers, self.squeeze_reduction, *self.generator_channels)
-        if min(*sizes, *self.encoder_channels, *self.encoder_units) < 1:
+        channels = (self.style_dim, self.squeeze_reduction, *self.generator_channels, *self.encoder_channels)
+        layers = (self.mapping_layers, *self.encoder_units)
+        if not all(isinstance(number, int) and not isinstance(number, bool) for number in (*channels, *layers)):
+            raise ValueError("numbers of channels, layers and units must be whole numbers")
+        if min(*channels, *layers) < 1:
             raise ValueError("numbers of channels, layers and units must be at least 1")
+        if max(channels) > _MOST_CHANNELS or max(layers) > _MOST_LAYERS:  # of a damaged file: building it would take hours
+            raise ValueError(f"there may be at most {_MOST_CHANNELS} channels, and {_MOST_LAYERS} layers or units in a group")
         for field, least in (("image_size", 64), ("generator_size", 64), ("heatmap_size", 8)):
             size = getattr(self, field)
             if not _is_power_of_two(size) or size < least:

@@ -55,7 +55,7 @@ def run(kind: str, seeds: Iterator[int] | range, folder: Path) -> Report:
     suffix, make, _ = readers.KINDS[kind]
     (folder / "whole").mkdir()
     originals = make(folder / "whole")
-    report, worker = Report(), _Worker(kind, folder)
+    report, worker = Report(), _Worker(kind, folder, originals[0])
     for seed in seeds:
         path = worker.scratch / f"fuzzed{suffix}"
         path.write_bytes(mutations.mutated(originals, seed))
@@ -69,8 +69,8 @@ def run(kind: str, seeds: Iterator[int] | range, folder: Path) -> Report:
 class _Worker:
     """A process that reads files. It is started anew after a hang or crash."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self._kind, self.scratch = kind, folder / "scratch"
+    def __init__(self, kind: str, folder: Path, whole: bytes) -> None:
+        self._kind, self._whole, self.scratch = kind, whole, folder / "scratch"
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def read(self, path: Path) -> tuple[str, str]:
@@ -97,15 +97,15 @@ class _Worker:
 
     def _start(self, path: Path) -> None:
         content = path.read_bytes()
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir()
-        path.write_bytes(content)
+        path.write_bytes(self._whole)
         spawn = multiprocessing.get_context("spawn")
         self._here, there = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(self._kind, there, str(self.scratch)), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(self._kind, there, path), daemon=True)
         self._process.start()
         there.close()
         assert self._here.recv() == "ready"
+        self._clear()
+        path.write_bytes(content)
 
     def _lost(self, outcome: str, text: str) -> tuple[str, str]:
         self.stop()
@@ -116,14 +116,15 @@ class _Worker:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _serve(kind: str, there: Connection, scratch: str) -> None:
-    """Read files until the process is killed."""
+def _serve(kind: str, there: Connection, whole: Path) -> None:
+    """Read a whole file, for which libraries are loaded, and then others until the process is killed."""
+    scratch = whole.parent
     os.chdir(scratch)
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(scratch).with_name("torch"))  # else torch makes one among temporary files
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch.with_name("torch"))  # else torch makes one among temporary files
     reader = readers.KINDS[kind][2]
-    with contextlib.suppress(Exception):  # imports what it needs, which takes seconds
-        readers.quietly(reader, Path(scratch) / "fuzzed.none")
-    tempfile.tempdir = scratch
+    with contextlib.suppress(Exception):
+        readers.quietly(reader, whole)
+    tempfile.tempdir = str(scratch)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries in C write there
     there.send("ready")
