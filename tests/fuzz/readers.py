@@ -50,7 +50,7 @@ def read_table(path: Path) -> None:
 
 
 def read_parquet(path: Path) -> None:
-    from fgnet_plugin.cli.output import read_parquet
+    from fgnet_plugin.cli.plots import read_parquet
     from fgnet_plugin.utils.journal import read_table
 
     path = path.replace(path.with_suffix(".parquet"))
