@@ -31,7 +31,6 @@ from fgnet_plugin.faces.face_mesh import FaceMesh
 from fgnet_plugin.utils.safetensors_file import FACE_NETWORK, write
 
 
-
 class Source(NamedTuple):
     """Where a network comes from."""
 

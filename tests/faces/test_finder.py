@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.faces import finder as finder_module
-from fgnet_plugin.faces.crops import MIRRORED, crop_square, to_crop
+from fgnet_plugin.faces.crops import MIRRORED
+from fgnet_plugin.faces.face_mesh import landmarks_68
 from fgnet_plugin.faces.finder import FaceFinder, find_faces
 
 # Without a face, or with a drawn one.
@@ -84,17 +85,12 @@ def test_half_precision(finder: FaceFinder) -> None:
     torch.testing.assert_close(exact.pose[:, :3], rounded.pose[nearest, :3], rtol=0, atol=0.03)
 
 
-def test_mirrored_landmarks() -> None:
+def test_mirrored_landmarks(finder: FaceFinder) -> None:
     assert sorted(MIRRORED) == list(range(68))
     assert all(MIRRORED[MIRRORED[i]] == i for i in range(68))
-    points = crop_points()
+    points = landmarks_68(finder.mesh.canonical)  # x and y of a symmetric face
     mirror = points[list(MIRRORED)] * torch.tensor([-1.0, 1.0])
-    assert (mirror - points).norm(dim=1).max() < 0.25  # a face is about symmetric
-
-
-def crop_points() -> Tensor:
-    landmarks = torch.from_numpy(np.load(GOLDEN / "ffhq_alignment.npz")["landmarks0"])
-    return to_crop(landmarks, crop_square(landmarks))
+    assert (mirror - points).norm(dim=1).max() < 0.01  # cm
 
 
 def test_pictures_of_all_kinds(tmp_path: Path) -> None:
