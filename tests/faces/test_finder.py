@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN
-from photos import FACES, feat_path, moved, read_frames, read_photo, turned
+from photos import FACES, feat_path, moved, noisy, read_frames, read_photo, turned
 from PIL import Image
 from torch import Tensor
 
@@ -185,6 +185,16 @@ def test_eyes_and_mouth_of_untouched_photos(finder: FaceFinder) -> None:
     print(f"\nmean {distance.mean():.3f}, worst of each face {[f'{error:.3f}' for error in distance.amax(1).tolist()]}")
     assert distance.mean() < 0.03
     assert distance.max() < 0.06
+
+
+@pytest.mark.parametrize("name", ["skimage/astronaut", "pyfeat/single_face.jpg"])
+def test_noise_hardly_moves_landmarks(name: str, finder: FaceFinder) -> None:
+    """Their standard deviation is under a hundredth of the inter-ocular distance; `landmark_noise.py` has the figures."""
+    photo, random = read_photo(name), torch.Generator().manual_seed(0)
+    found = finder.find([noisy(photo, random) for _ in range(10)])
+    points = torch.stack([faces.landmarks[0] for faces in found])
+    eyes = marks(points.mean(0))[:2]
+    assert points.var(0).sum(-1).mean().sqrt() < 0.01 * (eyes[1] - eyes[0]).norm()
 
 
 @pytest.mark.parametrize("degrees", [0.0, 15.0, 30.0, 45.0, 90.0, 180.0])
