@@ -1,4 +1,4 @@
-"""Square face crops and their coordinates, for the landmark network.
+"""Square crops of faces and their coordinates, for the networks that read them.
 
 Convention:
     - Photo coordinates are indices, as in `fgnet_plugin.alignment`: (0, 0) is the centre of the first pixel, x comes first.
@@ -14,13 +14,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-CROP_SIZE = 64
-"""Pixels a side of the crops that `LandmarkNet` reads."""
-
-
-CROP_MARGIN = 1.4
-"""The crop's side, as a multiple of the longer side of the straightened landmarks' bounding box."""
 
 
 def _mirrored() -> tuple[int, ...]:
@@ -53,54 +46,14 @@ class Square(NamedTuple):
     """[...]: radians from the photo's x axis to the square's; positive where the face leans clockwise as one sees it."""
 
 
-def crop_square(landmarks: Tensor) -> Square:
-    """The crop that shows a face upright and whole, with a margin.
-
-    The eyes' centres (means of points 36–41 and 42–47) lie on a horizontal line of it, the middle of the bounding box
-    that the landmarks have in the upright face is its centre, and its side is `CROP_MARGIN` × the box's longer side.
-
-    Args:
-        landmarks: [..., 68, 2] floating point, pixels.
-
-    Returns:
-        A `Square` of the leading shape.
-
-    Raises:
-        ValueError: another shape.
-
-    Example:
-        >>> face = torch.tensor([50.0, 60.0]).repeat(68, 1)
-        >>> face[36:42] -= 10
-        >>> face[42:48] += torch.tensor([10.0, -10.0])
-        >>> face[8, 1] = 90
-        >>> centre, side, angle = crop_square(face)
-        >>> centre.tolist(), round(side.item(), 3), angle.item()
-        ([50.0, 70.0], 56.0, 0.0)
-    """
-    if landmarks.shape[-2:] != (68, 2):
-        raise ValueError(f"landmarks must have shape [..., 68, 2], got {list(landmarks.shape)}")
-    eyes = landmarks[..., 42:48, :].mean(-2) - landmarks[..., 36:42, :].mean(-2)
-    angle = torch.atan2(eyes[..., 1], eyes[..., 0])
-    upright = _turned(landmarks, -angle[..., None])
-    low, high = upright.amin(-2), upright.amax(-2)
-    centre = _turned((low + high) / 2, angle)
-    return Square(centre, CROP_MARGIN * (high - low).amax(-1), angle)
-
-
-def to_crop(points: Tensor, square: Square) -> Tensor:
-    """Photo pixels [..., P, 2] -> crop units [..., P, 2]; the square has the leading shape."""
-    centre, side, angle = square
-    return _turned(points - centre[..., None, :], -angle[..., None]) * (2 / side)[..., None, None]
-
-
 def from_crop(points: Tensor, square: Square) -> Tensor:
-    """Crop units [..., P, 2] -> photo pixels [..., P, 2]: the inverse of `to_crop`."""
+    """Crop units [..., P, 2] -> photo pixels [..., P, 2]; the square has the leading shape."""
     centre, side, angle = square
     return _turned(points, angle[..., None]) * (side / 2)[..., None, None] + centre[..., None, :]
 
 
-def cut_crops(photo: Tensor, square: Square, size: int = CROP_SIZE) -> Tensor:
-    """Crops of one photo as `LandmarkNet` reads them; beyond the photo's border its outermost pixels go on.
+def cut_crops(photo: Tensor, square: Square, size: int) -> Tensor:
+    """Cut crops of one size out of a photo; beyond the photo's border its outermost pixels go on.
 
     A square that is at least twice as large as the crop is averaged over whole pixels first, so nothing aliases.
 
