@@ -9,6 +9,7 @@ Convention:
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -69,24 +70,28 @@ def cut_crops(photo: Tensor, square: Square, size: int) -> Tensor:
     working = torch.promote_types(as_float, torch.float32)  # half precision can't tell the pixels of a large photo apart
     if not len(square.side):
         return torch.empty(0, 3, size, size, dtype=as_float, device=photo.device)
-    at = (torch.arange(size, dtype=working, device=photo.device) * 2 + 1) / size - 1
-    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2)
-    points = from_crop(grid.expand(len(square.side), -1, -1), Square(*(value.to(grid) for value in square)))  # [F, size², 2]
     height, width = photo.shape[1:]
-    low, high = points.amin(1).floor().tolist(), points.amax(1).ceil().tolist()
     crops = []
-    for face, (left, top), (right, bottom), side in zip(points, low, high, square.side.tolist(), strict=True):
+    for (x, y), side, angle in zip(*(value.tolist() for value in square), strict=True):
+        cos, sin = math.cos(angle) * side / 2, math.sin(angle) * side / 2
+        reach = (abs(cos) + abs(sin)) * (1 - 1 / size)  # of the outermost pixels' centres from the square's
+        left, top, right, bottom = math.floor(x - reach), math.floor(y - reach), math.ceil(x + reach), math.ceil(y + reach)
         shrink = max(1, min(int(side / size), width, height))
         # What is read of the photo, with a margin of averaged pixels, and at least one pixel of it.
-        x0, y0 = min(max(int(left) - shrink, 0), width - shrink), min(max(int(top) - shrink, 0), height - shrink)
-        x1 = max(min(int(right) + shrink, width - 1), x0 + shrink - 1)
-        y1 = max(min(int(bottom) + shrink, height - 1), y0 + shrink - 1)
+        x0, y0 = min(max(left - shrink, 0), width - shrink), min(max(top - shrink, 0), height - shrink)
+        x1 = max(min(right + shrink, width - 1), x0 + shrink - 1)
+        y1 = max(min(bottom + shrink, height - 1), y0 + shrink - 1)
         part = photo[None, :, y0 : y1 + 1, x0 : x1 + 1].to(working)
         if shrink > 1:
             part = F.avg_pool2d(part, shrink, ceil_mode=True)
-        shape = part.new_tensor([part.shape[3], part.shape[2]]) * shrink
-        local = (face - face.new_tensor([x0, y0]) + 0.5) * 2 / shape - 1  # grid_sample's units
-        crops.append(F.grid_sample(part, local.view(1, size, size, 2), padding_mode="border", align_corners=False))
+        # From the crop's units to grid_sample's: -1 and 1 are the outer edges of the part's outermost pixels.
+        across, down = 2 / (part.shape[3] * shrink), 2 / (part.shape[2] * shrink)
+        turned = [
+            [cos * across, -sin * across, (x - x0 + 0.5) * across - 1],
+            [sin * down, cos * down, (y - y0 + 0.5) * down - 1],
+        ]
+        points = F.affine_grid(part.new_tensor([turned]), [1, 3, size, size], align_corners=False)
+        crops.append(F.grid_sample(part, points, padding_mode="border", align_corners=False))
     found = torch.cat(crops)
     return found / 127.5 - 1 if photo.dtype == torch.uint8 else found.to(as_float)
 
