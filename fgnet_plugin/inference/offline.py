@@ -136,7 +136,9 @@ class OfflineDetector:
 
 
 def check_device(device: str | torch.device) -> None:
-    """Raise ValueError for a missing GPU: torch would say so only with the first tensor, and less plainly."""
+    """Raise ValueError for an unknown device or a missing GPU: torch would say so later, and less plainly."""
     kind = str(device).split(":")[0]
+    if kind not in ("cpu", "cuda", "mps", "auto"):
+        raise ValueError(f"device must be cpu, cuda, mps or auto, got {str(device)!r}")
     if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
         raise ValueError(f"device={str(device)!r}: torch finds no such GPU; use device='cpu' or 'auto'")
