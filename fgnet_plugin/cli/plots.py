@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import known_aus
 from fgnet_plugin.media.images import check_file
 from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
 from fgnet_plugin.pyfeat.heatmaps import plot_heatmaps
 from fgnet_plugin.pyfeat.plots import plot_faces, plot_time_course
+from fgnet_plugin.utils.journal import read_table
 
 
 def write_plots(table: pd.DataFrame, folder: Path, heatmaps: bool, model: AUModel | None) -> Iterator[Path]:
@@ -49,7 +49,4 @@ def write_plots(table: pd.DataFrame, folder: Path, heatmaps: bool, model: AUMode
 def read_parquet(path: Path) -> Fex:
     """Read a table that ``fgnet detect`` wrote as .parquet."""
     check_file(path, "table")
-    try:
-        return Fex(pd.read_parquet(path), **COLUMNS, detector="Feat")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a readable parquet file ({error})") from error
+    return Fex(read_table(path), **COLUMNS, detector="Feat")
