@@ -154,11 +154,12 @@ def test_what_cannot_be_read_is_named_and_the_rest_kept(detector: OfflineDetecto
 
 
 def test_faces_of_tensors(detector: OfflineDetector, whole: pd.DataFrame) -> None:
+    """As of a video but for the mirror images, which only photos' faces are steadied by."""
     frames = torch.stack(read_frames("single_face.mp4", [0, 15]))
     table = detector.detect(frames, progress_bar=False)
     assert table["input"].tolist() == ["tensor"] * 2
     searched = whole.iloc[[0, 15]].reset_index(drop=True)[columns.LANDMARKS]
-    pd.testing.assert_frame_equal(table[columns.LANDMARKS], searched, check_exact=True)
+    pd.testing.assert_frame_equal(table[columns.LANDMARKS], searched, atol=2)
     assert detector.detect(frames.float(), progress_bar=False)[columns.LANDMARKS].equals(table[columns.LANDMARKS])
 
 
