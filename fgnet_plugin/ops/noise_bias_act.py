@@ -33,6 +33,14 @@ def noise_bias_act_reference(
     return x if post is None else x * post[:, :, None, None]
 
 
+def noise_act_styled_reference(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute `noise_bias_act_reference` for two readers: without the next convolution's style [B, C], and times it."""
+    x = noise_bias_act_reference(x, demodulation, noise, bias)
+    return x, x * style[:, :, None, None]
+
+
 def blur_noise_act_reference(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None
 ) -> Tensor:
@@ -74,6 +82,16 @@ def noise_bias_act(
     return x
 
 
+def noise_act_styled(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor, *, kernels: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Compute `noise_act_styled_reference` in x's dtype, by one kernel where `kernels`."""
+    if kernels:
+        return torch.ops.fgnet.noise_act_styled(x, demodulation, noise, bias, style)
+    x = noise_bias_act(x, demodulation, noise, bias)
+    return x, x * style.to(x.dtype)[:, :, None, None]
+
+
 def blur_noise_act(
     x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None = None, *, kernels: bool = False
 ) -> Tensor:
@@ -97,8 +115,31 @@ def noise_bias_act_cuda(
 ) -> Tensor:
     """Launch the kernel of `noise_bias_act`."""
     x = dispatch.channels_last(x)
-    b, c, h, w = x.shape
     out = torch.empty_like(x)
+    _launch(x, demodulation, noise, bias, post, mask, out, None)
+    return out
+
+
+def noise_act_styled_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Launch the kernel of `noise_bias_act` for `noise_act_styled`."""
+    x = dispatch.channels_last(x)
+    plain, styled = torch.empty_like(x), torch.empty_like(x)
+    _launch(x, demodulation, noise, bias, style, None, styled, plain)
+    return plain, styled
+
+
+def _launch(
+    x: Tensor,
+    demodulation: Tensor,
+    noise: Tensor,
+    bias: Tensor,
+    post: Tensor | None,
+    mask: Tensor | None,
+    out: Tensor,
+    plain: Tensor | None,
+) -> None:
+    """Launch the kernel on a channels-last map; `plain` receives the result without `post`."""
+    b, c, h, w = x.shape
     small = dispatch.operands(
         x.device,
         demodulation=(demodulation, b * c),
@@ -109,12 +150,21 @@ def noise_bias_act_cuda(
     )
     name, each = nvrtc.variant("noise_bias_act", x, c)
     block = nvrtc.threads(c, each)
-    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, out, h * w, c)
-    return out
+    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, out, plain, h * w, c)
 
 
 def _fake_noise_bias_act(x: Tensor, *small: Tensor | None) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def _noise_act_styled(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(x.dtype, torch.float32)
+    plain, styled = noise_act_styled_reference(x.to(wide), demodulation, noise, bias, style)
+    return dispatch.channels_last(plain.to(x.dtype)), dispatch.channels_last(styled.to(x.dtype))
+
+
+def _fake_noise_act_styled(x: Tensor, *small: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x, memory_format=torch.channels_last), torch.empty_like(x, memory_format=torch.channels_last)
 
 
 def _blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
@@ -143,4 +193,7 @@ def _fake_blur_noise_act(x: Tensor, *small: Tensor | None) -> Tensor:
 
 
 dispatch.register("noise_bias_act", _noise_bias_act, noise_bias_act_cuda, _fake_noise_bias_act, noise_bias_act_reference)
+dispatch.register(
+    "noise_act_styled", _noise_act_styled, noise_act_styled_cuda, _fake_noise_act_styled, noise_act_styled_reference
+)
 dispatch.register("blur_noise_act", _blur_noise_act, blur_noise_act_cuda, _fake_blur_noise_act, blur_noise_act_reference)

@@ -30,6 +30,7 @@ KERNELS = {
     "decode_heatmaps": ("decode_heatmaps",),
     "ffhq_crop": ("ffhq_crop2", "ffhq_crop4"),
     "gather_patches": ("gather_patches",),
+    "gate_add_norm": ("gate_add_norm", "prelu_norm"),
 }
 """The kernels of each file of ``cuda/``, which is a program."""
 _WITHOUT_WIDE = ("decode_heatmaps", "ffhq_crop")
