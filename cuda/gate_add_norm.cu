@@ -1,6 +1,9 @@
 // The pointwise work between the convolutions of the encoder's trunk (fgnet_plugin/ops/gate_add_norm.py): what makes a unit's
 // result, and the next unit's BatchNorm as scale and shift, which reads it while it is in registers. Maps are channels-last.
 
+// A thread takes two pixels, and four channels at most: with eight, two maps would not fit its registers everywhere.
+constexpr int UNROLL = 2, MOST = 4;
+
 template <int V> struct Norm {
   float scale[V], shift[V];
 
@@ -20,7 +23,6 @@ template <typename T, int V>
 __device__ __forceinline__ void gate_add_norm(
     const T *x, const float *gates, const T *shortcut, const float *scales, const float *shifts, T *sum, T *normalised,
     int pixels, int channels) {
-  constexpr int UNROLL = 2;  // of two loads each
   const int first = threadIdx.x * V, sample = blockIdx.y;
   const Norm<V> norm(scales, shifts, first);
   float gate[V], values[UNROLL][V], others[UNROLL][V];
@@ -53,7 +55,6 @@ template <typename T, int V>
 __device__ __forceinline__ void prelu_norm(
     const T *x, const float *slopes, const float *scales, const float *shifts, T *kept, T *normalised, int height, int width,
     int stride, int channels) {
-  constexpr int UNROLL = 4;  // loads in flight
   const int first = threadIdx.x * V, sample = blockIdx.y, pixels = height * width;
   const int kept_height = (height + stride - 1) / stride, kept_width = (width + stride - 1) / stride;
   const Norm<V> norm(scales, shifts, first);
@@ -86,11 +87,11 @@ __device__ __forceinline__ void prelu_norm(
   extern "C" __global__ void __launch_bounds__(512) gate_add_norm_##NAME(                                               \
       const T *x, const float *gate, const T *shortcut, const float *scale, const float *shift, T *sum, T *normalised,  \
       int pixels, int channels) {                                                                                       \
-    gate_add_norm<T, V>(x, gate, shortcut, scale, shift, sum, normalised, pixels, channels);                            \
+    gate_add_norm<T, (V < MOST ? V : MOST)>(x, gate, shortcut, scale, shift, sum, normalised, pixels, channels);        \
   }                                                                                                                     \
   extern "C" __global__ void __launch_bounds__(512) prelu_norm_##NAME(                                                  \
       const T *x, const float *slope, const float *scale, const float *shift, T *kept, T *normalised, int height,       \
       int width, int stride, int channels) {                                                                            \
-    prelu_norm<T, V>(x, slope, scale, shift, kept, normalised, height, width, stride, channels);                        \
+    prelu_norm<T, (V < MOST ? V : MOST)>(x, slope, scale, shift, kept, normalised, height, width, stride, channels);    \
   }
 FOR_EACH_TYPE(DEFINE)

@@ -32,9 +32,9 @@ template <int V> struct Channels {
   }
 };
 
-// x, out [B, pixels, C]; demodulation, post [B, C]; noise, mask [pixels]; bias [C]; plain, the result without `post`, as out or
-// null. Block (C/V, rows), grid (.., B).
-template <typename T, int V>
+// x, out [B, pixels, C]; demodulation, post [B, C]; noise, mask [pixels]; bias [C]; of BOTH, plain as out, the result without
+// `post`. Block (C/V, rows), grid (.., B).
+template <typename T, int V, bool BOTH>
 __device__ __forceinline__ void noise_bias_act(
     const T *x, const float *demodulations, const float *noise, const float *biases, const float *posts, const float *mask,
     T *out, T *plain, int pixels, int channels) {
@@ -54,7 +54,7 @@ __device__ __forceinline__ void noise_bias_act(
     const int pixel = start + u * blockDim.y;
     if (pixel < pixels) {
       channel.finish(values[u], noise[pixel], mask == nullptr ? 1.0f : mask[pixel]);
-      if (plain != nullptr) store(plain + offset + static_cast<long long>(pixel) * channels, values[u]);
+      if constexpr (BOTH) store(plain + offset + static_cast<long long>(pixel) * channels, values[u]);
       channel.restyle(values[u]);
       store(out + offset + static_cast<long long>(pixel) * channels, values[u]);
     }
@@ -126,8 +126,13 @@ __device__ __forceinline__ void blur_noise_act(
 #define DEFINE(NAME, T, V)                                                                                              \
   extern "C" __global__ void __launch_bounds__(512) noise_bias_act_##NAME(                                              \
       const T *x, const float *demodulation, const float *noise, const float *bias, const float *post,                  \
-      const float *mask, T *out, T *plain, int pixels, int channels) {                                                  \
-    noise_bias_act<T, V>(x, demodulation, noise, bias, post, mask, out, plain, pixels, channels);                       \
+      const float *mask, T *out, int pixels, int channels) {                                                            \
+    noise_bias_act<T, V, false>(x, demodulation, noise, bias, post, mask, out, nullptr, pixels, channels);              \
+  }                                                                                                                     \
+  extern "C" __global__ void __launch_bounds__(512) noise_act_styled_##NAME(                                            \
+      const T *x, const float *demodulation, const float *noise, const float *bias, const float *style, T *plain,       \
+      T *styled, int pixels, int channels) {                                                                            \
+    noise_bias_act<T, V, true>(x, demodulation, noise, bias, style, nullptr, styled, plain, pixels, channels);          \
   }                                                                                                                     \
   extern "C" __global__ void __launch_bounds__(512) blur_noise_act_##NAME(                                              \
       const T *x, const float *demodulation, const float *noise, const float *bias, const float *post, T *out,          \

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fgnet_plugin.ops import dispatch, nvrtc
 
-_ITEMS, _PRELU_ITEMS = 2, 4  # pixels of a thread, as gate_add_norm.cu has them
+_ITEMS, _CHANNELS = 2, 4  # pixels and, at most, channels of a thread, as gate_add_norm.cu has them
 
 
 def gate_add_norm_reference(x: Tensor, gate: Tensor, shortcut: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +81,7 @@ def gate_add_norm_cuda(x: Tensor, gate: Tensor, shortcut: Tensor, scale: Tensor,
     shortcut = dispatch.other_map("shortcut", shortcut, x, (b, c, h, w))
     total, normalised = torch.empty_like(x), torch.empty_like(x)
     name, each = nvrtc.variant("gate_add_norm", x, c)
-    block = nvrtc.threads(c, each)
+    block = nvrtc.threads(c, min(each, _CHANNELS))
     grid = (nvrtc.blocks(h * w, block[1] * _ITEMS), b)
     nvrtc.launch(name, x, grid, block, x, gate_, shortcut, scale_, shift_, total, normalised, h * w, c)
     return total, normalised
@@ -105,8 +105,8 @@ def prelu_norm_cuda(x: Tensor, slope: Tensor, scale: Tensor, shift: Tensor, stri
     small = dispatch.operands(x.device, slope=(slope, c), scale=(scale, c), shift=(shift, c))
     kept, normalised = _fake_prelu_norm(x, slope, scale, shift, stride)
     name, each = nvrtc.variant("prelu_norm", x, c)
-    block = nvrtc.threads(c, each)
-    grid = (nvrtc.blocks(h * w, block[1] * _PRELU_ITEMS), b)
+    block = nvrtc.threads(c, min(each, _CHANNELS))
+    grid = (nvrtc.blocks(h * w, block[1] * _ITEMS), b)
     nvrtc.launch(name, x, grid, block, x, *small, kept, normalised, h, w, stride, c)
     return kept, normalised
 

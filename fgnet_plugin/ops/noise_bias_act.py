@@ -1,4 +1,7 @@
-"""The pointwise work after the generator's convolutions: demodulation, noise, bias, leaky ReLU; also behind the blur."""
+"""The pointwise work after the generator's convolutions: demodulation, noise, bias, leaky ReLU; also behind the blur.
+
+A layer whose result is a feature map has two readers, the interpreter and, times its style, the next layer: `noise_act_styled`.
+"""
 
 from __future__ import annotations
 
@@ -115,31 +118,8 @@ def noise_bias_act_cuda(
 ) -> Tensor:
     """Launch the kernel of `noise_bias_act`."""
     x = dispatch.channels_last(x)
-    out = torch.empty_like(x)
-    _launch(x, demodulation, noise, bias, post, mask, out, None)
-    return out
-
-
-def noise_act_styled_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-    """Launch the kernel of `noise_bias_act` for `noise_act_styled`."""
-    x = dispatch.channels_last(x)
-    plain, styled = torch.empty_like(x), torch.empty_like(x)
-    _launch(x, demodulation, noise, bias, style, None, styled, plain)
-    return plain, styled
-
-
-def _launch(
-    x: Tensor,
-    demodulation: Tensor,
-    noise: Tensor,
-    bias: Tensor,
-    post: Tensor | None,
-    mask: Tensor | None,
-    out: Tensor,
-    plain: Tensor | None,
-) -> None:
-    """Launch the kernel on a channels-last map; `plain` receives the result without `post`."""
     b, c, h, w = x.shape
+    out = torch.empty_like(x)
     small = dispatch.operands(
         x.device,
         demodulation=(demodulation, b * c),
@@ -150,7 +130,8 @@ def _launch(
     )
     name, each = nvrtc.variant("noise_bias_act", x, c)
     block = nvrtc.threads(c, each)
-    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, out, plain, h * w, c)
+    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, out, h * w, c)
+    return out
 
 
 def _fake_noise_bias_act(x: Tensor, *small: Tensor | None) -> Tensor:
@@ -161,6 +142,20 @@ def _noise_act_styled(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tens
     wide = torch.promote_types(x.dtype, torch.float32)
     plain, styled = noise_act_styled_reference(x.to(wide), demodulation, noise, bias, style)
     return dispatch.channels_last(plain.to(x.dtype)), dispatch.channels_last(styled.to(x.dtype))
+
+
+def noise_act_styled_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Launch the kernel of `noise_act_styled`."""
+    x = dispatch.channels_last(x)
+    b, c, h, w = x.shape
+    plain, styled = torch.empty_like(x), torch.empty_like(x)
+    small = dispatch.operands(
+        x.device, demodulation=(demodulation, b * c), noise=(noise, h * w), bias=(bias, c), style=(style, b * c)
+    )
+    name, each = nvrtc.variant("noise_act_styled", x, c)
+    block = nvrtc.threads(c, each)
+    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, plain, styled, h * w, c)
+    return plain, styled
 
 
 def _fake_noise_act_styled(x: Tensor, *small: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from fgnet_plugin.utils.paths import cache_folder, data_folder
 
 KERNELS = {
-    "noise_bias_act": ("noise_bias_act", "blur_noise_act"),
+    "noise_bias_act": ("noise_bias_act", "noise_act_styled", "blur_noise_act"),
     "relu_norm_add": ("relu_norm_add",),
     "upsample_conv_taps": ("taps_relu_norm_add",),
     "decode_heatmaps": ("decode_heatmaps",),

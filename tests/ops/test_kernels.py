@@ -267,7 +267,7 @@ def test_small_operands_of_another_size_are_refused() -> None:
         gate_add_norm.gate_add_norm_cuda(x, good[0], x[:, :, ::2], good[2], good[2])
     with pytest.raises(ValueError, match="slope must have 16 values"):
         gate_add_norm.prelu_norm_cuda(x, good[0], good[2], good[2], 2)
-    with pytest.raises(ValueError, match="post must have 32 values"):
+    with pytest.raises(ValueError, match="style must have 32 values"):
         noise_bias_act.noise_act_styled_cuda(x, *good, good[2])
     index = torch.zeros(3, dtype=torch.int32)
     with pytest.raises(ValueError, match=r"columns must be int32 \[n\] on cpu, got torch.int64 \[3\]"):
@@ -284,5 +284,5 @@ def test_the_emulation_finds_what_it_is_there_for() -> None:
     out, vector = torch.empty_like(x), torch.ones(c)
     with pytest.raises(AssertionError, match="wrote beyond"):
         cuda_on_cpu.launch(
-            "noise_bias_act_float32_wide", x, (1, 1), (4, 64), x, vector, torch.zeros(17), vector, None, None, out, None, 17, c
+            "noise_bias_act_float32_wide", x, (1, 1), (4, 64), x, vector, torch.zeros(17), vector, None, None, out, 17, c
         )
