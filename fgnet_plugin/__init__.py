@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fgnet_plugin.checkpoints.fgnet import load, save, verify
     from fgnet_plugin.comparison.agreement import compare
     from fgnet_plugin.errors import CheckpointError, DownloadError, InputError
+    from fgnet_plugin.inference.offline import OfflineDetector
     from fgnet_plugin.network import FGNet, FGNetConfig, Prediction
     from fgnet_plugin.pyfeat.annotate import annotate
     from fgnet_plugin.pyfeat.detector import Detector
@@ -27,6 +28,7 @@ __all__ = [
     "FGNet",
     "FGNetConfig",
     "InputError",
+    "OfflineDetector",
     "Prediction",
     "annotate",
     "compare",
@@ -49,6 +51,7 @@ __getattr__, __dir__ = lazy_names(
         "FGNet": "fgnet_plugin.network",
         "FGNetConfig": "fgnet_plugin.network",
         "InputError": "fgnet_plugin.errors",
+        "OfflineDetector": "fgnet_plugin.inference.offline",
         "Prediction": "fgnet_plugin.network",
         "annotate": "fgnet_plugin.pyfeat.annotate",
         "compare": "fgnet_plugin.comparison.agreement",

@@ -124,7 +124,10 @@ def load(
     with torch.device("meta"):
         model = FGNet(config).eval()
     model.prepare(precision, channels_last, device)
-    model.to_empty(device=device)
+    # As Module.to_empty does, but for torch.empty_like, which would import torch's symbolic mathematics for a second or two.
+    model._apply(  # type: ignore[no-untyped-call]
+        lambda tensor: torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device)
+    )
     targets = model.state_dict()
     shapes = {name: tuple(target.shape) for name, target in targets.items()}
     raise_mismatches(path, find_mismatches(safetensors_file.read_shapes(path), shapes, exactly=True))

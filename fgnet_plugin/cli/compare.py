@@ -27,7 +27,7 @@ def compare(
     if len(called) != len(tables) or len(set(called)) < len(called):
         raise typer.BadParameter(f"--names must be {len(tables)} different names with commas between them")
     with package_warnings():
-        from fgnet_plugin.cli.output import read_parquet
+        from fgnet_plugin.cli.plots import read_parquet
         from fgnet_plugin.comparison.agreement import compare as compared
         from fgnet_plugin.media.images import check_file
         from fgnet_plugin.pyfeat.fex_frames import read_table

@@ -12,9 +12,10 @@ import typer
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.checkpoints.registry import manifest
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.columns import known_aus
 from fgnet_plugin.pyfeat.detector import Detector
 from fgnet_plugin.pyfeat.heatmaps import plot_heatmaps
-from fgnet_plugin.pyfeat.plots import known_aus, plot_faces, plot_time_course
+from fgnet_plugin.pyfeat.plots import plot_faces, plot_time_course
 
 PHOTO, VIDEO = "multi_face.jpg", "single_face.mp4"
 _SMILE = ("AU06", "AU12", "AU25")

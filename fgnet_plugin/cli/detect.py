@@ -69,25 +69,21 @@ def detect(
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
     with package_warnings() as skipped:
-        from fgnet_plugin.cli.output import print_summary, report_interruption, write_plots
-        from fgnet_plugin.pyfeat.detector import Detector
+        from fgnet_plugin.cli.output import print_summary, report_interruption
 
+        if plots is not None:
+            from fgnet_plugin.cli.plots import write_plots
         models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
         models |= {"precision": precision, "compile": compile_}
-        if only_aus:
-            models |= {"emotion_model": None, "identity_model": None, "gaze_model": None}
         models["au_batch_size"] = max(batch_size, 8)  # the faces of all these frames share a pass
-        detector = Detector.offline(**models) if offline else Detector(**models)
+        detector = _offline_detector(models) if offline else _pyfeats_detector(models, only_aus)
         if heatmaps and detector.fgnet is None:
             raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {au_model}")
         complete = resume and out.exists() and not unfinished
         start = time.perf_counter()
-        options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "skip_frames": skip_frames,
-            "mixed_sizes": "single",
-            "faces": faces,
-        }
+        options: dict[str, Any] = {"skip_frames": skip_frames, "faces": faces}
+        if not offline:
+            options |= {"batch_size": batch_size, "mixed_sizes": "single"}
         try:
             fex = detector.detect(paths, save=out, resume=resume, errors="skip", **options)
         except KeyboardInterrupt:
@@ -105,6 +101,27 @@ def detect(
     if skipped:
         typer.echo(f"error: not read, or not to the end (see the warnings): {', '.join(dict.fromkeys(skipped))}", err=True)
         raise typer.Exit(1)
+
+
+def _offline_detector(models: dict[str, Any]) -> Any:
+    """Make the detector of ``--offline``: without py-feat, unless its AU models are wanted."""
+    from fgnet_plugin.inference.au_model import is_fgnet
+
+    if is_fgnet(models["au_model"]):
+        from fgnet_plugin.inference.offline import OfflineDetector
+
+        return OfflineDetector(**models)
+    from fgnet_plugin.pyfeat.detector import Detector
+
+    return Detector.offline(**models)
+
+
+def _pyfeats_detector(models: dict[str, Any], only_aus: bool) -> Any:
+    from fgnet_plugin.pyfeat.detector import Detector
+
+    if only_aus:
+        models = models | {"emotion_model": None, "identity_model": None, "gaze_model": None}
+    return Detector(**models)
 
 
 def demo(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.fold_batchnorm import affine, fold
+from fgnet_plugin.network.initial import standard_normal
 from fgnet_plugin.ops.gate_add_norm import gate_add_norm, prelu_norm
 from fgnet_plugin.ops.grouped_conv import grouped_conv2d
 
@@ -138,7 +139,7 @@ class StyleHeads(nn.Module):
             bound = 1 / math.sqrt(fan_in)  # torch's default for convolutions
             self.weights.append(nn.Parameter(torch.empty(rows * style_dim, fan_in // 9, 3, 3).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(rows * style_dim).uniform_(-bound, bound)))
-        self.linear = nn.Parameter(torch.randn(rows, style_dim, style_dim))  # equalised: used × 1/√style_dim
+        self.linear = nn.Parameter(standard_normal(rows, style_dim, style_dim))  # equalised: used × 1/√style_dim
         self.linear_bias = nn.Parameter(torch.zeros(rows, style_dim))
         self.divisor = math.sqrt(style_dim)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
+from fgnet_plugin.network.initial import standard_normal
 from fgnet_plugin.network.sparse_last_layer import LastMap, resized_pair
 from fgnet_plugin.network.stylegan2_layers import EqualizedLinear, Mapping, StyledConv, ToRGB
 from fgnet_plugin.ops.modulated_conv import scale_channels
@@ -22,7 +23,7 @@ class Generator(nn.Module):
         super().__init__()
         dim, channels = config.style_dim, config.generator_channels
         self.mapping = Mapping(dim, config.mapping_layers)
-        self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        self.constant = nn.Parameter(standard_normal(1, channels[0], 4, 4))
         layers = [StyledConv(channels[0], channels[0], 4, dim, upsample=False)]
         for inputs, outputs, size in zip(channels, channels[1:], config.map_sizes[1:], strict=False):
             layers.append(StyledConv(inputs, outputs, size, dim, upsample=True))

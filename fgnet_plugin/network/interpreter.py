@@ -108,7 +108,8 @@ class Interpreter(nn.Module):
             self.blocks.append(Block(inputs, outputs, 3 if i == 0 else 5, upsample, dropout))
         self.blocks.append(Block(channels[-1], channels[-1], 5, False, dropout))
         self.readout = nn.Conv2d(channels[-1], len(config.aus), 5, padding=2)
-        self.reset_parameters()
+        if not self.readout.weight.is_meta:  # see `standard_normal`
+            self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialise as published: convolutions N(0, 0.02), BatchNorm scales N(1, 0.02), biases 0."""

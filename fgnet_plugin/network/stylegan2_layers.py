@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fgnet_plugin.network.initial import standard_normal
 from fgnet_plugin.ops.modulated_conv import DEMODULATION_EPS, demodulation, modulated_conv_act, normalized_style
 from fgnet_plugin.ops.noise_bias_act import noise_act_styled
 
@@ -20,7 +21,7 @@ class EqualizedLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, rate: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.weight = nn.Parameter(standard_normal(outputs, inputs, divisor=rate))
         self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
         self.scale, self.rate = rate / math.sqrt(inputs), rate
 
@@ -63,11 +64,11 @@ class StyledConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, size: int, style_dim: int, upsample: bool) -> None:
         super().__init__()
         self.upsample, self.kernels, self.scale = upsample, False, 1 / math.sqrt(inputs * 9)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.weight = nn.Parameter(standard_normal(outputs, inputs, 3, 3))
         self.modulation = EqualizedLinear(style_dim, inputs, bias=1.0)
         self.noise_strength = nn.Parameter(torch.zeros(1))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("noise", torch.randn(1, 1, size, size))
+        self.register_buffer("noise", standard_normal(1, 1, size, size))
         self.register_buffer("scaled_noise", None, persistent=False)
         self.register_buffer("energy", None, persistent=False)
 
@@ -145,7 +146,7 @@ class ToRGB(nn.Module):
 
     def __init__(self, inputs: int, style_dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
+        self.weight = nn.Parameter(standard_normal(3, inputs, 1, 1))
         self.modulation = EqualizedLinear(style_dim, inputs, bias=1.0)
         self.bias = nn.Parameter(torch.zeros(3))
         self.scale = 1 / math.sqrt(inputs)

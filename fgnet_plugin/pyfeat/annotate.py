@@ -15,8 +15,9 @@ from tqdm.auto import tqdm
 
 from fgnet_plugin.comparison.openface import openface_aus
 from fgnet_plugin.inference.au_model import AUModel
+from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.network.fgnet import Precision
-from fgnet_plugin.pyfeat.fex import AUS, Fex
+from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.pyfeat.fex_frames import FrameRows, Where, in_pyfeats_format, iterate_frames, read_table
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.threads import gradients_kept

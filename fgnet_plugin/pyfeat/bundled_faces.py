@@ -16,12 +16,8 @@ from torch import Tensor, nn
 from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
 from fgnet_plugin.faces.tracking import FaceTracker
 from fgnet_plugin.inference.au_model import as_uint8
-from fgnet_plugin.pyfeat.datasets import Item
+from fgnet_plugin.inference.inputs import Item
 from fgnet_plugin.utils.threads import torch_threads
-
-BUNDLED = "bundled"
-"""`face_model` and `landmark_model` of the networks that come with this package."""
-
 
 _next_batch = threading.local()  # by thread: one detector may work in several
 

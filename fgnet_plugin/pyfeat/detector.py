@@ -13,28 +13,32 @@ import numpy as np
 import pandas as pd
 import torch
 from feat.detector import Detectorv1
+from feat.transforms import Rescale
 from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
 from torch import Tensor
 
 from fgnet_plugin.comparison.agreement import Comparison, compare
 from fgnet_plugin.faces.tracking import SEARCH_EVERY, FaceTracker
 from fgnet_plugin.inference.au_model import DEFAULT, AUModel, is_fgnet
+from fgnet_plugin.inference.batches import BatchReader, Reader
+from fgnet_plugin.inference.columns import AUS, LANDMARKS
+from fgnet_plugin.inference.detect_run import DetectRun
+from fgnet_plugin.inference.inputs import Item
+from fgnet_plugin.inference.offline import BUNDLED, check_device
+from fgnet_plugin.inference.persons import WhichFaces
+from fgnet_plugin.inference.stretches import StretchReader
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat import hub
 from fgnet_plugin.pyfeat.bundled_faces import (
-    BUNDLED,
     BundledFaces,
     PrecomputedLandmarks,
     pixel_centre_shift,
     set_landmarks,
     without_retinaface,
 )
-from fgnet_plugin.pyfeat.datasets import Item, OutputSize
-from fgnet_plugin.pyfeat.detect_run import DetectRun
-from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
+from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
 from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
-from fgnet_plugin.pyfeat.persons import WhichFaces
-from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_device, check_models
+from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_models
 from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
 from fgnet_plugin.utils.deferred import Deferred
 from fgnet_plugin.utils.threads import gradients_kept
@@ -233,7 +237,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         self,
         inputs: object,
         data_type: str | None = None,
-        output_size: OutputSize = None,
+        output_size: int | tuple[int, int] | None = None,
         batch_size: int = 1,
         num_workers: int = 0,
         pin_memory: bool = False,
@@ -286,9 +290,11 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)
         run = DetectRun(
             self,
+            self._reader(output_size),
             inputs,
             data_type=data_type,
             output_size=output_size,
+            resize=None if output_size is None else functools.partial(_resized, output_size=output_size),
             batch_size=batch_size,
             skip_frames=skip_frames,
             face_detection_threshold=face_detection_threshold,
@@ -298,7 +304,25 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             faces=faces,
         )
         with gradients_kept():
-            return run(save, resume, progress_bar, num_workers, pin_memory)
+            fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)
+            return fex
+
+    def _reader(self, output_size: int | tuple[int, int] | None) -> Reader:
+        """Choose how frames are read: without py-feat where none of its models, or methods of a subclass, take part."""
+        others = [self.info[kind] for kind in ("emotion_model", "identity_model", "gaze_model")]
+        pyfeat = any(others) or self.au_detector is not None or self.info["landmark_model"] != BUNDLED
+        steps = ("detect_faces", "submit", "forward")
+        replaced = any(name in vars(self) or getattr(type(self), name) is not getattr(Detector, name) for name in steps)
+        if self._faces is None or pyfeat or replaced or output_size is not None or self._others:
+            return BatchReader(self)
+        return StretchReader(self._faces.finder, self.fgnet)
+
+    def as_table(self, rows: pd.DataFrame, same_person: float) -> Fex:
+        """Make a `Fex` of all rows, with identities of this cosine similarity if they lack them; see `DetectRun`."""
+        fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.info)  # a copy is in one piece: quicker
+        if len(fex) and "Identity" not in fex:
+            fex.compute_identities(threshold=same_person, inplace=True)
+        return fex
 
     def detect_several(self, inputs: object, au_models: Sequence[str | Path], **options: Any) -> dict[str, Fex]:
         """Run several AU models on the same faces, which are detected once.
@@ -365,3 +389,9 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
     def __repr__(self) -> str:
         models = ", ".join(f"{kind}={name}" for kind, name in self.info.items())
         return f"Detector({models})"
+
+
+def _resized(image: Tensor, padding: bool, output_size: int | tuple[int, int]) -> Item:
+    """Resize a frame as py-feat does; see `Resize`."""
+    item: Item = Rescale(output_size, preserve_aspect_ratio=True, padding=padding)(image)
+    return item

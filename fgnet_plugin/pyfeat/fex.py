@@ -12,33 +12,20 @@ import feat.utils.io
 import pandas as pd
 from feat.data import Fex as FeatFex
 from feat.data import FexSeries as FeatFexSeries
-from feat.pretrained import AU_LANDMARK_MAP
-from feat.utils import (
-    FEAT_EMOTION_COLUMNS,
-    FEAT_FACEBOX_COLUMNS,
-    FEAT_FACEPOSE_COLUMNS_6D,
-    FEAT_GAZE_COLUMNS,
-    FEAT_IDENTITY_COLUMNS,
-    openface_2d_landmark_columns,
-)
 
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.columns import AUS, EMOTIONS, FACEBOX, GAZE, IDENTITY, LANDMARKS, POSE
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.pyfeat.hub import weights_available
 
-AUS: list[str] = AU_LANDMARK_MAP["Feat"]
-"""py-feat's 20 AU columns, ``AU01`` … ``AU43``."""
-LANDMARKS: list[str] = openface_2d_landmark_columns
-"""``x_0`` … ``x_67``, ``y_0`` … ``y_67``."""
-FACEBOX: list[str] = FEAT_FACEBOX_COLUMNS
 COLUMNS = {
     "au_columns": AUS,
-    "emotion_columns": FEAT_EMOTION_COLUMNS,
-    "facebox_columns": FEAT_FACEBOX_COLUMNS,
+    "emotion_columns": EMOTIONS,
+    "facebox_columns": FACEBOX,
     "landmark_columns": LANDMARKS,
-    "facepose_columns": FEAT_FACEPOSE_COLUMNS_6D,
-    "gaze_columns": FEAT_GAZE_COLUMNS,
-    "identity_columns": FEAT_IDENTITY_COLUMNS[1:],
+    "facepose_columns": POSE,
+    "gaze_columns": GAZE,
+    "identity_columns": IDENTITY,
 }
 """The columns of a `Detectorv1`'s Fex by their kinds, as its metadata name them."""
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from fgnet_plugin.comparison.openface import frame_numbers, is_openface
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.columns import LANDMARKS
+from fgnet_plugin.inference.inputs import kind_of
 from fgnet_plugin.media.images import check_file, read_picture
 from fgnet_plugin.media.video import Video
-from fgnet_plugin.pyfeat.datasets import kind_of
-from fgnet_plugin.pyfeat.fex import LANDMARKS
 from fgnet_plugin.utils.journal import read_csv
 
 Where = str | Path | Mapping[str, str | Path] | None

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from fgnet_plugin.inference.au_model import AUModel
-from fgnet_plugin.pyfeat.datasets import Item, full_resolution_frames
-from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS
+from fgnet_plugin.inference.columns import AUS, LANDMARKS
+from fgnet_plugin.inference.inputs import Item, full_resolution_frames
 from fgnet_plugin.utils.deferred import Deferred
 
 Scores = npt.NDArray[np.floating[Any]]

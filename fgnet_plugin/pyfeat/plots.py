@@ -15,19 +15,14 @@ from matplotlib.patches import Rectangle
 
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.columns import FACEBOX, known_aus
 from fgnet_plugin.media.video import Video
-from fgnet_plugin.pyfeat.fex import AUS, FACEBOX
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames
 
 _MOST_LINES = 8  # curves in one panel that can still be told apart
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (6, 3, 1.2, 3)), (0, (1.2, 2.6)))  # in turns; the later, the more gaps
 _FEW_WIDTH, _WIDTHS = 1.8, (2.8, 1.2)  # points; where curves share dashes, the later ones are thinner
 _PRESENT = 0.5
-
-
-def known_aus(fex: pd.DataFrame) -> list[str]:
-    """List the AUs of a table that are not NaN throughout."""
-    return [au for au in AUS if au in fex.columns and fex[au].notna().any()]
 
 
 def plot_faces(fex: pd.DataFrame, source: Where = None) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""Check which models and devices a detector takes, and which models go together."""
+"""Check which models a detector takes, and which go together."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from feat.detector import Detectorv1
 
 from fgnet_plugin.inference.au_model import names
-from fgnet_plugin.pyfeat.bundled_faces import BUNDLED
+from fgnet_plugin.inference.offline import BUNDLED
 
 SUPPORTED: Mapping[str, dict[str, Any]] = {
     **Detectorv1.SUPPORTED_MODELS,
@@ -39,10 +38,3 @@ def check_models(models: Mapping[str, str | Path | None], fgnet: bool) -> None:
         raise ValueError(f"landmark_model={BUNDLED!r} goes with face_model={BUNDLED!r}, not with {face_model!r}")
     if models["au_model"] is not None and landmark_model is None:
         raise ValueError(f"au_model={str(models['au_model'])!r} needs landmarks: landmark_model must not be None")
-
-
-def check_device(device: str | torch.device) -> None:
-    """Raise ValueError for a missing GPU: torch would say so only with the first tensor, and less plainly."""
-    kind = str(device).split(":")[0]
-    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
-        raise ValueError(f"device={str(device)!r}: torch finds no such GPU; use device='cpu' or 'auto'")

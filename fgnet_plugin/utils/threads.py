@@ -19,12 +19,15 @@ def core_count() -> int:
 def thread_count() -> int:
     """Choose the number of threads that FG-Net computes with on the CPU.
 
-    ``$FGNET_NUM_THREADS`` where it is set. Else torch's own number, unless that is the 1 which py-feat asks for when it is
-    imported (``OMP_NUM_THREADS=1``, against a clash of OpenMP libraries on macOS): then one for each core.
+    Inside of `one_thread_each` it is 1. Else ``$FGNET_NUM_THREADS`` where it is set. Else torch's own number, unless that is
+    the 1 which py-feat asks for when it is imported (``OMP_NUM_THREADS=1``, against a clash of OpenMP libraries on macOS):
+    then one for each core.
 
     Raises:
         ValueError: the variable is no positive number.
     """
+    if _pools:
+        return 1
     wanted = os.environ.get("FGNET_NUM_THREADS")
     if wanted is not None:
         if not wanted.isdigit() or int(wanted) < 1:
@@ -45,9 +48,31 @@ def _pinned_by_feat() -> bool:
     return not any(line.startswith(b"OMP_NUM_THREADS=") for line in started_with)
 
 
+_pools: list[int] = []  # torch's threads before each `one_thread_each` that has not ended
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let torch compute with one thread in each thread of a pool; `torch_threads` does nothing meanwhile, in any thread.
+
+    torch's number of threads is the whole process's, so the threads of a pool must not set it by themselves.
+    """
+    _pools.append(torch.get_num_threads())
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        before = _pools.pop()
+        if not _pools:
+            torch.set_num_threads(before)
+
+
 @contextmanager
 def torch_threads(count: int | None = None) -> Iterator[None]:
     """Let torch compute with that many threads, by default `thread_count`; afterwards with as many as before."""
+    if _pools:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(thread_count() if count is None else count)
     try:

@@ -22,8 +22,8 @@ from huggingface_hub import constants
 from offline import remembered_faces
 
 from fgnet_plugin.cli.app import main
+from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.pyfeat.annotate import annotate
-from fgnet_plugin.pyfeat.fex import AUS
 from fgnet_plugin.utils.journal import read_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")

@@ -22,8 +22,9 @@ from offline import offline_detector
 from fgnet_plugin import alignment, annotate, compare, heatmaps, plot_heatmaps
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
+from fgnet_plugin.inference.columns import AUS, LANDMARKS
 from fgnet_plugin.pyfeat import fex_frames
-from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS, Fex
+from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.pyfeat.plots import plot_time_course
 
 VIDEO = "single_face.mp4"

@@ -21,9 +21,10 @@ pytest.importorskip("feat.detector", reason="py-feat and what it needs are not i
 from offline import offline_detector, remembered_faces
 
 from fgnet_plugin.errors import CheckpointError, InputError, OutputError, SkippedInput
+from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.media.images import read_picture
 from fgnet_plugin.pyfeat.detector import Detector
-from fgnet_plugin.pyfeat.fex import AUS, Fex
+from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.utils.journal import Journal, read_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")

@@ -33,8 +33,8 @@ pytest.importorskip("feat.detector", reason="py-feat and what it needs are not i
 from offline import offline_detector
 
 from fgnet_plugin.inference.au_model import AUModel
+from fgnet_plugin.inference.columns import AUS, LANDMARKS
 from fgnet_plugin.pyfeat.detector import Detector
-from fgnet_plugin.pyfeat.fex import AUS, LANDMARKS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:face_model='retinaface'"),

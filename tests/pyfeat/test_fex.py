@@ -18,8 +18,9 @@ import matplotlib as mpl
 from offline import offline_detector
 
 from fgnet_plugin.errors import DownloadError, InputError
+from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.pyfeat.detector import Detector
-from fgnet_plugin.pyfeat.fex import AUS, Fex, FexSeries
+from fgnet_plugin.pyfeat.fex import Fex, FexSeries
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

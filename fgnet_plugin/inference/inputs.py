@@ -8,15 +8,13 @@ A frame that can't be read does not break its batch: it is left out, and among t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
-from feat.data import VideoDataset
-from feat.transforms import Rescale
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
@@ -26,8 +24,9 @@ from fgnet_plugin.media.video import DamagedVideoError, Video
 
 _OVERSHOOT = 64.0  # what a bicubic resize may add to pixel values, and more
 KINDS = ("image", "video", "tensor")
-OutputSize = int | tuple[int, int] | None
 Item = dict[str, Any]
+Resize = Callable[[Tensor, bool], Item]
+"""Resizes a frame, with padding or without: a dictionary of the resized "Image", its "Scale" and its "Padding"."""
 
 
 class Pictures(Dataset[Item]):
@@ -35,15 +34,15 @@ class Pictures(Dataset[Item]):
 
     kind = "image"
 
-    def __init__(self, paths: Sequence[str], output_size: OutputSize = None, first: int = 0) -> None:
-        self.paths, self.output_size, self.first = list(paths), output_size, first
+    def __init__(self, paths: Sequence[str], resize: Resize | None = None, first: int = 0) -> None:
+        self.paths, self.resize, self.first = list(paths), resize, first
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> Item:
         try:
-            return _item(read_picture(self.paths[i], upright=False), self.paths[i], self.first + i, self.output_size, True)
+            return _item(read_picture(self.paths[i], upright=False), self.paths[i], self.first + i, self.resize, True)
         except (InputError, OSError) as error:
             return {"Error": error, "Path": self.paths[i]}
 
@@ -91,8 +90,8 @@ class VideoFrames(Dataset[Item]):
 
     kind = "video"
 
-    def __init__(self, path: str, skip_frames: int | None = None, output_size: OutputSize = None) -> None:
-        self.video, self.output_size = Video(path), output_size
+    def __init__(self, path: str, skip_frames: int | None = None, resize: Resize | None = None) -> None:
+        self.video, self.resize = Video(path), resize
         self.frames = range(0, len(self.video), skip_frames or 1)
 
     def __len__(self) -> int:
@@ -100,7 +99,7 @@ class VideoFrames(Dataset[Item]):
 
     def __getitem__(self, i: int) -> Item:
         try:
-            return _item(self.video[self.frames[i]], self.video.path, self.frames[i], self.output_size, False)
+            return _item(self.video[self.frames[i]], self.video.path, self.frames[i], self.resize, False)
         except DamagedVideoError as error:
             return {"Error": error, "Path": self.video.path, "Frame": self.frames[i], "Gap": error.gap}
         except (InputError, OSError) as error:
@@ -108,18 +107,19 @@ class VideoFrames(Dataset[Item]):
 
     def time(self, frame: int) -> str | None:
         """Format the time of a frame in minutes and seconds, as py-feat does: ``"01:05"``."""
-        return str(VideoDataset.convert_sec_to_min_sec(max(self.video.time(int(frame)), 0.0)))
+        minutes, seconds = divmod(int(max(self.video.time(int(frame)), 0.0)), 60)
+        return f"{minutes:02d}:{seconds:02d}"
 
 
 InputDataset = Pictures | Tensors | VideoFrames
 
 
-def _item(image: Tensor, name: str, frame: int, output_size: OutputSize, padding: bool) -> Item:
+def _item(image: Tensor, name: str, frame: int, resize: Resize | None, padding: bool) -> Item:
     item: Item = {"Image": image, "Frame": frame, "FileName": name, "Scale": 1.0}
     item["Padding"] = {"Left": 0, "Top": 0, "Right": 0, "Bottom": 0}
-    if output_size is None:
+    if resize is None:
         return item
-    return item | Rescale(output_size, preserve_aspect_ratio=True, padding=padding)(image) | {"Original": image}
+    return item | resize(image, padding) | {"Original": image}
 
 
 def collate(items: list[Item]) -> Item:
@@ -188,7 +188,7 @@ def kind_of(path: str) -> str:
 def open_inputs(
     inputs: object,
     data_type: str | None,
-    output_size: OutputSize = None,
+    resize: Resize | None = None,
     skip_frames: int | None = None,
     skipped: list[SkippedInput] | None = None,
 ) -> list[InputDataset]:
@@ -197,7 +197,8 @@ def open_inputs(
     Args:
         inputs: a path; several paths; or a tensor [N, 3, H, W].
         data_type: one of `KINDS`, or None to classify the files.
-        output_size, skip_frames: see `Detector.detect`.
+        resize: of each frame; by default frames stay as they are.
+        skip_frames: see `Detector.detect`.
         skipped: a list to append videos that can't be opened to, instead of an error; pictures are not opened yet.
 
     Raises:
@@ -218,7 +219,7 @@ def open_inputs(
     pictures = 0
     for path in paths:
         try:
-            video = VideoFrames(path, skip_frames, output_size) if (wanted or kind_of(path)) == "video" else None
+            video = VideoFrames(path, skip_frames, resize) if (wanted or kind_of(path)) == "video" else None
         except (InputError, OSError) as error:
             if skipped is None:
                 raise
@@ -228,7 +229,7 @@ def open_inputs(
             datasets.append(video)
             continue
         if not datasets or not isinstance(datasets[-1], Pictures):
-            datasets.append(Pictures([], output_size, first=pictures))
+            datasets.append(Pictures([], resize, first=pictures))
         last = datasets[-1]
         assert isinstance(last, Pictures)
         last.paths.append(path)

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
-from fgnet_plugin.pyfeat.persons import check_faces, choose_faces, label_persons
+from fgnet_plugin.inference.persons import check_faces, choose_faces, label_persons
 
 
 def table(*rows: tuple[str, int, float, float]) -> pd.DataFrame:

@@ -4,52 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
-from fgnet_plugin.faces.tracking import FaceTracker
 from fgnet_plugin.inference.au_model import AUModel
-from fgnet_plugin.pyfeat.bundled_faces import BUNDLED
-from fgnet_plugin.pyfeat.datasets import InputDataset, Item, OutputSize, Pictures, Tensors, VideoFrames, collate, open_inputs
-from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
-from fgnet_plugin.pyfeat.persons import WhichFaces, check_faces, choose_faces, label_persons
-from fgnet_plugin.utils.deferred import Deferred, lookahead
+from fgnet_plugin.inference.batches import Batch, Reader, ReadingOptions
+from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, open_inputs
+from fgnet_plugin.inference.persons import WhichFaces, check_faces, choose_faces, label_persons
+from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
 
 
-class FaceDetector(Protocol):
-    """The part of `Detector` that a run uses."""
+class RunDetector(Protocol):
+    """What a run needs of the detector beside its `Reader`."""
 
-    fgnet: AUModel | None
     info: dict[str, Any]
-    detect_faces: Callable[..., list[dict[str, Any]]]
-    face_tracker: Callable[[float | None, int], FaceTracker | None]
-    submit: Callable[[list[dict[str, Any]], Item], Deferred[pd.DataFrame]]
-    overlaps: bool
+    """The names of its models: "face_model", "identity_model", …"""
 
+    @property
+    def fgnet(self) -> AUModel | None:
+        """FG-Net, or None with another AU model."""
 
-@dataclass
-class _Batch:
-    """A batch whose faces are found."""
-
-    rows: Deferred[pd.DataFrame] | None
-    """None where none of its frames could be read."""
-    failed: list[Item]
-    """The frames that could not be read."""
-    frames: int
-    lost: int
-    """Batches that should follow, but can't be read any more."""
+    def as_table(self, rows: pd.DataFrame, same_person: float) -> pd.DataFrame:
+        """Make a table of all rows, with the column "Identity"."""
 
 
 class DetectRun:
@@ -57,11 +42,13 @@ class DetectRun:
 
     def __init__(
         self,
-        detector: FaceDetector,
+        detector: RunDetector,
+        reader: Reader,
         inputs: object,
         *,
         data_type: str | None,
-        output_size: OutputSize,
+        output_size: int | tuple[int, int] | None = None,
+        resize: Resize | None = None,
         batch_size: int,
         skip_frames: int | None,
         face_detection_threshold: float | None,
@@ -76,14 +63,14 @@ class DetectRun:
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
         check_faces(faces)
-        self.detector, self.errors, self.faces = detector, errors, faces
+        self.detector, self.reader, self.errors, self.faces = detector, reader, errors, faces
         self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
         self.output_size, self.skip_frames = output_size, skip_frames
         self.threshold, self.same_person = face_detection_threshold, face_identity_threshold
-        self.datasets = open_inputs(inputs, data_type, output_size, skip_frames, self.skipped if errors == "skip" else None)
-        alone = mixed_sizes == "single" and output_size is None
+        self.datasets = open_inputs(inputs, data_type, resize, skip_frames, self.skipped if errors == "skip" else None)
+        alone = mixed_sizes == "single" and output_size is None and reader.one_size
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)
         self.videos = {dataset.video.path for dataset in self.datasets if isinstance(dataset, VideoFrames)}
@@ -94,7 +81,7 @@ class DetectRun:
         model = self.detector.fgnet
         return {
             "inputs": [_identity(dataset) for dataset in self.datasets],
-            "batch_size": self.batch_sizes[0] if len(set(self.batch_sizes)) == 1 else self.batch_sizes,
+            **self.reader.settings(self.batch_sizes),
             "output_size": self.output_size,
             "skip_frames": self.skip_frames,
             "face_detection_threshold": self.threshold,
@@ -113,7 +100,7 @@ class DetectRun:
         progress_bar: bool,
         num_workers: int,
         pin_memory: bool,
-    ) -> Fex:
+    ) -> pd.DataFrame:
         """Detect, and return all rows."""
         if resume and save is None:
             raise ValueError("resume continues the run that save=… holds: give save, too")
@@ -123,36 +110,42 @@ class DetectRun:
         if journal and journal.finished:
             rows = journal.read()
             _warn_of_missing(rows, journal.path, self.inputs)
-            return self._fex(rows)
+            return self._table(rows)
         kept: list[pd.DataFrame] = []
         try:
-            for rows in self._batches(journal.batches if journal else 0, progress_bar, num_workers, pin_memory):
-                if journal:
-                    journal.append(rows)
-                elif rows is not None:
-                    kept.append(rows)
+            done = journal.batches if journal else 0
+            with closing(self._batches(done, progress_bar, num_workers, pin_memory)) as batches:
+                for rows in batches:
+                    if journal:
+                        journal.append(rows)
+                    elif rows is not None:
+                        kept.append(rows)
             if journal and journal.has_rows:
-                fex = self._fex(journal.read())
-                journal.finish(pd.DataFrame(fex))
-                return fex
+                table = self._table(journal.read())
+                journal.finish(pd.DataFrame(table))
+                return table
         except BaseException as error:
             if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
-            _note_progress(error, journal, self._fex(_joined(kept)) if kept else None)
+            _note_progress(error, journal, self._table(_joined(kept)) if kept else None)
             raise
         if journal:
             journal.discard()
         if not kept:
             raise InputError("none of the inputs could be read; the warnings say why")
-        return self._fex(_joined(kept))
+        return self._table(_joined(kept))
 
-    def _batches(self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool) -> Iterator[pd.DataFrame | None]:
+    def _batches(
+        self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool
+    ) -> Generator[pd.DataFrame | None, None, None]:
         """Yield the rows of each batch that is not done yet; None for a batch of which no frame could be read."""
         total = sum(len(dataset) for dataset in self.datasets)
         warned: set[str] = set()
-        with tqdm(total=total, unit="frame", disable=not progress_bar) as bar:
-            started = self._start_batches(done, bar, num_workers, pin_memory)
-            for batch in lookahead(started) if self.detector.overlaps else started:
+        with (
+            tqdm(total=total, unit="frame", disable=not progress_bar) as bar,
+            closing(self._start_batches(done, bar, num_workers, pin_memory)) as started,
+        ):
+            for batch in lookahead(started) if self.reader.overlaps else started:
                 rows = None if batch.rows is None else batch.rows.result()
                 if batch.failed and self.errors == "raise":
                     error = batch.failed[0]["Error"]
@@ -169,78 +162,28 @@ class DetectRun:
                 bar.update(batch.frames)
                 yield from [None] * batch.lost
 
-    def _start_batches(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Iterator[_Batch]:
+    def _start_batches(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Generator[Batch, None, None]:
         """Find the faces of each batch that is not done yet, and start to read them."""
         for dataset, batch_size in zip(self.datasets, self.batch_sizes, strict=True):
-            batches = -(-len(dataset) // batch_size)
+            stop = self.errors == "raise"
+            options = ReadingOptions(batch_size, self.threshold, self.skip_frames, self.timed, stop, num_workers, pin_memory)
+            batches = self.reader.count(dataset, options)
             skipped, done = min(done, batches), max(done - batches, 0)
-            first = min(skipped * batch_size, len(dataset))
-            bar.update(first)
-            video = dataset.kind == "video"
-            tracker = self.detector.face_tracker(self.threshold, self.skip_frames or 1) if video else None
-            if tracker:
-                before = {i: dataset[i] for i in tracker.needed_before(first)}
-                readable = {i: item["Image"] for i, item in before.items() if "Image" in item}
-                tracker.find(list(readable.values()), list(readable))
-            loader = DataLoader(
-                Subset(dataset, range(first, len(dataset))),
-                batch_size=batch_size,
-                num_workers=num_workers,
-                pin_memory=pin_memory,
-                collate_fn=collate,
-            )
-            for i, batch in enumerate(loader):
-                if "Mixed" in batch:
-                    raise batch["Mixed"]
-                failed = batch["Errors"]
-                ends = any("Last" in item for item in failed)
-                parts = [
-                    self._start(part, dataset, tracker) for part in batch.get("Parts", [batch] if "Image" in batch else [])
-                ]
-                yield _Batch(
-                    Deferred(partial(_rows_of, parts)) if parts else None,
-                    failed,
-                    frames=min(batch_size, len(dataset) - first - i * batch_size),
-                    lost=batches - skipped - i - 1 if ends else 0,
-                )
-                if failed and self.errors == "raise":
-                    return
-                if ends:
-                    break
+            bar.update(self.reader.first_frame(dataset, options, skipped))
+            yield from self.reader.start(dataset, options, skipped)
 
-    def _start(self, batch: Item, dataset: InputDataset, tracker: FaceTracker | None) -> Deferred[pd.DataFrame]:
-        """Start the detector on one batch; to the rows, the result adds where they are from."""
-        detector = self.detector
-        face_size = getattr(detector, "face_size", 112)
-        options: dict[str, Any] = {}
-        if tracker:
-            options = {"tracker": tracker, "numbers": (batch["Frame"] // (self.skip_frames or 1)).tolist()}
-        faces = detector.detect_faces(batch["Image"], face_size, self.threshold, **options)
-        pending = detector.submit(faces, batch)
-        counts = [len(face["scores"]) for face in faces]
-        inputs, frames = np.repeat(batch["FileName"], counts), np.repeat(batch["Frame"].numpy(), counts)
-
-        def wait() -> pd.DataFrame:  # must not refer to `batch`, which would keep its frames in memory
-            rows = pending.result()
-            rows["input"] = inputs
-            rows["frame"] = frames
-            if self.timed:
-                rows["approx_time"] = [dataset.time(frame) for frame in rows["frame"]]
-            return rows
-
-        return Deferred(wait)
-
-    def _fex(self, rows: pd.DataFrame) -> Fex:
-        fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.detector.info)  # a copy is in one piece: quicker
-        if len(fex) and "Identity" not in fex:
-            fex.compute_identities(threshold=self.same_person, inplace=True)
-            info = self.detector.info
-            if self.videos and info["identity_model"] is None and info["face_model"] == BUNDLED:
-                label_persons(fex, self.videos)
-        elif len(fex) and self.detector.info["identity_model"] is None:  # a complete table, read back
-            fex["Identity"] = fex["Identity"].astype(object)
-        chosen = choose_faces(fex, self.faces, self.videos)
-        others = fex["FaceRectX"].count() - chosen["FaceRectX"].count()
+    def _table(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Make the table of all rows: identities, and which faces are kept."""
+        labelled = "Identity" in rows  # a complete table, read back
+        table = self.detector.as_table(rows, self.same_person)
+        info = self.detector.info
+        if len(table) and info["identity_model"] is None:
+            if labelled:
+                table["Identity"] = table["Identity"].astype(object)
+            elif self.videos and info["face_model"] == "bundled":
+                label_persons(table, self.videos)
+        chosen = choose_faces(table, self.faces, self.videos)
+        others = table["FaceRectX"].count() - chosen["FaceRectX"].count()
         if others:
             warnings.warn(f"faces={self.faces!r}: {others} faces of others were left out", stacklevel=4)
         return chosen
@@ -277,17 +220,11 @@ def _identity(dataset: InputDataset) -> list[object]:
     return [dataset.kind, files, len(dataset)]
 
 
-def _rows_of(parts: list[Deferred[pd.DataFrame]]) -> pd.DataFrame:
-    """Wait for the rows of a batch's parts."""
-    rows = [part.result() for part in parts]
-    return rows[0] if len(rows) == 1 else pd.concat(rows, ignore_index=True)
-
-
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(batches).reset_index(drop=True) if batches else pd.DataFrame()
 
 
-def _note_progress(error: BaseException, journal: Journal | None, fex: Fex | None) -> None:
+def _note_progress(error: BaseException, journal: Journal | None, fex: pd.DataFrame | None) -> None:
     """Add to an error where the results from before it are."""
     if journal is not None:
         error.add_note(

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from feat.utils import FEAT_FACEBOX_COLUMNS
 
 from fgnet_plugin.faces.tracking import link_faces
+from fgnet_plugin.inference.columns import FACEBOX
 
 WhichFaces = Literal["all", "largest", "track"]
 """Which faces of a frame are kept: see `Detector.detect`."""
@@ -66,5 +66,5 @@ def choose_faces(fex: pd.DataFrame, faces: WhichFaces, videos: Collection[str]) 
 
 def _corners(fex: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Boxes [n, 4]: x1, y1, x2, y2."""
-    x, y, width, height = fex[FEAT_FACEBOX_COLUMNS[:4]].to_numpy(float).T
+    x, y, width, height = fex[FACEBOX[:4]].to_numpy(float).T
     return np.stack([x, y, x + width, y + height], 1)

@@ -1,0 +1,171 @@
+"""Frames to rows with this package's networks alone: stretches of a video, or single photos, one on each core.
+
+What is computed together never depends on batches, threads, or where a run begins: a stretch begins at a frame that is
+searched for faces, and its faces, or a photo's, go through FG-Net together. So the rows are the same to the last digit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
+from fgnet_plugin.faces.tracking import SEARCH_EVERY, FaceTracker
+from fgnet_plugin.inference.au_model import AUModel, Reading, as_uint8
+from fgnet_plugin.inference.batches import Batch, ReadingOptions, with_source
+from fgnet_plugin.inference.columns import rows_of_faces
+from fgnet_plugin.inference.inputs import InputDataset, Item
+from fgnet_plugin.utils.deferred import Deferred
+from fgnet_plugin.utils.threads import one_thread_each, thread_count, torch_threads
+
+_PHOTOS = 8  # that are written to the table at once
+_SMALL = 128  # pixels a side of the faces that a small FG-Net reads: it is quicker on one core, and others do other faces
+_MOST_BYTES = 300_000_000  # of decoded frames that wait for a core
+
+
+class StretchReader:
+    """A `Reader` with the bundled face finder and FG-Net; on an NVIDIA GPU, FG-Net works beside the search.
+
+    Args:
+        finder: of the faces.
+        au_model: FG-Net, or None where only faces are wanted.
+    """
+
+    one_size = False
+
+    def __init__(self, finder: FaceFinder, au_model: AUModel | None) -> None:
+        self.finder, self.au_model = finder, au_model
+
+    @property
+    def overlaps(self) -> bool:
+        """See `Reader`."""
+        return self.au_model is not None and self.au_model.overlaps
+
+    def settings(self, batch_sizes: list[int]) -> dict[str, object]:
+        """See `Reader`: batch sizes change nothing."""
+        return {"stretches": [SEARCH_EVERY, _PHOTOS]}
+
+    def count(self, dataset: InputDataset, options: ReadingOptions) -> int:
+        """See `Reader`."""
+        return -(-len(dataset) // stretch_length(dataset, options.skip_frames))
+
+    def first_frame(self, dataset: InputDataset, options: ReadingOptions, batch: int) -> int:
+        """See `Reader`."""
+        return min(batch * stretch_length(dataset, options.skip_frames), len(dataset))
+
+    def start(self, dataset: InputDataset, options: ReadingOptions, first: int) -> Iterator[Batch]:
+        """See `Reader`."""
+        length, count = stretch_length(dataset, options.skip_frames), self.count(dataset, options)
+        stretches = [range(i * length, min((i + 1) * length, len(dataset))) for i in range(first, count)]
+        if self.finder.device.type == "cpu":
+            batches = self._on_cores(dataset, options, stretches)
+        else:
+            batches = (self._read(dataset, options, _load(dataset, options, stretch)) for stretch in stretches)
+        with contextlib.closing(batches):
+            for i, batch in enumerate(batches, start=first):
+                ends = any("Last" in item for item in batch.failed)
+                batch.lost = count - i - 1 if ends else 0
+                yield batch
+                if ends or (batch.failed and options.stop_at_error):
+                    return
+
+    def _on_cores(
+        self, dataset: InputDataset, options: ReadingOptions, stretches: Sequence[range]
+    ) -> Generator[Batch, None, None]:
+        """Read each stretch in a thread of its own; a video's frames are decoded here, in their order."""
+        small = self.au_model is None or self.au_model.net.config.image_size <= _SMALL
+        cores = thread_count() if small else 1
+        left, waiting = deque(stretches), deque[tuple[Future[Batch], int]]()
+        with one_thread_each() if small else contextlib.nullcontext(), ThreadPoolExecutor(cores) as pool:
+            try:
+                while left or waiting:
+                    held = sum(size for _, size in waiting)
+                    if left and (len(waiting) < cores or (len(waiting) == cores and held < _MOST_BYTES)):
+                        stretch = left.popleft()
+                        if dataset.kind == "video":
+                            items = _load(dataset, options, stretch)
+                            size = sum(item["Image"].nbytes for item in items if "Image" in item)
+                            waiting.append((pool.submit(self._read, dataset, options, items), size))
+                        else:
+                            waiting.append((pool.submit(self._read_photos, dataset, options, stretch), 0))
+                    else:
+                        yield waiting.popleft()[0].result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _read_photos(self, dataset: InputDataset, options: ReadingOptions, stretch: range) -> Batch:
+        """Load and read photos, one after the other: they may be large."""
+        batches = []
+        for i in stretch:
+            batches.append(self._read(dataset, options, _load(dataset, options, range(i, i + 1))))
+            if batches[-1].failed and options.stop_at_error:
+                break
+        rows = [batch.rows.result() for batch in batches if batch.rows is not None]
+        together = Deferred(partial(pd.concat, rows, ignore_index=True)) if rows else None
+        return Batch(together, [item for batch in batches for item in batch.failed], len(stretch))
+
+    def _read(self, dataset: InputDataset, options: ReadingOptions, items: list[Item]) -> Batch:
+        """Find the faces of frames, and start to read them; frames that can't be read are set aside."""
+        failed, readable = [item for item in items if "Error" in item], [item for item in items if "Image" in item]
+        if not readable:
+            return Batch(None, failed, len(items))
+        frames, numbers = [item["Image"] for item in readable], [item["Frame"] for item in readable]
+        found = self._find(dataset, options, [as_uint8(frame).cpu() for frame in frames], numbers)
+        reading = None
+        if self.au_model is not None:
+            reading = self.au_model.submit(frames, [faces.landmarks for faces in found])
+        sizes = [(frame.shape[1], frame.shape[2]) for frame in frames]
+        names = [item["FileName"] for item in readable]
+        return Batch(Deferred(partial(_rows, dataset, options, found, sizes, names, numbers, reading)), failed, len(items))
+
+    def _find(
+        self, dataset: InputDataset, options: ReadingOptions, frames: list[Tensor], numbers: list[int]
+    ) -> list[FoundFaces]:
+        with torch_threads(1):  # the networks are too small for several
+            if dataset.kind != "video":
+                return [faces for frame in frames for faces in self.finder.find([frame], options.threshold)]
+            skip = options.skip_frames or 1
+            tracker = FaceTracker(self.finder, options.threshold, max(1, SEARCH_EVERY // skip))
+            return tracker.find(frames, [number // skip for number in numbers])
+
+
+def stretch_length(dataset: InputDataset, skip_frames: int | None = None) -> int:
+    """Count the frames that are read together: of a video a multiple of those from one search to the next."""
+    if dataset.kind != "video":
+        return _PHOTOS
+    every = max(1, SEARCH_EVERY // (skip_frames or 1))
+    return -(-SEARCH_EVERY // every) * every
+
+
+def _load(dataset: InputDataset, options: ReadingOptions, stretch: range) -> list[Item]:
+    """Load frames up to the first that ends the dataset, or that ends the run."""
+    items: list[Item] = []
+    for i in stretch:
+        items.append(dataset[i])
+        if "Last" in items[-1] or ("Error" in items[-1] and options.stop_at_error):
+            break
+    return items
+
+
+def _rows(
+    dataset: InputDataset,
+    options: ReadingOptions,
+    found: list[FoundFaces],
+    sizes: list[tuple[int, int]],
+    names: list[str],
+    numbers: list[int],
+    reading: Deferred[Reading] | None,
+) -> pd.DataFrame:
+    result = None if reading is None else reading.result()
+    aus = () if result is None else result.aus
+    scores = np.empty((sum(map(len, found)), 0), np.float32) if result is None else result.scores.numpy()
+    rows = rows_of_faces(found, sizes, aus, scores)
+    counts = [max(len(faces), 1) for faces in found]
+    return with_source(rows, dataset, options, np.repeat(names, counts).tolist(), np.repeat(numbers, counts).tolist())
