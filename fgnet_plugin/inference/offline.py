@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -125,14 +126,19 @@ class OfflineDetector:
 
     def as_table(self, rows: pd.DataFrame, same_person: float) -> pd.DataFrame:
         """Add the column "Identity", NaN; see `DetectRun`."""
-        return rows if "Identity" in rows else rows.assign(Identity=float("nan"))
+        table = rows.copy()  # in one piece, to which pandas adds columns more quickly
+        if "Identity" not in table:
+            table["Identity"] = np.nan
+        return table
 
     def __repr__(self) -> str:
         return f"OfflineDetector(au_model={self.fgnet.name!r}, device={str(self.fgnet.net.device)!r})"
 
 
 def check_device(device: str | torch.device) -> None:
-    """Raise ValueError for a missing GPU: torch would say so only with the first tensor, and less plainly."""
+    """Raise ValueError for an unknown device or a missing GPU: torch would say so later, and less plainly."""
     kind = str(device).split(":")[0]
+    if kind not in ("cpu", "cuda", "mps", "auto"):
+        raise ValueError(f"device must be cpu, cuda, mps or auto, got {str(device)!r}")
     if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
         raise ValueError(f"device={str(device)!r}: torch finds no such GPU; use device='cpu' or 'auto'")

@@ -20,6 +20,19 @@ def offline_detector() -> Detector:
     return Detector.offline()
 
 
+class InBatches(Detector):
+    """Replaces a step of `Detector`: frames are read in batches, as with py-feat's models."""
+
+    def detect_faces(self, *args: Any, **options: Any) -> list[dict[str, Any]]:
+        return super().detect_faces(*args, **options)
+
+
+@cache
+def batch_detector() -> InBatches:
+    """`InBatches.offline()`. Tests must leave it as it was."""
+    return InBatches.offline()
+
+
 @contextmanager
 def remembered_faces() -> Iterator[None]:
     """Let detectors with the bundled face model look for faces once in each batch: that takes most of their time."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
-from offline import offline_detector, remembered_faces
+from offline import InBatches, batch_detector, remembered_faces
 
 from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.inference.au_model import AUModel, Reading
@@ -53,7 +53,7 @@ class Late(AUModel):
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Detector]:
     with remembered_faces():
-        yield offline_detector()
+        yield batch_detector()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def log() -> list[str]:
 @pytest.fixture
 def late(plain: Detector, log: list[str], monkeypatch: pytest.MonkeyPatch) -> Detector:
     """The same detector with a late FG-Net; faces that are found and batches that are written are in the log, too."""
-    detector = Detector.offline()
+    detector = InBatches.offline()
     detector.fgnet = Late(plain.fgnet, log)
     find, append = plain.detect_faces, Journal.append
 

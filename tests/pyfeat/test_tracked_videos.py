@@ -8,7 +8,7 @@ from photos import feat_path
 
 pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
 
-from offline import offline_detector
+from offline import batch_detector
 
 from fgnet_plugin.utils.journal import Journal
 
@@ -28,7 +28,7 @@ FACES = [
 
 
 def faces(batch_size: int, **options: object) -> pd.DataFrame:
-    fex = offline_detector().detect(str(feat_path("single_face.mp4")), batch_size=batch_size, progress_bar=False, **options)
+    fex = batch_detector().detect(str(feat_path("single_face.mp4")), batch_size=batch_size, progress_bar=False, **options)
     return pd.DataFrame(fex)[FACES]
 
 
