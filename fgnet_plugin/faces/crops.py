@@ -1,4 +1,4 @@
-"""Square face crops and their coordinates, for the landmark network.
+"""Square crops of faces and their coordinates, for the networks that read them.
 
 Convention:
     - Photo coordinates are indices, as in `fgnet_plugin.alignment`: (0, 0) is the centre of the first pixel, x comes first.
@@ -9,18 +9,12 @@ Convention:
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-CROP_SIZE = 64
-"""Pixels a side of the crops that `LandmarkNet` reads."""
-
-
-CROP_MARGIN = 1.4
-"""The crop's side, as a multiple of the longer side of the straightened landmarks' bounding box."""
 
 
 def _mirrored() -> tuple[int, ...]:
@@ -53,54 +47,14 @@ class Square(NamedTuple):
     """[...]: radians from the photo's x axis to the square's; positive where the face leans clockwise as one sees it."""
 
 
-def crop_square(landmarks: Tensor) -> Square:
-    """The crop that shows a face upright and whole, with a margin.
-
-    The eyes' centres (means of points 36–41 and 42–47) lie on a horizontal line of it, the middle of the bounding box
-    that the landmarks have in the upright face is its centre, and its side is `CROP_MARGIN` × the box's longer side.
-
-    Args:
-        landmarks: [..., 68, 2] floating point, pixels.
-
-    Returns:
-        A `Square` of the leading shape.
-
-    Raises:
-        ValueError: another shape.
-
-    Example:
-        >>> face = torch.tensor([50.0, 60.0]).repeat(68, 1)
-        >>> face[36:42] -= 10
-        >>> face[42:48] += torch.tensor([10.0, -10.0])
-        >>> face[8, 1] = 90
-        >>> centre, side, angle = crop_square(face)
-        >>> centre.tolist(), round(side.item(), 3), angle.item()
-        ([50.0, 70.0], 56.0, 0.0)
-    """
-    if landmarks.shape[-2:] != (68, 2):
-        raise ValueError(f"landmarks must have shape [..., 68, 2], got {list(landmarks.shape)}")
-    eyes = landmarks[..., 42:48, :].mean(-2) - landmarks[..., 36:42, :].mean(-2)
-    angle = torch.atan2(eyes[..., 1], eyes[..., 0])
-    upright = _turned(landmarks, -angle[..., None])
-    low, high = upright.amin(-2), upright.amax(-2)
-    centre = _turned((low + high) / 2, angle)
-    return Square(centre, CROP_MARGIN * (high - low).amax(-1), angle)
-
-
-def to_crop(points: Tensor, square: Square) -> Tensor:
-    """Photo pixels [..., P, 2] -> crop units [..., P, 2]; the square has the leading shape."""
-    centre, side, angle = square
-    return _turned(points - centre[..., None, :], -angle[..., None]) * (2 / side)[..., None, None]
-
-
 def from_crop(points: Tensor, square: Square) -> Tensor:
-    """Crop units [..., P, 2] -> photo pixels [..., P, 2]: the inverse of `to_crop`."""
+    """Crop units [..., P, 2] -> photo pixels [..., P, 2]; the square has the leading shape."""
     centre, side, angle = square
     return _turned(points, angle[..., None]) * (side / 2)[..., None, None] + centre[..., None, :]
 
 
-def cut_crops(photo: Tensor, square: Square, size: int = CROP_SIZE) -> Tensor:
-    """Crops of one photo as `LandmarkNet` reads them; beyond the photo's border its outermost pixels go on.
+def cut_crops(photo: Tensor, square: Square, size: int) -> Tensor:
+    """Cut crops of one size out of a photo; beyond the photo's border its outermost pixels go on.
 
     A square that is at least twice as large as the crop is averaged over whole pixels first, so nothing aliases.
 
@@ -116,24 +70,28 @@ def cut_crops(photo: Tensor, square: Square, size: int = CROP_SIZE) -> Tensor:
     working = torch.promote_types(as_float, torch.float32)  # half precision can't tell the pixels of a large photo apart
     if not len(square.side):
         return torch.empty(0, 3, size, size, dtype=as_float, device=photo.device)
-    at = (torch.arange(size, dtype=working, device=photo.device) * 2 + 1) / size - 1
-    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(-1, 2)
-    points = from_crop(grid.expand(len(square.side), -1, -1), Square(*(value.to(grid) for value in square)))  # [F, size², 2]
     height, width = photo.shape[1:]
-    low, high = points.amin(1).floor().tolist(), points.amax(1).ceil().tolist()
     crops = []
-    for face, (left, top), (right, bottom), side in zip(points, low, high, square.side.tolist(), strict=True):
+    for (x, y), side, angle in zip(*(value.tolist() for value in square), strict=True):
+        cos, sin = math.cos(angle) * side / 2, math.sin(angle) * side / 2
+        reach = (abs(cos) + abs(sin)) * (1 - 1 / size)  # of the outermost pixels' centres from the square's
+        left, top, right, bottom = math.floor(x - reach), math.floor(y - reach), math.ceil(x + reach), math.ceil(y + reach)
         shrink = max(1, min(int(side / size), width, height))
         # What is read of the photo, with a margin of averaged pixels, and at least one pixel of it.
-        x0, y0 = min(max(int(left) - shrink, 0), width - shrink), min(max(int(top) - shrink, 0), height - shrink)
-        x1 = max(min(int(right) + shrink, width - 1), x0 + shrink - 1)
-        y1 = max(min(int(bottom) + shrink, height - 1), y0 + shrink - 1)
+        x0, y0 = min(max(left - shrink, 0), width - shrink), min(max(top - shrink, 0), height - shrink)
+        x1 = max(min(right + shrink, width - 1), x0 + shrink - 1)
+        y1 = max(min(bottom + shrink, height - 1), y0 + shrink - 1)
         part = photo[None, :, y0 : y1 + 1, x0 : x1 + 1].to(working)
         if shrink > 1:
             part = F.avg_pool2d(part, shrink, ceil_mode=True)
-        shape = part.new_tensor([part.shape[3], part.shape[2]]) * shrink
-        local = (face - face.new_tensor([x0, y0]) + 0.5) * 2 / shape - 1  # grid_sample's units
-        crops.append(F.grid_sample(part, local.view(1, size, size, 2), padding_mode="border", align_corners=False))
+        # From the crop's units to grid_sample's: -1 and 1 are the outer edges of the part's outermost pixels.
+        across, down = 2 / (part.shape[3] * shrink), 2 / (part.shape[2] * shrink)
+        turned = [
+            [cos * across, -sin * across, (x - x0 + 0.5) * across - 1],
+            [sin * down, cos * down, (y - y0 + 0.5) * down - 1],
+        ]
+        points = F.affine_grid(part.new_tensor([turned]), [1, 3, size, size], align_corners=False)
+        crops.append(F.grid_sample(part, points, padding_mode="border", align_corners=False))
     found = torch.cat(crops)
     return found / 127.5 - 1 if photo.dtype == torch.uint8 else found.to(as_float)
 

@@ -101,13 +101,8 @@ def _head(outputs: int) -> list[nn.Module]:
 
 
 def landmarks_68(mesh: Tensor) -> Tensor:
-    """The mesh [..., 468, 3] at dlib's 68 landmarks: [..., 68, 2].
-
-    The mouth corners lie halfway between the outer and the inner contour of the mesh, which both miss them.
-    """
-    points = mesh[..., list(DLIB_68), :2]
-    points[..., [48, 54], :] = (points[..., [48, 54], :] + points[..., [60, 64], :]) / 2
-    return points
+    """The mesh [..., 468, 3] at dlib's 68 landmarks: [..., 68, 2]."""
+    return mesh[..., list(DLIB_68), :2]
 
 
 def load_face_mesh(device: torch.device | str = "cpu") -> FaceMesh:

@@ -22,7 +22,7 @@ from fgnet_plugin.utils.threads import thread_count, torch_threads
 
 THRESHOLD = 0.5
 """Score from which something counts as a face by default."""
-_PRESENCE = 0.5  # FaceMesh's, below which a crop shows no face
+_PRESENCE = 0.9  # FaceMesh's, below which a crop shows no face; faces reach 0.999, cups and cats up to 0.89
 _CROP_MARGIN = 1.5  # FaceMesh's crop, as a multiple of the longer side of the face's box
 _EYE_CORNERS = 33, 263  # mesh points on a line that is level in FaceMesh's crop
 _SETTLED, _MOST_FITS = math.radians(4), 4  # FaceMesh reads a face again while its crop turns by more, and at most so often
@@ -137,10 +137,12 @@ class FaceFinder:
         with torch_threads(1), ThreadPoolExecutor(min(thread_count(), len(photos))) as pool:
             return list(pool.map(find_one, photos))
 
-    def find_alike(self, photos: Sequence[Tensor], threshold: float, turned: bool = True) -> list[FoundFaces]:
+    def find_alike(
+        self, photos: Sequence[Tensor], threshold: float, turned: bool = True, mirror: bool = True
+    ) -> list[FoundFaces]:
         """Find the faces of photos of one size [3, H, W], which the networks read at once; see `find`.
 
-        Not `turned`, photos without an upright face are not searched again from other sides.
+        Not `turned`, photos without an upright face are not searched again from other sides. `mirror`: see `fit_mesh`.
         """
         found: list[list[FoundFaces]] = [[] for _ in photos]
         left = list(range(len(photos)))
@@ -149,11 +151,11 @@ class FaceFinder:
                 break
             views = torch.stack([photos[i].rot90(quarters, (1, 2)) for i in left])
             for i, detections in zip(left, detect(self.detector, views, threshold, self.smallest_face), strict=True):
-                found[i].append(self._fit(photos[i], _turned_back(detections, quarters, photos[i])))
+                found[i].append(self._fit(photos[i], _turned_back(detections, quarters, photos[i]), mirror))
             left = [i for i in left if not _mostly_upright(found[i][-1], quarters)]
         return [distinct(faces) for faces in found]
 
-    def _fit(self, photo: Tensor, detections: Detections) -> FoundFaces:
+    def _fit(self, photo: Tensor, detections: Detections, mirror: bool) -> FoundFaces:
         """The detections that FaceMesh takes for faces, with their meshes."""
         squares, scores = self._upright(photo, square_of_detections(detections), detections.scores)
         mesh, presence = self.fit_mesh(photo, squares)
@@ -166,13 +168,13 @@ class FaceFinder:
                 break
             mesh[moving], _ = self.fit_mesh(photo, Square(*(value[moving] for value in closer)))
             squares = closer
-        mesh, presence = self.fit_mesh(photo, square_of_mesh(mesh), mirror=True)
+        mesh, presence = self.fit_mesh(photo, square_of_mesh(mesh), mirror)
         kept = presence > _PRESENCE
         return self._faces_of_meshes(mesh[kept], presence[kept], scores[kept], photo.shape[1:])
 
     def follow(self, photo: Tensor, last: FoundFaces) -> FoundFaces | None:
         """Fit meshes to the faces of the frame before; None where one of them is not there any more."""
-        mesh, presence = self.fit_mesh(photo, square_of_mesh(last.mesh), mirror=True)
+        mesh, presence = self.fit_mesh(photo, square_of_mesh(last.mesh))
         if not (presence > _PRESENCE).all():
             return None
         return distinct([self._faces_of_meshes(mesh, presence, last.scores, photo.shape[1:])])

@@ -7,12 +7,9 @@ from pathlib import Path
 import torch
 
 from fgnet_plugin.checkpoints.stylegan2_psp import check_starts
-from fgnet_plugin.faces.crops import CROP_SIZE
-from fgnet_plugin.faces.landmark_net import WEIGHTS as LANDMARKS_FILE
-from fgnet_plugin.faces.landmark_net import LandmarkNet
-from fgnet_plugin.training.config.detector import DetectorConfig, LandmarksConfig
+from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.config.pretraining import EncoderConfig, GeneratorConfig
-from fgnet_plugin.training.data.build import corpus_aus, detector_corpora, rendered_corpora, sampler_of, unlabelled_corpora
+from fgnet_plugin.training.data.build import corpus_aus, detector_corpora, unlabelled_corpora
 from fgnet_plugin.training.data.leakage import check_start_from
 from fgnet_plugin.training.engine.fit import check_folder, fit
 from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline
@@ -22,7 +19,6 @@ from fgnet_plugin.training.stages.baseline import BaselineStage
 from fgnet_plugin.training.stages.detector import DetectorStage
 from fgnet_plugin.training.stages.encoder import PRETRAINED_FILE, EncoderStage
 from fgnet_plugin.training.stages.generator import GENERATOR_FILE, GeneratorStage
-from fgnet_plugin.training.stages.landmarks import LandmarkStage
 
 
 def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
@@ -53,18 +49,6 @@ def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
     net, licence = detector(config.model, aus)
     fit(DetectorStage(net, config, corpus, val_corpus, sampler, licence), resume)
     return Path(config.trainer.out) / FGNET_FILE
-
-
-def train_landmarks(config: LandmarksConfig, resume: bool = False) -> Path:
-    """Train the landmark network; see `train_detector`. Returns ``out/face-landmarks.safetensors``."""
-    check_folder(Path(config.trainer.out), resume)
-    torch.manual_seed(config.trainer.seed)
-    corpus, val_corpus = rendered_corpora(config.data, CROP_SIZE, "crop", config.optimiser.epochs)
-    stage = LandmarkStage(
-        LandmarkNet(), config, corpus, val_corpus, sampler_of(config, config.data, config.data.faces_per_epoch)
-    )
-    fit(stage, resume)
-    return Path(config.trainer.out) / LANDMARKS_FILE
 
 
 def train_generator(config: GeneratorConfig, resume: bool = False) -> Path:

@@ -19,7 +19,6 @@ from fgnet_plugin.utils.files import atomic_write
 CHECKPOINT = "fgnet-plugin/1"
 PRETRAINED = "fgnet-plugin-pretrained/1"
 BASELINE = "fgnet-plugin-baseline/1"
-LANDMARKS = "fgnet-plugin-landmarks/1"
 FACE_NETWORK = "fgnet-plugin-face-network/1"
 """Values of the metadata's "format": what a file holds, and the version of its layout."""
 
@@ -76,20 +75,18 @@ def has_format(path: Path, file_format: str) -> bool:
         return False
 
 
-def read_tensors(path: Path, check: bool = True) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read all tensors of a file, on the CPU, and compare them with the digest.
 
     Args:
         path: a file that `read_metadata` reads.
-        check: off for files of old versions that have no digest.
 
     Raises:
         CheckpointError: truncated, or the contents differ from what was written.
     """
     with reading(path), safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-    if check:
-        _compare_digest(path, tensors.__getitem__, tensors)
+    _compare_digest(path, tensors.__getitem__, tensors)
     return tensors
 
 

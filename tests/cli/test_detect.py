@@ -255,11 +255,9 @@ def test_an_interrupted_run_goes_on(out: str, how: signal.Signals, batches: int,
         pd.testing.assert_frame_equal(kept, whole.loc[: frames - 1, kept.columns], check_exact=True)
     before = growing.read_bytes()
     assert f"{out} holds an interrupted run; --resume continues it" in fgnet(*VIDEO, "--out", out)[2]
-    code, _, err = fgnet(*VIDEO, "--skip-frames", 4, "--out", out, "--resume")
-    changed = (
-        f"error: {out} was begun with other settings (skip_frames was null, now 4): repeat those to continue, start anew, or "
-    )
-    assert (code, err) == (1, changed + "choose another file\n")
+    code, _, err = fgnet(*VIDEO, "--faces", "largest", "--out", out, "--resume")
+    changed = f'error: {out} was begun with other settings (faces was null, now "largest"): repeat those to continue, start '
+    assert (code, err) == (1, changed + "anew, or choose another file\n")
     assert growing.read_bytes() == before
     code, output, err = fgnet(*VIDEO, "--out", out, "--resume")
     assert (code, f"table: {out} (144 rows)" in output) == (0, True), err

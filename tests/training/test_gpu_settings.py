@@ -10,7 +10,7 @@ pytest.importorskip("lightning.fabric")
 
 from lightning.fabric import Fabric
 
-from fgnet_plugin.faces.landmark_net import LandmarkNet
+from fgnet_plugin.faces.face_mesh import FaceMesh
 from fgnet_plugin.training.config.detector import Optimiser, Trainer
 from fgnet_plugin.training.data.loading import StepSampler
 from fgnet_plugin.training.engine.stage import Stage, fused
@@ -62,7 +62,7 @@ def test_gradients_are_clipped_with_a_fused_optimiser_too(precision: str) -> Non
 
 def test_weights_are_channels_last_on_gpus_only() -> None:
     for kind in ("cpu", "cuda"):
-        net, average = LandmarkNet(), LandmarkNet()
+        net, average = FaceMesh(), FaceMesh()
         stage = SimpleNamespace(net=net, average=average, to=lambda device: None, make_optimisers=list)
         stage.use_channels_last = lambda stage=stage: Stage.use_channels_last(stage)
         before = {name: weight.clone() for name, weight in net.state_dict().items()}

@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from toy_training import (
     AUS,
-    assert_same_last_checkpoint,
     assert_same_training,
     run_fgnet,
     settings,
@@ -424,13 +423,11 @@ def test_settings_that_make_no_sense(override: str, says: str, tmp_path: Path) -
 
 def test_bundled_settings_are_valid() -> None:
     from fgnet_plugin.training.config.bundled import bundled
-    from fgnet_plugin.training.config.detector import read_detector, read_landmarks
+    from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.config.pretraining import read_encoder, read_generator
 
-    assert {"landmarks", "published", "rendered-ci", "rendered-small", "bp4d", "disfa", "generator", "encoder"} <= set(
-        bundled()
-    )
-    readers = {"landmarks": read_landmarks, "generator": read_generator, "encoder": read_encoder}
+    assert {"published", "rendered-ci", "rendered-small", "bp4d", "disfa", "generator", "encoder"} <= set(bundled())
+    readers = {"generator": read_generator, "encoder": read_encoder}
     for name in bundled():
         readers.get(name.split("-")[0], read_detector)(name)
     assert read_detector("rendered-ci", ["optimiser.lr=1e-3"]).optimiser.lr == 1e-3
@@ -573,88 +570,6 @@ def test_starting_from_a_checkpoint(snapshots: dict[int, Path], toy: Path) -> No
         detector(Model(start_from=str(path), reset_interpreter=False), ("AU04", "AU12"))
 
 
-class ToyCrops:
-    """Crops with a blob where all landmarks are, or without: no face."""
-
-    def __len__(self) -> int:
-        return 64
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        generator = torch.Generator().manual_seed(index)
-        centre, face = torch.rand(2, generator=generator) * 20 + 22, torch.tensor(float(index % 4 > 0))
-        grid = torch.stack(torch.meshgrid(torch.arange(64), torch.arange(64), indexing="xy"))
-        blob = 200 * torch.exp(-(grid - centre[:, None, None]).square().sum(0) / 100) * face
-        return {
-            "image": blob.expand(3, 64, 64).to(torch.uint8),
-            "landmarks": torch.from_numpy(toy_landmarks(64)) - 32 + centre,
-            "face": face,
-        }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("loss", ["smooth-l1", pytest.param("wing", marks=pytest.mark.slow)])
-def test_the_landmark_network_learns(loss: str, tmp_path: Path) -> None:
-    from fgnet_plugin.faces.landmark_net import LandmarkNet
-    from fgnet_plugin.training.config.detector import read_landmarks
-    from fgnet_plugin.training.data.loading import StepSampler
-    from fgnet_plugin.training.engine.fit import fit
-    from fgnet_plugin.training.stages.landmarks import LandmarkStage
-
-    machine = ["trainer.workers=0", "trainer.progress=false", "trainer.accelerator=cpu", "trainer.threads=1"]
-    recipe = [f"loss={loss}", "optimiser.warmup_steps=0", "optimiser.ema=null"]  # too short for a running average
-    config = read_landmarks("landmarks", [f"trainer.out={tmp_path}", "trainer.log_every=4", *machine, *recipe])
-    torch.manual_seed(0)
-    stage = LandmarkStage(LandmarkNet(), config, ToyCrops(), ToyCrops(), StepSampler(64, 16, epochs=10))
-    fit(stage, resume=False)
-    log = [row["val_error"] for row in csv.DictReader((tmp_path / "metrics.csv").open()) if row["val_error"]]
-    assert float(log[-1]) < 0.6 * float(log[0])
-    path = tmp_path / "face-landmarks.safetensors"
-    assert path.stat().st_size < 3e6
-    from safetensors.torch import load_file
-
-    LandmarkNet().load_state_dict(load_file(path))
-
-
-@pytest.mark.parametrize("step", [3, 4])
-def test_resuming_the_landmark_network_is_exact(step: int, tmp_path: Path) -> None:
-    """From mid-epoch and from its end."""
-    from fgnet_plugin.faces.landmark_net import LandmarkNet
-    from fgnet_plugin.training.config.detector import read_landmarks
-    from fgnet_plugin.training.data.loading import StepSampler
-    from fgnet_plugin.training.engine.fit import fit
-    from fgnet_plugin.training.stages.landmarks import LandmarkStage
-
-    def train(out: Path, resume: bool) -> None:
-        machine = ["trainer.workers=0", "trainer.progress=false", "trainer.accelerator=cpu", "trainer.threads=1"]
-        changes = [f"trainer.out={out}", "trainer.log_every=1", "trainer.checkpoint_every=1", "optimiser.ema=0.5"]
-        config = read_landmarks("landmarks", [*changes, *machine])
-        torch.manual_seed(0)
-        fit(LandmarkStage(LandmarkNet(), config, ToyCrops(), ToyCrops(), StepSampler(64, 16, epochs=2)), resume=resume)
-
-    with snapshots_in(tmp_path) as snapshots:
-        train(tmp_path / "whole", resume=False)
-    out = shutil.copytree(snapshots[step], tmp_path / "resumed")
-    train(out, resume=True)
-    assert_same_last_checkpoint(out, tmp_path / "whole")
-
-
-def test_landmark_errors() -> None:
-    from fgnet_plugin.training.stages.landmarks import crop_units, point_loss, relative_error
-
-    truth = torch.zeros(2, 68, 2)
-    truth[:, 45] = torch.tensor([0.5, 0.0])
-    points = truth + torch.tensor([0.03, 0.04])
-    torch.testing.assert_close(relative_error(points, truth), torch.full((2,), 0.1))
-    assert crop_units(torch.tensor([-0.5, 31.5, 63.5]), 64).tolist() == [-1.0, 0.0, 1.0]
-    for kind in ("smooth-l1", "wing"):
-        steps = torch.tensor([0.0, 0.01, 0.0999, 0.1001, 1.0])
-        values = [point_loss(step.expand(1, 68, 2), kind).item() for step in steps]
-        assert values == sorted(values)
-        assert values[0] == 0
-        assert values[3] - values[2] < 1e-3  # no jump
-        assert point_loss(torch.zeros(0, 68, 2), kind) == 0
-
-
 def test_metrics_leave_out_what_is_not_defined() -> None:
     from fgnet_plugin.training.metrics.au_metrics import AUMetrics
 
@@ -705,7 +620,7 @@ def test_training_imports_neither_pyfeat_nor_kornia() -> None:
     code = """
 import sys
 sys.modules.update({"feat": None, "kornia": None})
-import fgnet_plugin.training.train, fgnet_plugin.training.stages.detector, fgnet_plugin.training.stages.landmarks
+import fgnet_plugin.training.train, fgnet_plugin.training.stages.detector
 import fgnet_plugin.training.data.csv_corpus, fgnet_plugin.training.rendered
 """
     subprocess.run([sys.executable, "-c", code], check=True)

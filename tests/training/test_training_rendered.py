@@ -10,10 +10,9 @@ from toy_training import run_fgnet, snapshots_in
 
 from fgnet_plugin import load
 from fgnet_plugin.checkpoints.fgnet import read_info
-from fgnet_plugin.faces.landmark_net import load_landmark_net
-from fgnet_plugin.training.config.detector import read_detector, read_landmarks
+from fgnet_plugin.training.config.detector import read_detector
 from fgnet_plugin.training.rendered import RenderedCorpus
-from fgnet_plugin.training.train import train_detector, train_landmarks
+from fgnet_plugin.training.train import train_detector
 from fgnet_plugin.utils.threads import single_threaded
 
 TINY = (
@@ -73,21 +72,3 @@ def test_a_training_does_not_go_on_with_another_renderer(tmp_path: Path, monkeyp
     monkeypatch.setattr("fgnet_plugin.training.engine.stage.RENDERER", 0)
     with pytest.raises(ValueError, match=r"code\.renderer"):
         train_detector(read_detector("rendered-ci", settings), resume=True)
-
-
-def test_landmarks_train_and_load(tmp_path: Path) -> None:
-    settings = [
-        "data.faces_per_epoch=32",
-        "data.val_faces=16",
-        "optimiser.batch_size=16",
-        "optimiser.epochs=1",
-        "trainer.workers=0",
-        "trainer.threads=1",
-        "trainer.progress=false",
-        f"trainer.out={tmp_path}",
-    ]
-    path = train_landmarks(read_landmarks("landmarks", settings))
-    assert path.stat().st_size < 3e6
-    points, confidence = load_landmark_net(path)(torch.zeros(2, 3, 64, 64))
-    assert points.shape == (2, 68, 2)
-    assert confidence.shape == (2,)

@@ -314,25 +314,9 @@ class DetectorConfig:
     export: Export = Export()
 
 
-@dataclass(frozen=True)
-class LandmarksConfig:
-    """A training of the landmark network, on rendered faces."""
-
-    data: Rendered
-    trainer: Trainer
-    optimiser: Optimiser = Optimiser()
-    flip: bool = False
-    loss: Literal["smooth-l1", "wing"] = "smooth-l1"
-
-
 def read_detector(name_or_path: str, overrides: Sequence[str] = ()) -> DetectorConfig:
     """The settings of a detector's training. Raises ValueError, listing all that does not fit."""
     return yaml_dataclass.read(DetectorConfig, config_path(name_or_path), overrides)
-
-
-def read_landmarks(name_or_path: str, overrides: Sequence[str] = ()) -> LandmarksConfig:
-    """The settings of a landmark network's training. Raises ValueError, listing all that does not fit."""
-    return yaml_dataclass.read(LandmarksConfig, config_path(name_or_path), overrides)
 
 
 def selection(config: Csv) -> str:

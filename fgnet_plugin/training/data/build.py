@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fgnet_plugin.action_units import au_number
-from fgnet_plugin.training.config.detector import Csv, DetectorConfig, LandmarksConfig, Rendered
+from fgnet_plugin.training.config.detector import Csv, DetectorConfig, Rendered
 from fgnet_plugin.training.config.pretraining import EncoderConfig, Faces, GeneratorConfig
 from fgnet_plugin.training.data.csv_corpus import au_columns, csv_corpora
 from fgnet_plugin.training.data.image_folder import image_corpora
@@ -18,7 +17,7 @@ def unlabelled_corpora(config: GeneratorConfig | EncoderConfig, data: Faces, siz
     settings = config.optimiser
     corpus: Corpus
     if data.rendered is not None:
-        corpus, val_corpus = rendered_corpora(data.rendered, size, "aligned", settings.epochs)
+        corpus, val_corpus = rendered_corpora(data.rendered, size, settings.epochs)
         samples, fresh = data.rendered.faces_per_epoch, data.rendered.fresh
     else:
         corpus, val_corpus = image_corpora(data.folder, size, data.val_fraction, config.trainer.seed)
@@ -46,27 +45,26 @@ def detector_corpora(config: DetectorConfig, aus: tuple[str, ...], size: int) ->
     """Training faces, validation faces, and the order of the training's."""
     data = config.data
     if data.rendered is not None:
-        corpora = rendered_corpora(data.rendered, size, "aligned", config.optimiser.epochs)
+        corpora = rendered_corpora(data.rendered, size, config.optimiser.epochs)
         return *corpora, sampler_of(config, data.rendered, data.rendered.faces_per_epoch)
     assert data.csv is not None
     corpus, val_corpus = csv_corpora(data.csv, aus, size, config.trainer.seed)
     return corpus, val_corpus, sampler_of(config, data.csv, len(corpus))
 
 
-def rendered_corpora(data: Rendered, size: int, framing: str, epochs: int) -> tuple[Corpus, Corpus]:
-    """Rendered training and validation faces. Raises ValueError for unknown domains."""
+def rendered_corpora(data: Rendered, size: int, epochs: int) -> tuple[Corpus, Corpus]:
+    """Rendered training and validation faces, aligned. Raises ValueError for unknown domains."""
     from fgnet_plugin.training.rendered import DOMAINS, RenderedCorpus
 
     unknown = sorted({*data.domains, *data.val_domains} - set(DOMAINS))
     if unknown:
         raise ValueError(f"unknown domains {', '.join(unknown)}; there are {', '.join(DOMAINS)}")
     faces = data.faces_per_epoch * (epochs if data.fresh else 1)
-    common: dict[str, Any] = {"size": size, "framing": framing}
-    corpus = RenderedCorpus(domains=data.domains, seed=data.seed, length=faces, **common)
-    return corpus, RenderedCorpus(domains=data.val_domains, seed=data.val_seed, length=data.val_faces, **common)
+    corpus = RenderedCorpus(data.domains, size, data.seed, faces)
+    return corpus, RenderedCorpus(data.val_domains, size, data.val_seed, data.val_faces)
 
 
-def sampler_of(config: DetectorConfig | LandmarksConfig, data: Rendered | Csv, samples: int) -> StepSampler:
+def sampler_of(config: DetectorConfig, data: Rendered | Csv, samples: int) -> StepSampler:
     """The order of a corpus with so many faces an epoch."""
     settings = config.optimiser
     fresh = isinstance(data, Rendered) and data.fresh

@@ -1,7 +1,7 @@
-"""How far generated faces are from real ones: Fréchet distance of a network's features that was trained here.
+"""How far generated faces are from real ones: Fréchet distance of what FaceMesh sees in them.
 
-The usual FID needs Inception's weights from the web, and knows flowers and dogs. This one has the landmark network of this
-package look at the faces (`faces.landmark_net.LandmarkNet`). Its numbers are to be compared with one another only.
+The usual FID needs Inception's weights from the web, and knows flowers and dogs. This one has the bundled network that fits
+meshes to faces look at them (`faces.face_mesh.FaceMesh`). Its numbers are to be compared with one another only.
 """
 
 from __future__ import annotations
@@ -11,29 +11,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from fgnet_plugin.faces.crops import CROP_SIZE
-from fgnet_plugin.faces.landmark_net import load_landmark_net
+from fgnet_plugin.faces.face_mesh import CROP_SIZE, load_face_mesh
 
 
-class LandmarkFeatures(nn.Module):
-    """What the landmark network sees in a face: its last maps' means, and its middle ones' means and spreads."""
+class FaceMeshFeatures(nn.Module):
+    """What FaceMesh sees in a face: the means of its trunk's last maps, and means and spreads of the maps at 24 px.
 
-    num_features = 128 + 2 * 48
+    The last maps (128, 6 px) hold the shape of the whole face, from which the mesh is read; the middle ones (64, 24 px) hold
+    texture: skin, hair, grain, blur. FaceMesh has no normalisation between them that would hide the latter. An aligned face
+    fills its picture about as much as FaceMesh's crop, so the whole picture is read.
+    """
+
+    num_features = 128 + 2 * 64
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = load_landmark_net().eval().requires_grad_(False)
+        net = load_face_mesh()
+        self.to24 = nn.Sequential(net.stem, net.trunk[:8])
+        self.to6 = net.trunk[8:]
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, S, S], aligned faces -> [B, num_features]."""
-        small = F.interpolate(images.float() / 127.5 - 1, size=(CROP_SIZE, CROP_SIZE), mode="bilinear", antialias=True)
-        at16 = self.net.to16(self.net.stem(small))
-        at4 = self.net.to4(self.net.to8(at16))
-        return torch.cat([at4.mean((2, 3)), at16.mean((2, 3)), at16.std((2, 3))], 1)
+        crops = F.interpolate(images.float() / 255, size=(CROP_SIZE, CROP_SIZE), mode="bilinear", antialias=True)
+        at24 = self.to24(crops)  # [B, 64, 24, 24]
+        at6 = self.to6(at24)  # [B, 128, 6, 6]
+        return torch.cat([at6.mean((2, 3)), at24.mean((2, 3)), at24.std((2, 3))], 1)
 
 
 class FaceDistance(FrechetInceptionDistance):
-    """torchmetrics' FID with `LandmarkFeatures`: ``update(images, real=…)``, ``compute()``; `reset` keeps the real faces."""
+    """torchmetrics' FID with `FaceMeshFeatures`: ``update(images, real=…)``, ``compute()``; `reset` keeps the real faces."""
 
     def __init__(self) -> None:
-        super().__init__(feature=LandmarkFeatures(), reset_real_features=False)
+        super().__init__(feature=FaceMeshFeatures(), reset_real_features=False)

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fgnet_plugin.action_units import au_name
-from fgnet_plugin.faces.crops import crop_square
 from fgnet_plugin.training.rendered import camera, expressions, scene
 from fgnet_plugin.training.rendered.domains import DOMAINS, Domain, domain
 from fgnet_plugin.training.rendered.mesh import Floats
@@ -20,7 +19,7 @@ from fgnet_plugin.training.rendered.mesh import Floats
 AUS = tuple(au_name(number) for number in expressions.LABELLED)
 """The AUs that rendered faces are labelled for, in the order of their labels."""
 
-Framing = Literal["aligned", "crop", "photo"]
+Framing = Literal["aligned", "photo"]
 
 
 class RenderedCorpus(Dataset[dict[str, Tensor]]):
@@ -33,13 +32,11 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         size: side of the pictures, px.
         seed: another seed, other faces.
         length: number of faces; they cost nothing until asked for.
-        framing: "aligned" as FFHQ is, from the landmarks with a little error, as a detector makes; "crop" about the face,
-            turned, shifted and scaled at random, one in eight without a face and one in twelve with only a part of it: for
-            the landmark network; "photo" anywhere in the picture.
+        framing: "aligned" as FFHQ is, from the landmarks with a little error, as a detector makes; "photo" anywhere in the
+            picture.
 
     An item is {"image": uint8 [3, size, size], "landmarks": float32 [68, 2] in px (integers at pixel centres), "labels":
-    float32 [15], 1, 0 or NaN for `AUS`, "intensities": float32 [15], "face": 1 or 0}. Where face is 0, the rest but the image
-    means nothing.
+    float32 [15], 1, 0 or NaN for `AUS`, "intensities": float32 [15]}.
 
     OpenCV runs without threads of its own from here on, in the whole process.
 
@@ -64,8 +61,8 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         if isinstance(domains, str) or not domains:
             raise ValueError(f"domains must be a sequence of names such as ('studio',), got {domains!r}")
         self.domains = tuple(domain(name) for name in domains)
-        if framing not in ("aligned", "crop", "photo"):
-            raise ValueError(f"framing must be aligned, crop or photo, got {framing!r}")
+        if framing not in ("aligned", "photo"):
+            raise ValueError(f"framing must be aligned or photo, got {framing!r}")
         if size < 16 or length < 1 or seed < 0:
             raise ValueError(f"size {size} must be at least 16, length {length} at least 1, seed {seed} at least 0")
         self.size, self.seed, self.length, self.framing = size, seed, length, framing
@@ -80,37 +77,19 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
             raise IndexError(f"face {index} of {self.length}")
         kind = self.domains[index % len(self.domains)]
         rng = np.random.default_rng([self.seed, list(DOMAINS).index(kind.name), index])
-        if self.framing == "crop" and rng.random() < 0.125:
-            return self._without_face(rng, kind)
-        missed = self.framing == "crop" and rng.random() < 1 / 12
         drawn, labels, intensities = expressions.draw_expression(rng)
         person = scene.draw_person(rng, kind)
-        image, landmarks = photograph(rng, kind, person, drawn, self.size, "missed" if missed else self.framing)
+        image, landmarks = photograph(rng, kind, person, drawn, self.size, self.framing)
         return {
             "image": _channels_first(image),
             "landmarks": torch.from_numpy(landmarks),
             "labels": torch.from_numpy(labels),
             "intensities": torch.from_numpy(intensities),
-            "face": torch.tensor(0.0 if missed else 1.0),
-        }
-
-    def _without_face(self, rng: np.random.Generator, kind: Domain) -> dict[str, Tensor]:
-        size = 2 * self.size
-        linear = camera.draw_background(rng, kind, size, size)
-        linear = cv2.resize(linear, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        image = camera.develop(rng, kind, linear, float(linear.mean()))
-        n = len(AUS)
-        return {
-            "image": _channels_first(image),
-            "landmarks": torch.full((68, 2), self.size / 2),
-            "labels": torch.full((n,), float("nan")),
-            "intensities": torch.zeros(n),
-            "face": torch.tensor(0.0),
         }
 
 
 def photograph(
-    rng: np.random.Generator, kind: Domain, person: scene.Person, drawn: Floats, size: int, framing: Framing | Literal["missed"]
+    rng: np.random.Generator, kind: Domain, person: scene.Person, drawn: Floats, size: int, framing: Framing
 ) -> tuple[np.ndarray, Floats]:
     """A photograph of a person, uint8 [size, size, 3], and the 68 landmarks in it, px (integers at pixel centres)."""
     scale = 2 if size <= 96 else 1.5 if size <= 160 else 1
@@ -134,7 +113,7 @@ def photograph(
     return image, (picture.landmarks * (size / inner) - 0.5).astype(np.float32)
 
 
-def _frame(rng: np.random.Generator, framing: Framing | Literal["missed"], size: int) -> scene.Frame:
+def _frame(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame:
     def aligned(landmarks: Floats) -> Floats:
         """The FFHQ square (`alignment.ffhq_square`) of landmarks with a detector's error."""
         reach = float(np.ptp(landmarks[:, 0]))
@@ -148,27 +127,6 @@ def _frame(rng: np.random.Generator, framing: Framing | Literal["missed"], size:
         centre = eyes + 0.1 * m + rng.normal(0, 0.02, 2) * np.hypot(*x)
         return _similarity(centre, x, size)
 
-    def crop(landmarks: Floats) -> Floats:
-        """The landmark network's crop: half of them as its first pass sees them, half as its second."""
-        centre, side, angle = (value.numpy() for value in crop_square(torch.from_numpy(landmarks)))
-        if rng.random() < 0.5:
-            turn, shift, scale = rng.uniform(-0.6, 0.6), rng.normal(0, 0.08, 2), rng.uniform(-0.3, 0.3)
-        else:
-            turn, shift, scale = rng.normal(0, 0.06), rng.normal(0, 0.025, 2), rng.normal(0, 0.06)
-        across = angle + turn
-        side = side * np.exp(scale)
-        return _similarity(centre + shift * side, side / 2 * np.array([np.cos(across), np.sin(across)]), size)
-
-    def missed(landmarks: Floats) -> Floats:
-        """A square that holds a part of the face, or the face as a small part: what a search should not take for one."""
-        centre, side, angle = (value.numpy() for value in crop_square(torch.from_numpy(landmarks)))
-        kind, turn = rng.integers(3), rng.uniform(0, 2 * np.pi)
-        scale = rng.uniform((0.6, 0.2, 2.4), (1.4, 0.4, 4.0))[kind]
-        shift = rng.uniform((0.55, 0.0, 0.0), (0.9, 0.3, 0.3))[kind] * max(scale, 1.0) * side
-        across = angle + rng.normal(0, 0.3)
-        centre = centre + shift * np.array([np.cos(turn), np.sin(turn)])
-        return _similarity(centre, scale * side / 2 * np.array([np.cos(across), np.sin(across)]), size)
-
     def photo(landmarks: Floats) -> Floats:
         low, high = landmarks.min(0), landmarks.max(0)
         side = float((high - low).max()) * rng.uniform(1.6, 4.0)
@@ -176,7 +134,7 @@ def _frame(rng: np.random.Generator, framing: Framing | Literal["missed"], size:
         centre = (low + high) / 2 + rng.uniform(-0.22, 0.22, 2) * (side - float((high - low).max()))
         return _similarity(centre, side / 2 * np.array([np.cos(angle), np.sin(angle)]), size)
 
-    return {"aligned": aligned, "crop": crop, "missed": missed, "photo": photo}[framing]
+    return {"aligned": aligned, "photo": photo}[framing]
 
 
 def _similarity(centre: np.ndarray, x: np.ndarray, size: int) -> Floats:

@@ -38,11 +38,9 @@ def write_corpus(
         its intensity (``AU12_intensity``: 0 is off, 1 as strong as commonly seen). Every face is a subject of its own.
 
     Raises:
-        ValueError: what `RenderedCorpus` does not take, or framing "crop", some of whose pictures show no face.
+        ValueError: what `RenderedCorpus` does not take.
         OSError: a file can't be written; the message names it.
     """
-    if framing not in ("aligned", "photo"):
-        raise ValueError(f"framing must be aligned or photo, got {framing!r}")
     folder = Path(folder)
     corpus = RenderedCorpus(domains, size, seed, count, framing)
     names = [domain.name for domain in corpus.domains]
