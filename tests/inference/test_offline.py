@@ -78,8 +78,9 @@ def test_without_py_feat_the_command_writes_the_same_table(tmp_path: Path) -> No
     code = """
 import sys
 if sys.argv.pop(1) == "alone":
-    from extra_only import refuse_other_packages
-    assert {"feat", "matplotlib", "scipy", "sklearn", "kornia"} - refuse_other_packages("video") <= {"kornia", "scipy"}
+    from only_packages import refuse_other_packages
+    others = refuse_other_packages("fgnet-plugin[video]")
+    assert {"feat", "matplotlib", "scipy", "sklearn", "kornia"} - others <= {"kornia", "scipy"}
 from fgnet_plugin.cli.app import main
 try:
     main()
