@@ -16,21 +16,28 @@ template <int V> struct Channels {
     load_or(posts == nullptr ? nullptr : posts + at, post, 1.0f);
   }
 
-  // The result for one pixel; `mask` is its factor.
+  // The layer's result for one pixel; `mask` is its factor.
   __device__ __forceinline__ void finish(float (&x)[V], float noise, float mask) const {
 #pragma unroll
     for (int v = 0; v < V; ++v) {
       const float y = x[v] * demodulation[v] + noise + bias[v];
-      x[v] = (y > 0.0f ? y : SLOPE * y) * (GAIN * mask) * post[v];
+      x[v] = (y > 0.0f ? y : SLOPE * y) * (GAIN * mask);
     }
+  }
+
+  // As the next convolution reads it.
+  __device__ __forceinline__ void restyle(float (&x)[V]) const {
+#pragma unroll
+    for (int v = 0; v < V; ++v) x[v] *= post[v];
   }
 };
 
-// x, out [B, pixels, C]; demodulation, post [B, C]; noise, mask [pixels]; bias [C]. Block (C/V, rows), grid (.., B).
-template <typename T, int V>
+// x, out [B, pixels, C]; demodulation, post [B, C]; noise, mask [pixels]; bias [C]; of BOTH, plain as out, the result without
+// `post`. Block (C/V, rows), grid (.., B).
+template <typename T, int V, bool BOTH>
 __device__ __forceinline__ void noise_bias_act(
     const T *x, const float *demodulations, const float *noise, const float *biases, const float *posts, const float *mask,
-    T *out, int pixels, int channels) {
+    T *out, T *plain, int pixels, int channels) {
   constexpr int UNROLL = 4;  // loads in flight
   const int first = threadIdx.x * V, sample = blockIdx.y;
   const Channels<V> channel(demodulations, biases, posts, sample, channels, first);
@@ -47,6 +54,8 @@ __device__ __forceinline__ void noise_bias_act(
     const int pixel = start + u * blockDim.y;
     if (pixel < pixels) {
       channel.finish(values[u], noise[pixel], mask == nullptr ? 1.0f : mask[pixel]);
+      if constexpr (BOTH) store(plain + offset + static_cast<long long>(pixel) * channels, values[u]);
+      channel.restyle(values[u]);
       store(out + offset + static_cast<long long>(pixel) * channels, values[u]);
     }
   }
@@ -101,6 +110,7 @@ __device__ __forceinline__ void blur_noise_act(
                           0.75f * (above[(turn + 1) % 3][c][v] + above[(turn + 2) % 3][c][v]);
             const int pixel = to * width + left + c;
             channel.finish(result, noise[pixel], 1.0f);
+            channel.restyle(result);
             store(target + static_cast<long long>(pixel) * channels, result);
           }
         }
@@ -117,11 +127,16 @@ __device__ __forceinline__ void blur_noise_act(
   extern "C" __global__ void __launch_bounds__(512) noise_bias_act_##NAME(                                              \
       const T *x, const float *demodulation, const float *noise, const float *bias, const float *post,                  \
       const float *mask, T *out, int pixels, int channels) {                                                            \
-    noise_bias_act<T, V>(x, demodulation, noise, bias, post, mask, out, pixels, channels);                              \
+    noise_bias_act<T, V, false>(x, demodulation, noise, bias, post, mask, out, nullptr, pixels, channels);              \
+  }                                                                                                                     \
+  extern "C" __global__ void __launch_bounds__(512) noise_act_styled_##NAME(                                            \
+      const T *x, const float *demodulation, const float *noise, const float *bias, const float *style, T *plain,       \
+      T *styled, int pixels, int channels) {                                                                            \
+    noise_bias_act<T, V, true>(x, demodulation, noise, bias, style, nullptr, styled, plain, pixels, channels);          \
   }                                                                                                                     \
   extern "C" __global__ void __launch_bounds__(512) blur_noise_act_##NAME(                                              \
       const T *x, const float *demodulation, const float *noise, const float *bias, const float *post, T *out,          \
       int height, int width, int channels) {                                                                            \
-    blur_noise_act<T, (V < 4 ? V : 4)>(x, demodulation, noise, bias, post, out, height, width, channels);                             \
+    blur_noise_act<T, (V < 4 ? V : 4)>(x, demodulation, noise, bias, post, out, height, width, channels);               \
   }
 FOR_EACH_TYPE(DEFINE)

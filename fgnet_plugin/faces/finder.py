@@ -127,15 +127,17 @@ class FaceFinder:
 
     def _find_on_cores(self, photos: Sequence[Tensor], threshold: float) -> list[FoundFaces]:
         """One photo on each core: the networks are too small for several, and the numbers don't depend on the other photos."""
-        if len(photos) < 2:
-            return self.find_alike(photos, threshold)
 
         @torch.no_grad()
         def find_one(photo: Tensor) -> FoundFaces:
             return self.find_alike([photo], threshold)[0]
 
-        with torch_threads(1), ThreadPoolExecutor(min(thread_count(), len(photos))) as pool:
-            return list(pool.map(find_one, photos))
+        cores = min(thread_count(), len(photos))
+        with torch_threads(1):
+            if cores < 2:
+                return [find_one(photo) for photo in photos]
+            with ThreadPoolExecutor(cores) as pool:
+                return list(pool.map(find_one, photos))
 
     def find_alike(
         self, photos: Sequence[Tensor], threshold: float, turned: bool = True, mirror: bool = True

@@ -71,11 +71,13 @@ class FaceTracker:
             raise ValueError(f"the numbers of a video's frames must ascend, got {list(numbers)} after {self._number - 1}")
         numbered = list(zip(numbers, frames, strict=True))
         stretches = [list(group) for _, group in groupby(numbered, lambda pair: pair[0] // self.search_every)]
-        if self.finder.device.type == "cpu" and len(stretches) > 1:
-            with torch_threads(1), ThreadPoolExecutor(min(thread_count(), len(stretches))) as pool:
-                found = [faces for stretch in pool.map(self._follow, stretches) for faces in stretch]
-        else:
-            found = [faces for stretch in stretches for faces in self._follow(stretch)]
+        cores = min(thread_count(), len(stretches)) if self.finder.device.type == "cpu" else 1
+        with torch_threads(1):  # the networks are too small for several, with which the last digits would change
+            if cores < 2:
+                found = [faces for stretch in stretches for faces in self._follow(stretch)]
+            else:
+                with ThreadPoolExecutor(cores) as pool:
+                    found = [faces for stretch in pool.map(self._follow, stretches) for faces in stretch]
         if found:
             self._number, self._last = numbers[-1] + 1, found[-1]
             self._begun = numbers[-1] // self.search_every

@@ -23,7 +23,7 @@ from fgnet_plugin.inference.batches import Batch, ReadingOptions, with_source
 from fgnet_plugin.inference.columns import rows_of_faces
 from fgnet_plugin.inference.inputs import InputDataset, Item
 from fgnet_plugin.utils.deferred import Deferred
-from fgnet_plugin.utils.threads import one_thread_each, thread_count, torch_threads
+from fgnet_plugin.utils.threads import one_thread_each, thread_count
 
 _PHOTOS = 8  # that are written to the table at once
 _SMALL = 128  # pixels a side of the faces that a small FG-Net reads: it is quicker on one core, and others do other faces
@@ -128,12 +128,11 @@ class StretchReader:
     def _find(
         self, dataset: InputDataset, options: ReadingOptions, frames: list[Tensor], numbers: list[int]
     ) -> list[FoundFaces]:
-        with torch_threads(1):  # the networks are too small for several
-            if dataset.kind != "video":
-                return [faces for frame in frames for faces in self.finder.find([frame], options.threshold)]
-            skip = options.skip_frames or 1
-            tracker = FaceTracker(self.finder, options.threshold, max(1, SEARCH_EVERY // skip))
-            return tracker.find(frames, [number // skip for number in numbers])
+        if dataset.kind != "video":
+            return self.finder.find(frames, options.threshold)
+        skip = options.skip_frames or 1
+        tracker = FaceTracker(self.finder, options.threshold, max(1, SEARCH_EVERY // skip))
+        return tracker.find(frames, [number // skip for number in numbers])
 
 
 def stretch_length(dataset: InputDataset, skip_frames: int | None = None) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
-from fgnet_plugin.network.fold_batchnorm import fold
+from fgnet_plugin.network.fold_batchnorm import affine, fold
 from fgnet_plugin.network.initial import standard_normal
+from fgnet_plugin.ops.gate_add_norm import gate_add_norm, prelu_norm
 from fgnet_plugin.ops.grouped_conv import grouped_conv2d
 
 COARSE_ROWS, MIDDLE_ROWS = 3, 4
@@ -46,7 +49,7 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, reduction: int) -> None:
         super().__init__()
         self.stride, self.fused = stride, False
-        self.norm1 = nn.BatchNorm2d(inputs)
+        self.norm1: nn.Module = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
         self.act = nn.PReLU(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
@@ -58,19 +61,67 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] -> [B, outputs, H/stride, W/stride]."""
-        shortcut = self.shortcut(x) if self.shortcut is not None else x[:, :, :: self.stride, :: self.stride]
-        out = self.norm2(self.conv2(self.act(self.conv1(self.norm1(x)))))
+        shortcut, out = self.beside(x), self.convolved(self.norm1(x))
         if self.fused:
             return torch.addcmul(shortcut, out, self.gate.gates(out))  # one pass over the map instead of two
         return self.gate(out) + shortcut
 
+    def beside(self, x: Tensor) -> Tensor:
+        """Compute the shortcut: [B, inputs, H, W] -> [B, outputs, H/stride, W/stride]."""
+        return self.shortcut(x) if self.shortcut is not None else x[:, :, :: self.stride, :: self.stride]
+
+    def convolved(self, normalised: Tensor) -> Tensor:
+        """Compute what the gates scale: [B, inputs, H, W] -> [B, outputs, H/stride, W/stride]."""
+        return self.norm2(self.conv2(self.act(self.conv1(normalised))))
+
     def fuse(self) -> None:
-        """Fuse the unit, see `FGNet.fuse`. Not the first BatchNorm: its shift does not reach the zeros around the map."""
+        """Fuse the unit, see `FGNet.fuse`.
+
+        Not the first BatchNorm: its shift does not reach the zeros around the map, and TF32 rounds a centred map more finely.
+        """
         assert isinstance(self.norm2, nn.BatchNorm2d)
         fold(self.conv2, self.norm2)
         self.norm2, self.fused = nn.Identity(), True
         if self.shortcut is not None:
             _fold_second_into_first(self.shortcut)
+
+
+class FusedTrunk(nn.Module):
+    """Stem and units for detection by the kernels: a unit's last pass also writes the next unit's input, normalised."""
+
+    def __init__(self, stem: nn.Sequential, groups: Iterable[nn.Module]) -> None:
+        super().__init__()
+        conv, _, act = stem  # its BatchNorm is folded
+        assert isinstance(act, nn.PReLU)
+        self.stem, self.slope = conv, act.weight
+        self.units, self.last = nn.ModuleList(), set[int]()
+        for group in groups:
+            self.units.extend(cast(nn.Sequential, group))
+            self.last.add(len(self.units) - 1)  # of the group
+        for i, unit in enumerate(cast(Iterable[Bottleneck], self.units)):
+            for name, value in zip(("scale", "shift"), affine(cast(nn.BatchNorm2d, unit.norm1)), strict=True):
+                self.register_buffer(f"{name}_{i}", value)
+            unit.norm1 = nn.Identity()
+
+    def forward(self, faces: Tensor) -> list[Tensor]:
+        """[B, 3, S, S] -> the result of each group."""
+        units, levels = cast(Sequence[Bottleneck], self.units), []
+        x, normalised = prelu_norm(self.stem(faces), self.slope, *self._affine(0), units[0].stride, kernels=True)
+        for i, unit in enumerate(units):
+            shortcut = unit.beside(x) if i else x  # the stem's pass left out what the first unit's shortcut skips
+            out = unit.convolved(normalised)
+            gates = unit.gate.gates(out)
+            if i + 1 < len(units):
+                x, normalised = gate_add_norm(out, gates.flatten(1), shortcut, *self._affine(i + 1), kernels=True)
+            else:
+                x = torch.addcmul(shortcut, out, gates)
+            if i in self.last:
+                levels.append(x)
+        return levels
+
+    def _affine(self, unit: int) -> tuple[Tensor, Tensor]:
+        """Return scale and shift of a unit's first BatchNorm."""
+        return self.get_buffer(f"scale_{unit}"), self.get_buffer(f"shift_{unit}")
 
 
 class StyleHeads(nn.Module):
@@ -133,13 +184,17 @@ class Encoder(nn.Module):
         self.middle = StyleHeads(MIDDLE_ROWS, size // 8, widths[3], config.style_dim)
         self.fine = StyleHeads(fine_rows, size // 4, widths[3], config.style_dim)
         self.register_buffer("latent_average", torch.zeros(config.n_styles, config.style_dim))
+        self.trunk: FusedTrunk | None = None  # of a model fused with kernels
 
-    def fuse(self) -> None:
+    def fuse(self, kernels: bool) -> None:
         """Fuse the encoder, see `FGNet.fuse`."""
         _fold_second_into_first(self.stem)
         for module in self.modules():
             if isinstance(module, (Bottleneck, StyleHeads)):
                 module.fuse()
+        if kernels:
+            self.trunk = FusedTrunk(self.stem, self.groups)
+            self.stem, self.groups = nn.Sequential(), nn.ModuleList()
 
     def forward(self, faces: Tensor, rows: int | None = None) -> Tensor:
         """Compute the latent codes of aligned faces.
@@ -153,17 +208,23 @@ class Encoder(nn.Module):
         """
         rows = self.latent_average.shape[0] if rows is None else rows
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        x = self.stem(faces.to(self.latent_average.dtype).contiguous(memory_format=layout))
-        levels = []
-        for group in self.groups:
-            x = group(x)
-            levels.append(x)
+        levels = self._levels(faces.to(self.latent_average.dtype).contiguous(memory_format=layout))
         dtype = self.lateral_fine.weight.dtype
         c1, c2, c3 = (c.to(dtype, memory_format=torch.channels_last) for c in levels[1:])  # image_size / 4, / 8, / 16
         p2 = _upsample_add(c3, self.lateral_middle(c2))
         p1 = _upsample_add(p2, self.lateral_fine(c1))
         codes = [self.coarse(c3), self.middle(p2), self.fine(p1, rows - COARSE_ROWS - MIDDLE_ROWS)]
         return torch.cat(codes, dim=1).to(self.latent_average.dtype) + self.latent_average[:rows]
+
+    def _levels(self, faces: Tensor) -> list[Tensor]:
+        """Compute the result of each group of units."""
+        if self.trunk is not None:
+            return self.trunk(faces)
+        x, levels = self.stem(faces), []
+        for group in self.groups:
+            x = group(x)
+            levels.append(x)
+        return levels
 
 
 def _upsample_add(x: Tensor, lateral: Tensor) -> Tensor:

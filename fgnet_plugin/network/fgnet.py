@@ -210,7 +210,7 @@ class FGNet(nn.Module):
             return self
         dtype = self.interpreter.readout.weight.dtype
         self._kernels = dispatch.choose(self.device, dtype) if kernels is None else kernels
-        self.encoder.fuse()
+        self.encoder.fuse(self._kernels)
         self.generator.fuse(self.config.heatmap_size, self._kernels)
         self.interpreter.fuse(self._kernels)
         self._fused = True

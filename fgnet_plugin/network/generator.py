@@ -51,21 +51,30 @@ class Generator(nn.Module):
         with torch.autocast(styles.device.type, enabled=False):
             factors = [layer.factors(styles[:, j]) for j, layer in enumerate(layers)]
         x = self.constant.to(layers[0].weight.dtype).expand(len(styles), -1, -1, -1).contiguous(memory_format=layout)
-        style, demodulation = factors[0]
-        x = layers[0](scale_channels(x, style), demodulation, None, fresh_noise)
+        # Each point of a resize needs 4×4 pixels of the layer before: a saving only where these are fewer than all.
+        sparse = max_size is not None and layers[-1].noise.shape[-1] > 4 * max_size
+
+        def finished(j: int, x: Tensor) -> tuple[Tensor, Tensor | None]:
+            """Run layer j, whose result is a map: the map, and times the next layer's style where one pass makes both."""
+            styled = j < len(layers) - (3 if sparse else 1)  # the pair below gathers before it scales
+            if styled and layers[j].kernels and not fresh_noise:
+                return layers[j].with_styled(x, factors[j][1], factors[j + 1][0])
+            return layers[j](x, factors[j][1], None, fresh_noise), None
+
+        x, styled = finished(0, scale_channels(x, factors[0][0]))
         maps = [x]
         for j in range(1, len(layers), 2):
             up, conv = layers[j], layers[j + 1]
             (style, up_demodulation), (post, demodulation) = factors[j], factors[j + 1]
             # A map that was resized for the interpreter has no other reader than `up`.
             spent = not torch.is_grad_enabled() and maps[-1] is not x
-            # Each point of a resize needs 4×4 pixels of `up`: a saving only where these are fewer than all.
-            if j == len(layers) - 2 and max_size is not None and conv.noise.shape[-1] > 4 * max_size:
+            if sparse and conv is layers[-1]:
+                assert max_size is not None
                 demodulations = up_demodulation, demodulation
                 maps.append(resized_pair(up, conv, x, style, demodulations, post, max_size, spent, self.last_map))
                 break
-            x = scale_channels(x, style, overwrite=spent)
-            x = conv(up(x, up_demodulation, post, fresh_noise), demodulation, None, fresh_noise)
+            x = scale_channels(x, style, overwrite=spent) if styled is None else styled
+            x, styled = finished(j + 1, up(x, up_demodulation, post, fresh_noise))
             resized = max_size is not None and x.shape[-1] > max_size and not conv.kernels
             maps.append(resize(x, max_size) if max_size is not None and resized else x)
         return maps

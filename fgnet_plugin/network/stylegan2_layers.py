@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fgnet_plugin.network.initial import standard_normal
 from fgnet_plugin.ops.modulated_conv import DEMODULATION_EPS, demodulation, modulated_conv_act, normalized_style
+from fgnet_plugin.ops.noise_bias_act import noise_act_styled
 
 MAPPING_RATE = 0.01
 """Learning-rate multiplier of the mapping network: its stored weights and biases are used × this."""
@@ -98,6 +99,19 @@ class StyledConv(nn.Module):
             overwrite=not torch.is_grad_enabled(),
             kernels=self.kernels and not fresh_noise,
         )
+
+    def with_styled(self, x: Tensor, demodulation: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a layer that does not upsample, of a model fused with kernels, for two readers.
+
+        Args:
+            x, demodulation: see `forward`.
+            style: [B, O], of the layer that is one of the readers.
+
+        Returns:
+            What `forward` returns, and that times the style, [B, O, size, size] each.
+        """
+        x = F.conv2d(x, self.weight, padding=1)
+        return noise_act_styled(x, demodulation, self.fixed_noise(), self.bias, style, kernels=self.kernels)
 
     def factors(self, row: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the factors of the input's channels [B, I] and of the output's [B, O] from a style row [B, style_dim].

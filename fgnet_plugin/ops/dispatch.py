@@ -144,6 +144,27 @@ def operands(device: torch.device, **given: tuple[Tensor | None, int]) -> list[T
     return [None if value is None else operand(value) for value, _ in given.values()]
 
 
+def other_map(name: str, x: Tensor, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
+    """Check a second map [B, C, H, W] of an operation and bring it to what the kernels read.
+
+    Args:
+        name: of the operand.
+        x: the map.
+        like: the first map, whose dtype and device it must have.
+        shape: that it must have; a letter stands for any size.
+
+    Raises:
+        ValueError: another shape, dtype or device.
+    """
+    fits = x.ndim == len(shape) and all(isinstance(n, str) or n == size for n, size in zip(shape, x.shape, strict=True))
+    if not fits or x.dtype != like.dtype or x.device != like.device:
+        raise ValueError(
+            f"{name} must be [{', '.join(map(str, shape))}] of {like.dtype} on {like.device}, "
+            f"got {list(x.shape)} of {x.dtype} on {x.device}"
+        )
+    return aligned(channels_last(x))
+
+
 def aligned(x: Tensor) -> Tensor:
     """Copy a tensor that does not begin at a multiple of the 16 bytes that the kernels read at once; return any other one."""
     return x.clone() if x.data_ptr() % 16 else x

@@ -1,4 +1,7 @@
-"""The pointwise work after the generator's convolutions: demodulation, noise, bias, leaky ReLU; also behind the blur."""
+"""The pointwise work after the generator's convolutions: demodulation, noise, bias, leaky ReLU; also behind the blur.
+
+A layer whose result is a feature map has two readers, the interpreter and, times its style, the next layer: `noise_act_styled`.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,14 @@ def noise_bias_act_reference(
     x = F.leaky_relu(x, SLOPE) * GAIN
     x = x if mask is None else x * mask
     return x if post is None else x * post[:, :, None, None]
+
+
+def noise_act_styled_reference(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute `noise_bias_act_reference` for two readers: without the next convolution's style [B, C], and times it."""
+    x = noise_bias_act_reference(x, demodulation, noise, bias)
+    return x, x * style[:, :, None, None]
 
 
 def blur_noise_act_reference(
@@ -72,6 +83,16 @@ def noise_bias_act(
     for factor in more:
         x = x.mul_(factor) if overwrite else x * factor
     return x
+
+
+def noise_act_styled(
+    x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor, *, kernels: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Compute `noise_act_styled_reference` in x's dtype, by one kernel where `kernels`."""
+    if kernels:
+        return torch.ops.fgnet.noise_act_styled(x, demodulation, noise, bias, style)
+    x = noise_bias_act(x, demodulation, noise, bias)
+    return x, x * style.to(x.dtype)[:, :, None, None]
 
 
 def blur_noise_act(
@@ -117,6 +138,30 @@ def _fake_noise_bias_act(x: Tensor, *small: Tensor | None) -> Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last)
 
 
+def _noise_act_styled(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(x.dtype, torch.float32)
+    plain, styled = noise_act_styled_reference(x.to(wide), demodulation, noise, bias, style)
+    return dispatch.channels_last(plain.to(x.dtype)), dispatch.channels_last(styled.to(x.dtype))
+
+
+def noise_act_styled_cuda(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Launch the kernel of `noise_act_styled`."""
+    x = dispatch.channels_last(x)
+    b, c, h, w = x.shape
+    plain, styled = torch.empty_like(x), torch.empty_like(x)
+    small = dispatch.operands(
+        x.device, demodulation=(demodulation, b * c), noise=(noise, h * w), bias=(bias, c), style=(style, b * c)
+    )
+    name, each = nvrtc.variant("noise_act_styled", x, c)
+    block = nvrtc.threads(c, each)
+    nvrtc.launch(name, x, (nvrtc.blocks(h * w, block[1] * _ITEMS), b), block, x, *small, plain, styled, h * w, c)
+    return plain, styled
+
+
+def _fake_noise_act_styled(x: Tensor, *small: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x, memory_format=torch.channels_last), torch.empty_like(x, memory_format=torch.channels_last)
+
+
 def _blur_noise_act(x: Tensor, demodulation: Tensor, noise: Tensor, bias: Tensor, post: Tensor | None) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)
     return dispatch.channels_last(blur_noise_act_reference(x.to(wide), demodulation, noise, bias, post).to(x.dtype))
@@ -143,4 +188,7 @@ def _fake_blur_noise_act(x: Tensor, *small: Tensor | None) -> Tensor:
 
 
 dispatch.register("noise_bias_act", _noise_bias_act, noise_bias_act_cuda, _fake_noise_bias_act, noise_bias_act_reference)
+dispatch.register(
+    "noise_act_styled", _noise_act_styled, noise_act_styled_cuda, _fake_noise_act_styled, noise_act_styled_reference
+)
 dispatch.register("blur_noise_act", _blur_noise_act, blur_noise_act_cuda, _fake_blur_noise_act, blur_noise_act_reference)

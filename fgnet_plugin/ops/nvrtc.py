@@ -24,12 +24,13 @@ from torch import Tensor
 from fgnet_plugin.utils.paths import cache_folder, data_folder
 
 KERNELS = {
-    "noise_bias_act": ("noise_bias_act", "blur_noise_act"),
+    "noise_bias_act": ("noise_bias_act", "noise_act_styled", "blur_noise_act"),
     "relu_norm_add": ("relu_norm_add",),
     "upsample_conv_taps": ("taps_relu_norm_add",),
     "decode_heatmaps": ("decode_heatmaps",),
     "ffhq_crop": ("ffhq_crop2", "ffhq_crop4"),
     "gather_patches": ("gather_patches",),
+    "gate_add_norm": ("gate_add_norm", "prelu_norm"),
 }
 """The kernels of each file of ``cuda/``, which is a program."""
 _WITHOUT_WIDE = ("decode_heatmaps", "ffhq_crop")

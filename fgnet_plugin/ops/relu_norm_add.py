@@ -50,12 +50,8 @@ def relu_norm_add_cuda(x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, fe
     small = dispatch.operands(x.device, bias=(bias, c), scale=(scale, c), shift=(shift, c))
     other, size = None, (h, w)
     if feature_map is not None:
-        if feature_map.shape[:2] != x.shape[:2] or feature_map.dtype != x.dtype or feature_map.device != x.device:
-            raise ValueError(
-                f"feature_map must be [{b}, {c}, h, w] of {x.dtype} on {x.device}, "
-                f"got {list(feature_map.shape)} of {feature_map.dtype} on {feature_map.device}"
-            )
-        other, size = dispatch.aligned(dispatch.channels_last(feature_map)), (feature_map.shape[2], feature_map.shape[3])
+        other = dispatch.other_map("feature_map", feature_map, x, (b, c, "h", "w"))
+        size = other.shape[2], other.shape[3]
     out = torch.empty_like(x)
     name, each = nvrtc.variant("relu_norm_add", x, c)
     block = nvrtc.threads(c, each)

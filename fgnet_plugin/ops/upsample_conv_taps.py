@@ -80,13 +80,7 @@ def taps_relu_norm_add_cuda(products: Tensor, bias: Tensor, scale: Tensor, shift
     b, c, h, w = _size(products)
     small = dispatch.operands(products.device, bias=(bias, c), scale=(scale, c), shift=(shift, c))
     if feature_map is not None:
-        like = feature_map.dtype == products.dtype and feature_map.device == products.device
-        if feature_map.shape != (b, c, 2 * h, 2 * w) or not like:
-            raise ValueError(
-                f"feature_map must be [{b}, {c}, {2 * h}, {2 * w}] of {products.dtype} on {products.device}, "
-                f"got {list(feature_map.shape)} of {feature_map.dtype} on {feature_map.device}"
-            )
-        feature_map = dispatch.aligned(dispatch.channels_last(feature_map))
+        feature_map = dispatch.other_map("feature_map", feature_map, products, (b, c, 2 * h, 2 * w))
     out = _empty(products)
     name, each = nvrtc.variant("taps_relu_norm_add", products, c)
     block = nvrtc.threads(c, _EACH, THREADS) if each > 1 else nvrtc.threads(c, each)

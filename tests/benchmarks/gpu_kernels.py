@@ -13,6 +13,7 @@ import os
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
 from fgnet_plugin.ops import decode_heatmaps as decoding
-from fgnet_plugin.ops import dispatch, ffhq_crop, noise_bias_act, relu_norm_add, upsample_conv_taps
+from fgnet_plugin.ops import dispatch, ffhq_crop, gate_add_norm, noise_bias_act, relu_norm_add, upsample_conv_taps
 from fgnet_plugin.ops import gather_patches as gathering
 
 DEVICE = torch.device(os.environ.get("FGNET_DEVICE", "cuda"))
@@ -100,12 +101,16 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         found.append(_case(f"blur_noise_act {c}×{side}²", whole + wider, noise_bias_act.blur_noise_act, maps, small))
         plain = [operands[:3] for operands in small]
         found.append(_case(f"noise_bias_act {c}×{side}²", 2 * whole, noise_bias_act.noise_bias_act, inner, plain))
+        if side < 512:  # whose reader gathers before it multiplies
+            styled = noise_bias_act.noise_act_styled
+            found.append(_case(f"noise_act_styled {c}×{side}²", 3 * whole, styled, inner, small))
         target = min(side, config.heatmap_size)
         x = [drawn(batch, c, target, target, dtype=dtype) for _ in range(ROTATED)]
         rest = [(drawn(c), drawn(c), drawn(c), other) for other in inner]
         read = min(2 * target, side) ** 2 if side != target else target**2
         moved = batch * c * item * (2 * target**2 + read)
         found.append(_case(f"relu_norm_add {c}×{target}² + {side}²", moved, relu_norm_add.relu_norm_add, x, rest))
+    found += _trunk(batch, config)
     maps = [drawn(batch, 12, 128, 128, dtype=dtype) for _ in range(ROTATED)]
     found.append(_case("decode 12×128²", batch * 12 * 128**2 * (item + 4), decoding.decode_heatmaps, maps, [()] * ROTATED))
     rows, style = torch.arange(370, device=DEVICE, dtype=torch.int32), drawn(batch, sizes[512])
@@ -148,6 +153,21 @@ def _taps(batch: int, dtype: torch.dtype, inputs: int, outputs: int, side: int) 
     return [_case(name, few * moved, upsample_conv_taps.taps_relu_norm_add, products, of_few), layer]
 
 
+def _trunk(batch: int, config: FGNetConfig) -> list[Case]:
+    """The encoder's trunk, float32 in every precision: its stem, and the sizes of most of its units."""
+    side, (first, _, third, _) = config.image_size, config.encoder_channels
+    found = []
+    for c, of in ((first, side // 2), (third, side // 8)):
+        maps = [drawn(batch, c, of, of) for _ in range(ROTATED)]
+        small = [(drawn(batch, c), drawn(batch, c, of, of), drawn(c), drawn(c)) for _ in range(ROTATED)]
+        moved = 4 * batch * c * 4 * of**2
+        found.append(_case(f"gate_add_norm {c}×{of}² float32", moved, gate_add_norm.gate_add_norm, maps, small))
+    maps = [drawn(batch, first, side, side) for _ in range(ROTATED)]
+    of_channels = [(drawn(first), drawn(first), drawn(first), 2) for _ in range(ROTATED)]
+    moved = 4 * batch * first * (2 * side**2 + (side // 2) ** 2)
+    return [*found, _case(f"prelu_norm {first}×{side}² float32", moved, gate_add_norm.prelu_norm, maps, of_channels)]
+
+
 def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:
     """Upright faces of 400 px from as many full HD frames: the square's pixels are read, the face's written."""
     height, width = (1080, 1920) if ON_GPU else (480, 640)
@@ -167,7 +187,7 @@ def _crop(batch: int, dtype: torch.dtype, side: int = 400) -> Case:
     return Case("ffhq_crop 3×256² of 1080p", moved, ours, [lambda of=of: plain(of) for of in photos], replayed=False)
 
 
-def _case(name: str, moved: int, operation: Callable[..., object], maps: list[Tensor], rest: list[tuple[Tensor, ...]]) -> Case:
+def _case(name: str, moved: int, operation: Callable[..., object], maps: list[Tensor], rest: list[tuple[Any, ...]]) -> Case:
     both = list(zip(maps, rest, strict=True))
     return Case(
         name,

@@ -24,6 +24,7 @@ def _launches() -> Iterator[None]:
         nvrtc.make_all(torch.cuda.current_device())
         yield
         return
+    pytest.importorskip("ziglang", reason="compiles the kernels for the CPU")
     import cuda_on_cpu
 
     with pytest.MonkeyPatch.context() as patch:

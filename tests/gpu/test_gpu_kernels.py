@@ -11,7 +11,16 @@ from gpu_device import BRIEF, DEVICE, MARKS, ON_GPU
 from torch import Tensor
 
 from fgnet_plugin.network import FGNetConfig
-from fgnet_plugin.ops import decode_heatmaps, dispatch, gather_patches, noise_bias_act, nvrtc, relu_norm_add, upsample_conv_taps
+from fgnet_plugin.ops import (
+    decode_heatmaps,
+    dispatch,
+    gate_add_norm,
+    gather_patches,
+    noise_bias_act,
+    nvrtc,
+    relu_norm_add,
+    upsample_conv_taps,
+)
 
 pytestmark = [*MARKS, pytest.mark.usefixtures("_launches")]
 
@@ -32,6 +41,7 @@ def _launches() -> Iterator[None]:
         nvrtc.make_all(torch.cuda.current_device())
         yield
         return
+    pytest.importorskip("ziglang", reason="compiles the kernels for the CPU")
     import cuda_on_cpu
 
     with pytest.MonkeyPatch.context() as patch:
@@ -84,6 +94,31 @@ def test_noise_bias_act(shape: tuple[int, int], dtype: torch.dtype) -> None:
         )
         found = noise_bias_act.noise_bias_act_cuda(x, factors, noise, bias, post, noise)
         assert_close(found, noise_bias_act.noise_bias_act_reference(*doubled(x, factors, noise, bias, post, noise)))
+
+
+@torch.no_grad()
+def test_operations_of_two_results(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    """The generator's maps with and without the next style, and the passes of the encoder's trunk."""
+    side, c = shape
+    for b in batches(*shape):
+        x, other, both = drawn(b, c, side, side, dtype=dtype), drawn(b, c, side, side, dtype=dtype), (drawn(b, c), drawn(b, c))
+        slope, scale, shift, noise = drawn(c), drawn(c), drawn(c), drawn(side, side)
+        cases = [
+            (
+                noise_bias_act.noise_act_styled_cuda,
+                noise_bias_act.noise_act_styled_reference,
+                (x, both[0], noise, scale, both[1]),
+            ),
+            (gate_add_norm.gate_add_norm_cuda, gate_add_norm.gate_add_norm_reference, (x, both[0], other, scale, shift)),
+        ]
+        for kernel, reference, given in cases:
+            for found, expected in zip(kernel(*given), reference(*doubled(*given)), strict=True):
+                assert_close(found, expected)
+        for stride in (1, 2):
+            given = x, slope, scale, shift
+            results = gate_add_norm.prelu_norm_cuda(*given, stride)
+            for found, expected in zip(results, gate_add_norm.prelu_norm_reference(*doubled(*given), stride), strict=True):
+                assert_close(found, expected)
 
 
 @torch.no_grad()

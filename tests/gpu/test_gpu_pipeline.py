@@ -180,7 +180,8 @@ def test_a_model_can_be_copied_and_pickled(
 
 
 def test_adam_is_fused_on_the_gpu_only() -> None:
-    pytest.importorskip("lightning")
+    for module in ("lightning", "pydantic"):
+        pytest.importorskip(module)
     from fgnet_plugin.training.engine.stage import fused
 
     assert fused([torch.zeros(2, device=DEVICE)]) == (True if ON_GPU else None)

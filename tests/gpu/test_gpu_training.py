@@ -53,7 +53,7 @@ def test_targets_agree_with_the_cpu() -> None:
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_short_training_runs_and_its_export_loads(precision: str, tmp_path: Path) -> None:
-    needs("lightning", "cv2", "numba")
+    needs("lightning", "pydantic", "cv2", "numba")
     from fgnet_plugin import load
     from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.train import train_detector
@@ -84,7 +84,7 @@ def small(out: Path, *more: str) -> list[str]:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_three_stages_one_after_another(precision: str, tmp_path: Path) -> None:
     """Generator (interrupted after an epoch), encoder, detector from both, each in micro-batches; losses stay finite."""
-    needs("lightning", "cv2", "numba")
+    needs("lightning", "pydantic", "cv2", "numba")
     from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.config.pretraining import read_encoder, read_generator
     from fgnet_plugin.training.train import train_detector, train_encoder, train_generator

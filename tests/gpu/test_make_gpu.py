@@ -1,11 +1,13 @@
-"""``make gpu`` without a GPU: what it makes of compute-sanitizer's verdicts."""
+"""``make gpu`` without a GPU: what it makes of compute-sanitizer's verdicts, and that a few packages suffice for it."""
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import HELPERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,3 +28,36 @@ def test_a_sanitizer_that_runs_out_of_time_is_no_failure(verdict: str, status: i
     assert done.returncode == status, done.stderr
     assert says in done.stdout
     assert "pytest -s tests/gpu" in done.stdout
+
+
+def test_a_few_packages_suffice() -> None:
+    """All that `make gpu` runs is imported, a network is loaded, and training is skipped, with little beside torch."""
+    for module in ("cuda.core", "lightning", "feat"):
+        pytest.importorskip(module)
+    code = """
+import sys
+from only_packages import refuse_other_packages
+
+packages = "torch safetensors scikit-image lightning pandas pytest pytest-benchmark cuda-core"
+others = refuse_other_packages(*packages.split())
+assert {"platformdirs", "kornia", "gdown", "huggingface_hub", "feat", "pydantic"} <= others, others
+import pytest
+
+benchmarks, tests, *options = sys.argv[1:]
+status = pytest.main([*options, "-m", "gpu", "-k", "small_network or adam or short_training", tests])
+sys.path.insert(0, benchmarks)
+import gpu, gpu_kernels, gpu_count
+
+print(status, others & set(sys.modules))
+"""
+    environment = os.environ | {
+        "FGNET_DEVICE": "cpu",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": os.pathsep.join([str(HELPERS), str(ROOT)]),
+    }
+    options = ["-q", "-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin"]
+    command = [sys.executable, "-c", code, str(ROOT / "tests" / "benchmarks"), str(ROOT / "tests" / "gpu"), *options]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 passed, 3 skipped" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 set()"

@@ -78,8 +78,9 @@ def test_without_py_feat_the_command_writes_the_same_table(tmp_path: Path) -> No
     code = """
 import sys
 if sys.argv.pop(1) == "alone":
-    from extra_only import refuse_other_packages
-    assert {"feat", "matplotlib", "scipy", "sklearn", "kornia"} - refuse_other_packages("video") <= {"kornia", "scipy"}
+    from only_packages import refuse_other_packages
+    others = refuse_other_packages("fgnet-plugin[video]")
+    assert {"feat", "matplotlib", "scipy", "sklearn", "kornia"} - others <= {"kornia", "scipy"}
 from fgnet_plugin.cli.app import main
 try:
     main()
@@ -154,11 +155,12 @@ def test_what_cannot_be_read_is_named_and_the_rest_kept(detector: OfflineDetecto
 
 
 def test_faces_of_tensors(detector: OfflineDetector, whole: pd.DataFrame) -> None:
+    """As of a video but for the mirror images, which only photos' faces are steadied by."""
     frames = torch.stack(read_frames("single_face.mp4", [0, 15]))
     table = detector.detect(frames, progress_bar=False)
     assert table["input"].tolist() == ["tensor"] * 2
     searched = whole.iloc[[0, 15]].reset_index(drop=True)[columns.LANDMARKS]
-    pd.testing.assert_frame_equal(table[columns.LANDMARKS], searched, check_exact=True)
+    pd.testing.assert_frame_equal(table[columns.LANDMARKS], searched, atol=2)
     assert detector.detect(frames.float(), progress_bar=False)[columns.LANDMARKS].equals(table[columns.LANDMARKS])
 
 

@@ -274,9 +274,8 @@ def test_tracing(small_faces: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fused.detect(faces)
     compiled = torch.compile(fused.detect, backend="eager", fullgraph=True, dynamic=False)(faces)
     exported = torch.export.export(fused, (faces,))
-    assert {f"fgnet.{name}.default" for name in ("noise_bias_act", "relu_norm_add", "taps_relu_norm_add")} <= {
-        str(node.target) for node in exported.graph.nodes
-    }
+    ours = "noise_bias_act", "noise_act_styled", "relu_norm_add", "taps_relu_norm_add", "gate_add_norm", "prelu_norm"
+    assert {f"fgnet.{name}.default" for name in ours} <= {str(node.target) for node in exported.graph.nodes}
     for heatmaps in (compiled[0], exported.module()(faces), fused(faces)):
         assert share(heatmaps, expected[0]) < 1e-5
     torch.testing.assert_close(compiled[1], expected[1], atol=1e-5, rtol=0)

@@ -12,6 +12,7 @@ from fgnet_plugin.ops import (
     conv_of_upsampled,
     decode_heatmaps,
     dispatch,
+    gate_add_norm,
     gather_patches,
     noise_bias_act,
     nvrtc,
@@ -89,6 +90,16 @@ def test_noise_bias_act(shape: tuple[int, ...], dtype: torch.dtype, more: bool) 
     assert_close(found, noise_bias_act.noise_bias_act_reference(x.float(), factors, noise, bias, post, mask))
 
 
+@covering("shape", SHAPES)
+def test_noise_act_styled(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    b, c, h, w = shape
+    given = torch.rand(b, c) + 0.5, torch.randn(1, 1, h, w), torch.randn(c), torch.randn(b, c)
+    x = drawn(shape, dtype)
+    both = noise_bias_act.noise_act_styled_cuda(x, *given)
+    for found, expected in zip(both, noise_bias_act.noise_act_styled_reference(x.float(), *given), strict=True):
+        assert_close(found, expected)
+
+
 @covering("shape, more", SHAPES, [False, True])
 def test_blur_noise_act(shape: tuple[int, ...], dtype: torch.dtype, more: bool) -> None:
     b, c, h, w = shape
@@ -149,6 +160,25 @@ def test_resize_reads_the_pixels_that_torch_reads(source: int, target: int) -> N
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-3)
 
 
+@covering("shape", SHAPES)
+def test_gate_add_norm(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    x, shortcut, gate = drawn(shape, dtype), drawn(shape, dtype), torch.rand(shape[:2])
+    scale, shift = torch.randn(2, shape[1])
+    both = gate_add_norm.gate_add_norm_cuda(x, gate, shortcut, scale, shift)
+    expected = gate_add_norm.gate_add_norm_reference(x.float(), gate, shortcut.float(), scale, shift)
+    for found, wanted in zip(both, expected, strict=True):
+        assert_close(found, wanted)
+
+
+@covering("shape, stride", SHAPES, [1, 2, 3])
+def test_prelu_norm(shape: tuple[int, ...], dtype: torch.dtype, stride: int) -> None:
+    """The kept pixels are those that a shortcut of that stride reads, also where it does not divide the size."""
+    x, (slope, scale, shift) = drawn(shape, dtype), torch.randn(3, shape[1])
+    both = gate_add_norm.prelu_norm_cuda(x, slope, scale, shift, stride)
+    for found, wanted in zip(both, gate_add_norm.prelu_norm_reference(x.float(), slope, scale, shift, stride), strict=True):
+        assert_close(found, wanted)
+
+
 @covering("shape, count", SHAPES, [(1, 1), (5, 9), (33, 4)])
 def test_gather_patches(shape: tuple[int, ...], dtype: torch.dtype, count: tuple[int, int]) -> None:
     """Any rows and columns, some more than once, some beyond the map."""
@@ -181,6 +211,12 @@ def test_nan_stays_nan(dtype: torch.dtype) -> None:
     assert noise_bias_act.noise_bias_act_cuda(x, both, torch.zeros(4, 4), one, None, None).isnan().sum() == 1
     assert noise_bias_act.blur_noise_act_cuda(x, both, torch.zeros(3, 3), one, None).isnan().any()
     assert relu_norm_add.relu_norm_add_cuda(x, one, one, one, None).isnan().sum() == 1
+    for found in (
+        *noise_bias_act.noise_act_styled_cuda(x, both, torch.zeros(4, 4), one, both),
+        *gate_add_norm.gate_add_norm_cuda(x, both, torch.zeros_like(x), one, one),
+        *gate_add_norm.prelu_norm_cuda(x, one, one, one, 1),
+    ):
+        assert found.isnan().sum() == 1
     products = drawn((1, 25 * 8, 5, 5), dtype)
     products[0, 12 * 8 + 3, 2, 2] = float("nan")  # the middle tap's: what is interpolated from that pixel
     found = upsample_conv_taps.taps_relu_norm_add_cuda(products, *(3 * [one[:8]]), None).isnan()
@@ -225,6 +261,14 @@ def test_small_operands_of_another_size_are_refused() -> None:
         upsample_conv_taps.taps_relu_norm_add_cuda(products, good[2][:8], good[2], good[2], None)
     with pytest.raises(ValueError, match=r"feature_map must be \[1, 16, 8, 8\] of torch.float32"):
         upsample_conv_taps.taps_relu_norm_add_cuda(products, good[2], good[2], good[2], drawn((1, 16, 4, 4), torch.float32))
+    with pytest.raises(ValueError, match="gate must have 32 values"):
+        gate_add_norm.gate_add_norm_cuda(x, good[2], x, good[2], good[2])
+    with pytest.raises(ValueError, match=r"shortcut must be \[2, 16, 4, 4\] of torch.float32 on cpu, got \[2, 16, 2, 4\]"):
+        gate_add_norm.gate_add_norm_cuda(x, good[0], x[:, :, ::2], good[2], good[2])
+    with pytest.raises(ValueError, match="slope must have 16 values"):
+        gate_add_norm.prelu_norm_cuda(x, good[0], good[2], good[2], 2)
+    with pytest.raises(ValueError, match="style must have 32 values"):
+        noise_bias_act.noise_act_styled_cuda(x, *good, good[2])
     index = torch.zeros(3, dtype=torch.int32)
     with pytest.raises(ValueError, match=r"columns must be int32 \[n\] on cpu, got torch.int64 \[3\]"):
         gather_patches.gather_patches_cuda(x, index, index.long(), good[0])

@@ -70,6 +70,9 @@ def operands(dtype: torch.dtype) -> dict[str, tuple[object, ...]]:
     return {
         "noise_bias_act": (drawn(2, 48, 9, 9), both, plane, vector, both, plane),
         "blur_noise_act": (drawn(2, 48, 10, 10), both, plane, vector, None),
+        "noise_act_styled": (drawn(2, 48, 9, 9), both, plane, vector, both),
+        "gate_add_norm": (drawn(2, 48, 9, 9), both, drawn(2, 48, 9, 9), vector, vector),
+        "prelu_norm": (drawn(2, 48, 9, 9), vector, vector, vector, 2),
         "relu_norm_add": (drawn(2, 48, 9, 9), vector, vector, vector, drawn(2, 48, 17, 17)),
         "taps_relu_norm_add": (drawn(2, 200, 5, 5), *of_channels, drawn(2, 8, 10, 10)),
         "decode_heatmaps": (drawn(2, 12, 17, 17),),
@@ -153,7 +156,7 @@ def test_every_operation_is_launched(libraries: list[str], tmp_path: Path) -> No
         for case, deviation in found.pop("deviations").items():  # both results are rounded; of the crop, positions, too
             dtype = getattr(torch, case.split("torch.")[1])
             assert deviation <= 2 * TOLERANCE[dtype] + (1e-4 if case.startswith("ffhq_crop") else 0), case
-        assert len(kernels) == 3 * 7
+        assert len(kernels) == 3 * 10
         assert {kernel.split("_float")[0].split("_bfloat")[0] for kernel in kernels} == {
             kernel for names in nvrtc.KERNELS.values() for kernel in names if kernel != "ffhq_crop4"
         }

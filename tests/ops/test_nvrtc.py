@@ -275,6 +275,10 @@ def test_operations_are_registered_as_torch_wants(dtype: torch.dtype) -> None:
         torch.library.opcheck(
             torch.ops.fgnet.relu_norm_add, (x, vector, vector, vector, torch.randn(2, 8, 9, 9, dtype=dtype)), test_utils=checks
         )
+        torch.library.opcheck(torch.ops.fgnet.noise_act_styled, (x, both, plane, vector, both), test_utils=checks)
+        torch.library.opcheck(torch.ops.fgnet.gate_add_norm, (x, both, x.flip(0), vector, vector), test_utils=checks)
+        for stride in (1, 2):
+            torch.library.opcheck(torch.ops.fgnet.prelu_norm, (x, vector, vector, vector, stride), test_utils=checks)
         products, other = torch.randn(2, 200, 5, 5, dtype=dtype), torch.randn(2, 8, 10, 10, dtype=dtype)
         torch.library.opcheck(torch.ops.fgnet.taps_relu_norm_add, (products, vector, vector, vector, other), test_utils=checks)
         torch.library.opcheck(torch.ops.fgnet.decode_heatmaps, (x,), test_utils=checks)

@@ -16,9 +16,9 @@ from toy_training import settings, toy_corpus
 def test_the_extra_train_suffices(tmp_path: Path) -> None:
     code = """
 import sys
-from extra_only import refuse_other_packages
+from only_packages import refuse_other_packages
 
-others = refuse_other_packages("train")
+others = refuse_other_packages("fgnet-plugin[train]")
 assert {"feat", "pytest", "plotly", "pyarrow"} <= others, others
 settings, out = sys.argv[1:]
 from fgnet_plugin.cli.app import app

@@ -1,11 +1,11 @@
-"""As if nothing were installed but what ``pip install fgnet-plugin[EXTRA]`` brings: refuses imports of everything else."""
+"""As if nothing were installed but some packages and what they require: refuses imports of everything else."""
 
 import importlib.metadata
 import re
 import sys
 from collections.abc import Iterator
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -31,23 +31,25 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-class Refuse(MetaPathFinder):
-    """The first finder on ``sys.meta_path``: some top-level modules cannot be found."""
+class Without:
+    """A finder of ``sys.meta_path`` that does not find some top-level modules, as if they were not installed."""
 
-    def __init__(self, modules: set[str]) -> None:
-        self.modules = modules
+    def __init__(self, finder: Any, modules: set[str]) -> None:
+        self.finder, self.modules = finder, modules
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name.partition(".")[0] in self.modules:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return None
+        return None if name.partition(".")[0] in self.modules else self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.finder, name)
 
 
-def refuse_other_packages(extra: str) -> set[str]:
-    """Lets only an extra be imported from here on, and returns which top-level modules cannot be."""
-    wanted = required(f"fgnet-plugin[{extra}]")
+def refuse_other_packages(*requirements: str) -> set[str]:
+    """Lets only these distributions be imported from here on, and returns which top-level modules cannot be."""
+    wanted = set[str]().union(*map(required, requirements))
     providers = importlib.metadata.packages_distributions()
     others = {name for name, distributions in providers.items() if wanted.isdisjoint(map(normalised, distributions))}
-    others -= set(sys.modules) | sys.stdlib_module_names  # the first: loaded at the start of Python, such as coverage
-    sys.meta_path.insert(0, Refuse(others))
+    others -= sys.stdlib_module_names | set(sys.modules)  # the latter: loaded at the start of Python, such as coverage
+    others.discard("fgnet_plugin")
+    sys.meta_path[:] = [Without(finder, others) for finder in sys.meta_path]
     return others
