@@ -106,6 +106,9 @@ class DetectRun:
             raise ValueError("resume continues the run that save=… holds: give save, too")
         for skipped in self.skipped:
             warnings.warn(skipped, stacklevel=3)
+        for dataset in self.datasets:
+            if isinstance(dataset, VideoFrames) and dataset.video.varying_rate:
+                warnings.warn(f"{dataset.video.path}: {dataset.video.rate_note()}", stacklevel=3)
         journal = Journal(save, self.settings(), resume) if save is not None else None
         if journal and journal.finished:
             rows = journal.read()

@@ -47,8 +47,9 @@ class Frames(ABC):
 
     @property
     def varying_rate(self) -> bool:
-        """Whether frame number ÷ `fps` is more than half a frame off the time of some frame."""
-        return bool(self._drift() * self.fps > 0.5)
+        """Whether times between frames differ so that frame number ÷ `fps` is more than half a frame off some frame's time."""
+        steps = np.diff(self._times)
+        return len(steps) > 1 and bool(steps.max() > 1.02 * steps.min() and self._drift() * self.fps > 0.5)
 
     def rate_note(self) -> str:
         """Say the frame rate in words: ``"25 frames per second"``, or how it varies."""

@@ -164,6 +164,12 @@ def test_faces_of_tensors(detector: OfflineDetector, whole: pd.DataFrame) -> Non
     assert detector.detect(frames.float(), progress_bar=False)[columns.LANDMARKS].equals(table[columns.LANDMARKS])
 
 
+def test_a_rate_that_varies_is_said(detector: OfflineDetector) -> None:
+    phone = str(feat_path("face_noface.mov"))
+    with pytest.warns(UserWarning, match=r"face_noface\.mov: the frame rate varies: 26\.4 frames per second on average"):
+        detector.detect(phone, skip_frames=60, progress_bar=False)
+
+
 def test_devices_and_weights_that_are_not_there() -> None:
     with pytest.raises(ValueError, match="finds no such GPU"):
         OfflineDetector(device="mps")
