@@ -51,6 +51,10 @@ class Reader(Protocol):
         """Whether the pictures of a batch must have one size."""
 
     @property
+    def upright(self) -> bool:
+        """Whether pictures are turned as their EXIF data say."""
+
+    @property
     def overlaps(self) -> bool:
         """Whether the rows of a batch may still be computed while the next one is started."""
 
@@ -82,7 +86,7 @@ class BatchDetector(Protocol):
 class BatchReader:
     """Reads batches of frames with a detector that has py-feat's methods."""
 
-    one_size = True
+    one_size, upright = True, False
 
     def __init__(self, detector: BatchDetector) -> None:
         self.detector = detector

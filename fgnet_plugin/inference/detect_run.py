@@ -69,7 +69,8 @@ class DetectRun:
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
         self.output_size, self.skip_frames = output_size, skip_frames
         self.threshold, self.same_person = face_detection_threshold, face_identity_threshold
-        self.datasets = open_inputs(inputs, data_type, resize, skip_frames, self.skipped if errors == "skip" else None)
+        skipped_inputs = self.skipped if errors == "skip" else None
+        self.datasets = open_inputs(inputs, data_type, resize, skip_frames, skipped_inputs, reader.upright)
         alone = mixed_sizes == "single" and output_size is None and reader.one_size
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)

@@ -31,19 +31,20 @@ Resize = Callable[[Tensor, bool], Item]
 
 
 class Pictures(Dataset[Item]):
-    """Picture files; a frame's number is the file's place in the list."""
+    """Picture files; a frame's number is the file's place in the list. Upright, they are turned as their EXIF data say."""
 
     kind = "image"
 
-    def __init__(self, paths: Sequence[str], resize: Resize | None = None, first: int = 0) -> None:
-        self.paths, self.resize, self.first = list(paths), resize, first
+    def __init__(self, paths: Sequence[str], resize: Resize | None = None, first: int = 0, upright: bool = False) -> None:
+        self.paths, self.resize, self.first, self.upright = list(paths), resize, first, upright
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> Item:
         try:
-            return _item(read_picture(self.paths[i], upright=False), self.paths[i], self.first + i, self.resize, True)
+            picture = read_picture(self.paths[i], upright=self.upright)
+            return _item(picture, self.paths[i], self.first + i, self.resize, True)
         except (InputError, OSError) as error:
             return {"Error": error, "Path": self.paths[i]}
 
@@ -192,6 +193,7 @@ def open_inputs(
     resize: Resize | None = None,
     skip_frames: int | None = None,
     skipped: list[SkippedInput] | None = None,
+    upright: bool = False,
 ) -> list[InputDataset]:
     """Make datasets of `detect`'s inputs, in order: one of consecutive pictures, one of each video, one of a tensor.
 
@@ -201,6 +203,7 @@ def open_inputs(
         resize: of each frame; by default frames stay as they are.
         skip_frames: see `Detector.detect`.
         skipped: a list to append videos that can't be opened to, instead of an error; pictures are not opened yet.
+        upright: turn pictures as their EXIF data say, instead of reading them as stored, as py-feat does.
 
     Raises:
         FileNotFoundError, InputError: what can't be read; missing and empty files are reported together.
@@ -230,7 +233,7 @@ def open_inputs(
             datasets.append(video)
             continue
         if not datasets or not isinstance(datasets[-1], Pictures):
-            datasets.append(Pictures([], resize, first=pictures))
+            datasets.append(Pictures([], resize, pictures, upright))
         last = datasets[-1]
         assert isinstance(last, Pictures)
         last.paths.append(path)

@@ -38,7 +38,7 @@ class StretchReader:
         au_model: FG-Net, or None where only faces are wanted.
     """
 
-    one_size = False
+    one_size, upright = False, True
 
     def __init__(self, finder: FaceFinder, au_model: AUModel | None) -> None:
         self.finder, self.au_model = finder, au_model

@@ -23,6 +23,7 @@ from offline import batch_detector, offline_detector, remembered_faces
 from fgnet_plugin.errors import CheckpointError, InputError, OutputError, SkippedInput
 from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.media.images import read_picture
+from fgnet_plugin.pyfeat.annotate import annotate
 from fgnet_plugin.pyfeat.detector import Detector
 from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.utils.journal import Journal, read_table
@@ -243,7 +244,25 @@ def test_a_photo_that_is_stored_turned_brings_a_warning(detect: Callable[..., Fe
     exif[0x0112] = 6
     face.save("turned.jpg", exif=exif)
     with pytest.warns(UserWarning, match=r"turned\.jpg is stored turned \(EXIF orientation\).* save an upright copy"):
-        detect("turned.jpg")
+        batch_detector().detect("turned.jpg", progress_bar=False)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_without_py_feats_models_photos_are_read_upright(
+    orientation: int, detect: Callable[..., Fex], face: Image.Image
+) -> None:
+    """In all eight ways that a photo can be stored: the same numbers, also when AUs are added to the table later."""
+    turns = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE"}
+    turns |= {8: "ROTATE_270"}  # that undo what the EXIF data say
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = face.transpose(Image.Transpose[turns[orientation]]) if orientation > 1 else face
+    face.save("upright.png")
+    stored.save("stored.png", exif=exif)
+    upright, fex = detect("upright.png"), detect("stored.png")
+    assert_same(fex.assign(input="upright.png"), upright)
+    again = annotate(pd.DataFrame(fex), "fgnet-rendered", progress_bar=False)
+    pd.testing.assert_frame_equal(pd.DataFrame(again)[AUS], pd.DataFrame(upright)[AUS], rtol=1e-4)
 
 
 def test_tensors(detect: Callable[..., Fex]) -> None:
