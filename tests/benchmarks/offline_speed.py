@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parents[2]
+ENVIRONMENT = dict(os.environ)  # before py-feat is imported, which sets OMP_NUM_THREADS for child processes
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def detection(root: Path, path: Path, core: int | None = None) -> subprocess.Pop
     command = [sys.executable, __file__, "--worker", str(path)]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
-    environment = os.environ | {"PYTHONPATH": str(root)}
+    environment = ENVIRONMENT | {"PYTHONPATH": str(root)}
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -111,7 +112,7 @@ def command(root: Path, folder: str) -> float:
     subprocess.run(
         [sys.executable, "-m", "fgnet_plugin", "detect", "--offline", photo, "--out", "photo.csv", "--overwrite"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=ENVIRONMENT | {"PYTHONPATH": str(root)},
         check=True,
         capture_output=True,
     )
