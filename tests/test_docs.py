@@ -33,7 +33,9 @@ from fgnet_plugin.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 ALL_PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("*/*/*.md")] if ".venv" not in path.parts
+    path
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("*/*/*.md")]
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)  # such as .venv, .pytest_cache
 )
 PAGES = [path for path in ALL_PAGES if "```" in path.read_text(encoding="utf-8")]
 LANGUAGES = {"python", "sh", "text"}
