@@ -41,7 +41,7 @@ def detect(
     compile_: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Use torch.compile for FG-Net: minutes at first; for long runs.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames at once.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames at once; offline on a CPU it changes nothing.")] = 8,
     skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Also search the subfolders of folders.")] = False,
     faces: Annotated[
@@ -76,7 +76,8 @@ def detect(
             from fgnet_plugin.cli.plots import write_plots
         models: dict[str, Any] = {"au_model": au_model or ("fgnet-rendered" if offline else "fgnet"), "device": device}
         models |= {"precision": precision, "compile": compile_}
-        models["au_batch_size"] = max(batch_size, 8)  # the faces of all these frames share a pass
+        if not offline or device != "cpu":  # offline on a CPU, no digit depends on the batch size
+            models["au_batch_size"] = max(batch_size, 8)  # the faces of all these frames share a pass
         detector = _offline_detector(models) if offline else _pyfeats_detector(models, only_aus)
         if heatmaps and detector.fgnet is None:
             raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {au_model}")

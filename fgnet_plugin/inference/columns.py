@@ -51,6 +51,11 @@ def rows_of_faces(
 
     Returns:
         As many rows as faces and frames without one; "x_0" … in pixels, "Pitch", "Roll" and "Yaw" in radians.
+
+    Example:
+        >>> rows = rows_of_faces([FoundFaces.none()], [(360, 640)], ["AU12"], np.empty((0, 1), np.float32))
+        >>> rows["FaceScore"].tolist(), rows["FrameWidth"].tolist(), rows["AU12"].isna().tolist()
+        ([0.0], [640.0], [True])
     """
     counts = [max(len(faces), 1) for faces in found]
     faces_in_row = np.repeat([len(faces) > 0 for faces in found], counts)

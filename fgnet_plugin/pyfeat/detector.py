@@ -259,7 +259,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             inputs: path of a picture or video; several paths, also mixed; or a tensor [N, 3, H, W] in [0, 255].
             data_type: "image", "video" or "tensor"; by default it follows from the inputs.
             output_size: resize frames to this size for py-feat's models. FG-Net reads the original frames.
-            batch_size: frames at once.
+            batch_size: frames at once. Where none of py-feat's models takes part, as with `offline`, it changes nothing: see
+                `StretchReader`; nor do the next two, and pictures of several sizes are no error.
             num_workers, pin_memory: of torch's DataLoader.
             face_identity_threshold: cosine similarity from which two faces are one person's.
             face_detection_threshold: score from which something is a face; see `detect_faces`.
