@@ -12,7 +12,7 @@ from fgnet_plugin.errors import InputError
 try:
     import av as av
     from av.stream import Disposition
-except ModuleNotFoundError:  # of the extras `feat` and `train`: `Video` says so, and pictures can be read without it
+except ModuleNotFoundError:  # of the extras `video` and `train`: `Video` says so, and pictures can be read without it
     av = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
