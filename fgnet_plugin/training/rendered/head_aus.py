@@ -1,0 +1,121 @@
+"""What each AU does to a head: MakeHuman's facial actions, and pulls of our own where they are weak, misleading or missing.
+
+The descriptions are those of the Facial Action Coding System's manual (Ekman, Friesen & Hager 2002). Lengths are in mm on the
+mean head (`head_data.MEAN`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgnet_plugin.training.rendered import head_data
+from fgnet_plugin.training.rendered.head_data import ACTIONS, BODY, CAVITY, EYES, LEFT, LOWER_TEETH, MEAN, TONGUE
+from fgnet_plugin.training.rendered.mesh import Floats, smoothstep
+
+DRAWN = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26, 27, 28, 43)
+"""AUs that heads can show."""
+
+# AU -> facial action: share at full intensity. A star stands for Right and Left.
+_ACTIONS: dict[int, dict[str, float]] = {
+    1: {"browInnerUp": 1.25},
+    2: {"browOuterUp*": 1.1},
+    4: {"browDown*": 1.15},
+    5: {"eyeWide*": 1.15},
+    6: {"cheekSquint*": 1.0, "eyeSquint*": 0.35},
+    7: {"eyeSquint*": 1.15},
+    9: {"noseSneer*": 1.2, "browDown*": 0.35},
+    10: {"mouthUpperUp*": 1.0},
+    11: {"mouthUpperUp*": 0.3},
+    12: {"mouthSmile*": 0.62},
+    15: {"mouthFrown*": 0.75},
+    17: {"mouthShrugLower": 0.9, "mouthShrugUpper": 0.45},
+    18: {"mouthPucker": 0.85},
+    20: {"mouthStretch*": 1.0},
+    23: {"mouthRollUpper": 0.25, "mouthRollLower": 0.35},
+    24: {"mouthRollLower": 0.45, "mouthRollUpper": 0.4},
+    25: {"mouthLowerDown*": 0.6, "mouthUpperUp*": 0.15, "jawOpen": 0.07},
+    26: {"jawOpen": 0.38},
+    27: {"jawOpen": 0.8},
+    28: {"mouthRollUpper": 1.0, "mouthRollLower": 1.0},
+    43: {"eyeBlink*": 1.0},
+}
+
+# AU -> pulls: anchor on the left half (x, y), displacement (dx > 0 outwards, dy, dz), reach; "u" and "l" keep a pull to what is
+# above or under the mouth's line. An anchor with x > 0 acts on both halves.
+_PULLS: dict[int, tuple[tuple[tuple[float, float], tuple[float, float, float], float, str], ...]] = {
+    1: (((11, 13), (0.5, 3.5, 0), 9, ""), ((9, 30), (0, 2.0, 0), 11, ""), ((24, 15), (0, 1.5, 0), 8, "")),
+    2: (((44, 14), (0.5, 3.5, 0), 11, ""), ((38, 30), (0, 1.5, 0), 12, ""), ((33, 17), (0, 1.5, 0), 8, "")),
+    4: (((11, 12), (-3.0, -2.5, 1.5), 9, ""), ((26, 15), (-1.5, -2.0, 0.6), 10, ""), ((6, 4), (-0.8, -1.0, 1.0), 6, "")),
+    6: (((40, -27), (0, 2.5, 2.0), 13, ""), ((50, -4), (-1.5, 0.8, 0), 9, "")),
+    7: (((30, -9), (0, 1.0, 0.4), 7, ""),),
+    9: (((8, -16), (0, 2.0, 1.5), 6, ""), ((16, -38), (0.6, 2.0, 0.3), 6, ""), ((9, 8), (-1.5, -2.0, 0.8), 9, "")),
+    10: (((10, -58), (0.2, 1.6, 0.5), 8, "u"), ((23, -48), (1.0, 1.5, 1.5), 8, "")),
+    11: (((22, -52), (1.0, 2.0, 1.5), 7, ""), ((17, -62), (0, 1.0, 0), 5, "u")),
+    14: (((25, -68), (2.5, 0.8, -4.0), 6, ""), ((32, -67), (0, 0.2, 2.2), 5, ""), ((10, -67), (0.8, 0, -1.0), 7, "")),
+    15: (((23, -69), (0.4, -2.0, -0.4), 7, ""), ((22, -80), (0, -1.5, 1.2), 8, "")),
+    17: (((0, -95), (0, 3.0, 2.0), 10, ""), ((12, -92), (0, 2.0, 1.5), 9, ""), ((0, -78), (0, 1.5, 1.2), 8, "l")),
+    20: (((28, -80), (2.0, -0.8, 0), 10, ""),),
+    23: (((23, -68), (-4.0, 0, 1.0), 8, ""), ((12, -67), (-1.5, 0, 0.4), 7, "")),
+    24: (
+        ((12, -55), (0, -1.8, 1.5), 7, "u"), ((12, -84), (0, 2.2, 2.0), 7, "l"), ((24, -68), (0.3, -0.4, -1.2), 5, ""),
+        ((0, -72), (0, 1.2, 0), 8, "l"),
+    ),
+}  # fmt: skip
+
+
+@cache
+def _front() -> Floats:
+    """[N]: 1 on the face's skin, 0 on the back of the head, inside the mouth, on eyes, teeth and tongue."""
+    skin = np.zeros(head_data.N, np.float32)
+    skin[head_data.OF_PART[BODY]] = 1
+    return (skin * smoothstep(-70.0, -25.0, MEAN[:, 2]) * (1 - CAVITY)).astype(np.float32)
+
+
+@cache
+def below_lips() -> NDArray[np.bool_]:
+    """[N]: what is under the mouth's line and goes along with the jaw."""
+    return ACTIONS["jawOpen"][:, 1] < -12.2
+
+
+def _pull(anchor: tuple[float, float], pull: tuple[float, float, float], reach: float, lip: str, side: int) -> Floats:
+    weight = np.exp(-((MEAN[:, 0] - side * anchor[0]) ** 2 + (MEAN[:, 1] - anchor[1]) ** 2) / (2 * reach * reach)) * _front()
+    if lip:
+        mouth = (np.abs(MEAN[:, 0]) < 30) & (MEAN[:, 1] > -95)
+        weight = np.where(mouth & (below_lips() == (lip == "u")), 0, weight)
+    weight = weight * (1 - 0.85 * head_data.LIDS)  # the eyeball holds the lids
+    sign = 1.0 if anchor[0] == 0 else float(side)
+    return (weight[:, None] * np.array([sign * pull[0], pull[1], pull[2]])).astype(np.float32)
+
+
+def _halves(action: str) -> tuple[Floats, Floats]:
+    """What the right and the left half's muscles do in a facial action."""
+    if action.endswith("*"):
+        return ACTIONS[action[:-1] + "Right"], ACTIONS[action[:-1] + "Left"]
+    whole = ACTIONS[action]
+    if action.startswith("jaw"):  # a bone has no halves
+        return whole / 2, whole / 2
+    return whole * (1 - LEFT[:, None]), whole * LEFT[:, None]
+
+
+@cache
+def fields() -> list[tuple[NDArray[np.intp], Floats]]:
+    """For each AU of `DRAWN`: the vertices that it moves, and their displacement by the right and left half [2, V, 3]."""
+    found = []
+    for au in DRAWN:
+        field = np.zeros((2, head_data.N, 3), np.float32)
+        for action, share in _ACTIONS.get(au, {}).items():
+            for half, moves in enumerate(_halves(action)):
+                field[half] += share * moves
+        for anchor, pull, reach, lip in _PULLS.get(au, ()):
+            for half, side in ((0, -1), (1, 1)):
+                share = 0.5 if anchor[0] == 0 else 1.0
+                field[half] += share * _pull(anchor, pull, reach, lip, side)
+        field[:, head_data.OF_PART[EYES]] = 0
+        if au not in (25, 26, 27):
+            field[:, np.concatenate([head_data.OF_PART[LOWER_TEETH], head_data.OF_PART[TONGUE]])] = 0
+        moved = np.flatnonzero(np.abs(field).max((0, 2)) > 0.005)
+        found.append((moved, np.ascontiguousarray(field[:, moved])))
+    return found
