@@ -6,6 +6,7 @@ mean head (`head_data.MEAN`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -22,11 +23,11 @@ DRAWN = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26, 27
 _ACTIONS: dict[int, dict[str, float]] = {
     1: {"browInnerUp": 1.25},
     2: {"browOuterUp*": 1.1},
-    4: {"browDown*": 1.15},
+    4: {"browDown*": 1.0},
     5: {"eyeWide*": 1.15},
-    6: {"cheekSquint*": 1.0, "eyeSquint*": 0.35},
+    6: {"cheekSquint*": 0.8, "eyeSquint*": 0.35},
     7: {"eyeSquint*": 1.15},
-    9: {"noseSneer*": 1.2, "browDown*": 0.35},
+    9: {"noseSneer*": 1.1, "browDown*": 0.15},
     10: {"mouthUpperUp*": 1.0},
     11: {"mouthUpperUp*": 0.3},
     12: {"mouthSmile*": 0.62},
@@ -40,18 +41,19 @@ _ACTIONS: dict[int, dict[str, float]] = {
     26: {"jawOpen": 0.38},
     27: {"jawOpen": 0.8},
     28: {"mouthRollUpper": 1.0, "mouthRollLower": 1.0},
-    43: {"eyeBlink*": 1.0},
 }
+_MOST = {"browDown": 1.25}
+"""How far facial actions go at most, where that is not 1.6: brows meet the eyes."""
 
 # AU -> pulls: anchor on the left half (x, y), displacement (dx > 0 outwards, dy, dz), reach; "u" and "l" keep a pull to what is
 # above or under the mouth's line. An anchor with x > 0 acts on both halves.
 _PULLS: dict[int, tuple[tuple[tuple[float, float], tuple[float, float, float], float, str], ...]] = {
     1: (((11, 13), (0.5, 3.5, 0), 9, ""), ((9, 30), (0, 2.0, 0), 11, ""), ((24, 15), (0, 1.5, 0), 8, "")),
     2: (((44, 14), (0.5, 3.5, 0), 11, ""), ((38, 30), (0, 1.5, 0), 12, ""), ((33, 17), (0, 1.5, 0), 8, "")),
-    4: (((11, 12), (-3.0, -2.5, 1.5), 9, ""), ((26, 15), (-1.5, -2.0, 0.6), 10, ""), ((6, 4), (-0.8, -1.0, 1.0), 6, "")),
+    4: (((11, 12), (-2.2, -1.5, 1.2), 8, ""), ((26, 15), (-1.2, -1.2, 0.6), 10, ""), ((6, 4), (-0.8, -1.0, 1.0), 6, "")),
     6: (((40, -27), (0, 2.5, 2.0), 13, ""), ((50, -4), (-1.5, 0.8, 0), 9, "")),
     7: (((30, -9), (0, 1.0, 0.4), 7, ""),),
-    9: (((8, -16), (0, 2.0, 1.5), 6, ""), ((16, -38), (0.6, 2.0, 0.3), 6, ""), ((9, 8), (-1.5, -2.0, 0.8), 9, "")),
+    9: (((8, -16), (0, 2.0, 1.5), 6, ""), ((16, -38), (0.6, 2.0, 0.3), 6, ""), ((9, 8), (-1.0, -1.0, 0.5), 9, "")),
     10: (((10, -58), (0.2, 1.6, 0.5), 8, "u"), ((23, -48), (1.0, 1.5, 1.5), 8, "")),
     11: (((22, -52), (1.0, 2.0, 1.5), 7, ""), ((17, -62), (0, 1.0, 0), 5, "u")),
     14: (((25, -68), (2.5, 0.8, -4.0), 6, ""), ((32, -67), (0, 0.2, 2.2), 5, ""), ((10, -67), (0.8, 0, -1.0), 7, "")),
@@ -90,32 +92,69 @@ def _pull(anchor: tuple[float, float], pull: tuple[float, float, float], reach: 
     return (weight[:, None] * np.array([sign * pull[0], pull[1], pull[2]])).astype(np.float32)
 
 
-def _halves(action: str) -> tuple[Floats, Floats]:
-    """What the right and the left half's muscles do in a facial action."""
-    if action.endswith("*"):
-        return ACTIONS[action[:-1] + "Right"], ACTIONS[action[:-1] + "Left"]
-    whole = ACTIONS[action]
-    if action.startswith("jaw"):  # a bone has no halves
-        return whole / 2, whole / 2
-    return whole * (1 - LEFT[:, None]), whole * LEFT[:, None]
+@dataclass(frozen=True)
+class Movement:
+    """One facial action, or the pulls of one AU, of one half of the face (or of the jaw, which has none)."""
+
+    shares: Floats  # [22, 2]: of each AU of DRAWN, on the right and left half
+    most: float
+    """However many AUs bring it, a movement doesn't go much further than this."""
+    vertices: NDArray[np.intp]
+    displacement: Floats  # [V, 3], mm
+
+    def amount(self, drawn: Floats) -> float:
+        """How far it goes: as far as the AUs together say, and less and less so beyond two thirds of `most`."""
+        wanted, start = float((self.shares * drawn).sum()), self.most * 2 / 3
+        return wanted if wanted <= start else start + (self.most - start) * np.tanh((wanted - start) / (self.most - start))
+
+
+def _movement(shares: Floats, displacement: Floats, most: float = 1.6) -> Movement:
+    displacement = displacement.copy()
+    displacement[head_data.OF_PART[EYES]] = 0
+    # The halves don't overlap where muscles draw to the middle.
+    inwards = displacement[:, 0] * MEAN[:, 0] < 0
+    displacement[:, 0] *= np.where(inwards, smoothstep(0, 16, np.abs(MEAN[:, 0])), 1)
+    moved = np.flatnonzero(np.abs(displacement).max(1) > 0.005)
+    return Movement(shares, most, moved, np.ascontiguousarray(displacement[moved]))
+
+
+def _jaw() -> Floats:
+    """The jaw's drop, in which the tongue lies on the jaw as the lower teeth do."""
+    moves = ACTIONS["jawOpen"].copy()
+    teeth, tongue = (np.insert(MEAN[head_data.OF_PART[part]], 3, 1, axis=1) for part in (LOWER_TEETH, TONGUE))
+    turn = np.linalg.lstsq(teeth, moves[head_data.OF_PART[LOWER_TEETH]], rcond=None)[0]
+    moves[head_data.OF_PART[TONGUE]] = tongue @ turn
+    return moves
 
 
 @cache
-def fields() -> list[tuple[NDArray[np.intp], Floats]]:
-    """For each AU of `DRAWN`: the vertices that it moves, and their displacement by the right and left half [2, V, 3]."""
+def movements() -> list[Movement]:
+    """What a face can do, but for blinks (`blink`)."""
+    names = dict.fromkeys(name for actions in _ACTIONS.values() for name in actions)
+    still = np.concatenate([head_data.OF_PART[LOWER_TEETH], head_data.OF_PART[TONGUE]])
     found = []
-    for au in DRAWN:
-        field = np.zeros((2, head_data.N, 3), np.float32)
-        for action, share in _ACTIONS.get(au, {}).items():
-            for half, moves in enumerate(_halves(action)):
-                field[half] += share * moves
-        for anchor, pull, reach, lip in _PULLS.get(au, ()):
-            for half, side in ((0, -1), (1, 1)):
-                share = 0.5 if anchor[0] == 0 else 1.0
-                field[half] += share * _pull(anchor, pull, reach, lip, side)
-        field[:, head_data.OF_PART[EYES]] = 0
-        if au not in (25, 26, 27):
-            field[:, np.concatenate([head_data.OF_PART[LOWER_TEETH], head_data.OF_PART[TONGUE]])] = 0
-        moved = np.flatnonzero(np.abs(field).max((0, 2)) > 0.005)
-        found.append((moved, np.ascontiguousarray(field[:, moved])))
+    for name in names:
+        share = np.array([_ACTIONS.get(au, {}).get(name, 0) for au in DRAWN], np.float32)
+        if name == "jawOpen":
+            found.append(_movement(np.stack([share / 2, share / 2], 1), _jaw()))
+            continue
+        for half, side in enumerate(("Right", "Left")):
+            whole = name.removesuffix("*")
+            moves = ACTIONS[whole + side] if name.endswith("*") else ACTIONS[name] * (LEFT if half else 1 - LEFT)[:, None]
+            moves = moves.copy()
+            moves[still] = 0
+            found.append(_movement(share[:, None] * np.eye(2, dtype=np.float32)[half], moves, _MOST.get(whole, 1.6)))
+    for au, pulls in _PULLS.items():
+        for half, side in ((0, -1), (1, 1)):
+            shares = np.zeros((len(DRAWN), 2), np.float32)
+            shares[DRAWN.index(au), half] = 1
+            found.append(
+                _movement(shares, sum((0.5 if a[0] == 0 else 1.0) * _pull(a, p, r, lip, side) for a, p, r, lip in pulls))
+            )
     return found
+
+
+@cache
+def blink() -> tuple[Floats, Floats]:
+    """Displacements [N, 3] that shut the mean head's right and left eye."""
+    return ACTIONS["eyeBlinkRight"], ACTIONS["eyeBlinkLeft"]

@@ -37,8 +37,6 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-TEMPLATE: Floats = _frozen(_mm("template"))
-"""[N, 3]: MakeHuman's base mesh, which macro targets make a person of."""
 TRIANGLES: Ints = _frozen(_file["triangles"].astype(np.int32))
 """[T, 3]."""
 PART: NDArray[np.uint8] = _frozen(_file["part"])
@@ -48,11 +46,26 @@ UV: Floats = _frozen(_file["uv"].astype(np.float32) / 65_535)
 """[C, 2]: corners in MakeHuman's texture, 0 … 1, v up."""
 UV_TRIANGLES: Ints = _frozen(_file["uv_triangles"].astype(np.int32))
 """[T, 3]: which of the C corners each triangle has."""
-N = len(TEMPLATE)
+N = len(_file["template"])
 OF_PART: tuple[NDArray[np.intp], ...] = tuple(_frozen(np.unique(TRIANGLES[part == PART])) for part in range(7))
 """Vertices of each part; parts share none."""
+
+
+def _template() -> Floats:
+    v = _mm("template")
+    # MakeHuman's tongue fills an open mouth; a tongue at rest lies behind the lower teeth.
+    tongue = OF_PART[TONGUE]
+    lowest = v[tongue, 1].min()
+    v[tongue, 1] = lowest + 0.65 * (v[tongue, 1] - lowest) - 1.0
+    v[tongue, 2] -= 4.0
+    return v
+
+
+TEMPLATE: Floats = _frozen(_template())
+"""[N, 3]: MakeHuman's base mesh, which macro targets make a person of."""
 LIPS, CAVITY, EARS, LIDS = (
-    _frozen(_file[name].astype(np.float32) / 255 * np.isin(np.arange(N), OF_PART[BODY])) for name in ("lips", "cavity", "ears", "lids")
+    _frozen(_file[name].astype(np.float32) / 255 * np.isin(np.arange(N), OF_PART[BODY]))
+    for name in ("lips", "cavity", "ears", "lids")
 )
 """[N] each, 0 … 1: how much a vertex of the body is the red of the lips, the mouth's inside, an ear, a lid."""
 MACRO: Floats = _frozen(_mm("macro"))
@@ -65,7 +78,6 @@ SCALE_ENDS: NDArray[np.int16] = _frozen(_file["scale_ends"])
 -1: none)."""
 ACTIONS: dict[str, Floats] = dict(zip(_file["action_names"].tolist(), _frozen(_mm("actions")), strict=True))
 """Facial actions by their name in ARKit, [N, 3] each. The eyeballs are still."""
-del _file
 
 
 def macro_weights(years: float, female: float, muscle: float, weight: float, ancestry: Floats) -> Floats:

@@ -19,9 +19,21 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fgnet_plugin.training.rendered import head_data
-from fgnet_plugin.training.rendered.head_aus import DRAWN, below_lips, fields
-from fgnet_plugin.training.rendered.head_data import ACTIONS, BODY, EYE_VERTICES, LIDS, LIPS, LOCAL, MACRO, MEAN, SCALES
-from fgnet_plugin.training.rendered.mesh import Floats
+from fgnet_plugin.training.rendered.head_aus import DRAWN, below_lips, blink, movements
+from fgnet_plugin.training.rendered.head_data import (
+    ACTIONS,
+    BODY,
+    EYE_VERTICES,
+    EYES,
+    LIDS,
+    LOCAL,
+    LOWER_TEETH,
+    MACRO,
+    MEAN,
+    SCALES,
+    UPPER_TEETH,
+)
+from fgnet_plugin.training.rendered.mesh import Floats, smoothstep
 
 __all__ = ["DRAWN", "Head", "draw_head", "lips_parted", "pose_head"]
 
@@ -49,8 +61,8 @@ class Head:
 _SPREAD = (
     ("asym/asym-ear", 0.2), ("asym/asym-nose", 0.18), ("asym/asym-mouth", 0.10), ("asym/asym-eye", 0.10), ("asym/", 0.14),
     ("eyes/{}-eye-push", 0.06), ("eyes/{}-eye-trans", 0.15), ("eyes/{}-eye-eyefold", 0.4), ("eyes/{}-eye-bag", 0.3),
-    ("eyes/", 0.24), ("head/head-scale", 0.18), ("head/head-back", 0.2), ("head/head-fat", 0.2), ("head/", 0.16), ("neck/", 0.18),
-    ("nose/nose-trans-in", 0.04), ("nose/nose-trans", 0.12), ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2),
+    ("eyes/", 0.24), ("head/head-scale", 0.18), ("head/head-back", 0.2), ("head/head-fat", 0.2), ("head/", 0.16),
+    ("neck/", 0.18), ("nose/nose-trans-in", 0.04), ("nose/nose-trans", 0.12), ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2),
     ("mouth/mouth-laugh", 0.3), ("mouth/mouth-dimples", 0.2), ("mouth/mouth-trans", 0.2),
     ("mouth/", 0.22), ("nose/", 0.18), ("chin/", 0.22), ("ears/", 0.28), ("cheek/", 0.2), ("", 0.22),
 )  # fmt: skip
@@ -112,6 +124,10 @@ def draw_head(
     on = np.flatnonzero(macro)
     v = head_data.TEMPLATE + np.einsum("m,mvc->vc", macro[on], MACRO[on])
     v += (_local_weights(rng, spread) @ _local()).reshape(-1, 3).astype(np.float32)
+    # Women and the young show more of their upper teeth when their lips part.
+    shown = np.clip(rng.normal(1.6 + 0.8 * female - 0.02 * (years - 30), 0.7), 0, 3.5)
+    v[head_data.OF_PART[UPPER_TEETH]] += np.array([0, -1.2 - shown, 1.0], np.float32)
+    v[head_data.OF_PART[LOWER_TEETH]] += np.array([0, 0.6 - 0.5 * shown, -1.5], np.float32)
     centres = np.stack([v[eye].mean(0) for eye in EYE_VERTICES])
     v -= np.array([0, *centres.mean(0)[1:]], np.float32)
     centres[:, 1:] -= centres.mean(0)[1:]
@@ -129,19 +145,18 @@ def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0))
         gaze: where the eyes look, rad, to the subject's left and up; the lids follow. Eyeballs are spheres, which don't turn.
     """
     v = head.vertices.copy()
-    for i, (moved, field) in enumerate(fields()):
-        if DRAWN[i] != 43 and drawn[i].any():
-            v[moved] += drawn[i, 0] * field[0] + drawn[i, 1] * field[1]
+    for movement in movements():
+        amount = movement.amount(drawn)
+        if amount > 0:
+            v[movement.vertices] += np.float32(amount) * movement.displacement
     _follow_gaze(v, gaze)
-    _shut_eyes(v, drawn[DRAWN.index(43)])
+    _shut_eyes(v, head, drawn[DRAWN.index(43)])
     _keep_lids_out(v, head)
     apart = drawn[[DRAWN.index(au) for au in (25, 26, 27)]].any()
     return _close_lips(v, 0.0 if apart else 2.5)
 
 
-_LOOKS_UP, _LOOKS_DOWN = (
-    sum(ACTIONS[f"eyeLook{way}{side}"] for side in ("Right", "Left")) for way in ("Up", "Down")
-)
+_LOOKS_UP, _LOOKS_DOWN = (sum(ACTIONS[f"eyeLook{way}{side}"] for side in ("Right", "Left")) for way in ("Up", "Down"))
 _GAZE_OF_ACTION = 0.5
 """rad: how far the facial action's lids look."""
 
@@ -156,37 +171,69 @@ _LID_RANGE = np.flatnonzero((np.abs(_LOOKS_UP).max(1) + np.abs(_LOOKS_DOWN).max(
     np.arange(head_data.N), np.concatenate([head_data.OF_PART[BODY], head_data.OF_PART[head_data.LASHES]])
 ))  # fmt: skip
 _UPPER_LID, _LOWER_LID = head_data.LANDMARKS[[[37, 38], [44, 43]]], head_data.LANDMARKS[[[41, 40], [46, 47]]]
+_MEAN_EYES = np.stack([MEAN[eye].mean(0) for eye in EYE_VERTICES])
 
 
-def _openings(v: Floats) -> Floats:
-    """[2]: height of the right and left eye's opening, mm."""
-    return (v[_UPPER_LID, 1] - v[_LOWER_LID, 1]).mean(1)
+def _polar(v: Floats, centre: Floats) -> tuple[Floats, Floats]:
+    """Angle and distance of vertices around the axis from left to right through an eyeball's centre."""
+    y, z = v[..., 1] - centre[1], v[..., 2] - centre[2]
+    return np.arctan2(y, z), np.hypot(y, z)
 
 
-_MEAN_OPENINGS = _openings(MEAN)
+@cache
+def _blinks() -> list[tuple[NDArray[np.intp], Floats, Floats, Floats, float]]:
+    """For the right and left eye: vertices that a blink moves, their turn about the eyeball, how much nearer they come, how
+    far they go sidewards, and how far the lids turn towards each other.
+    """
+    found = []
+    for half, moves in enumerate(blink()):
+        posed = MEAN + moves
+        on = np.setdiff1d(np.flatnonzero(np.abs(moves).max(1) > 0.005), head_data.OF_PART[EYES])
+        (open_, far), (shut, near) = (_polar(v, _MEAN_EYES[half]) for v in (MEAN, posed))
+        # Next to the axis, in the eye's corners, little turns.
+        turn = ((shut - open_) * smoothstep(4.0, 10.0, far)).astype(np.float32)
+        meet = float((turn[_LOWER_LID[half]] - turn[_UPPER_LID[half]]).mean())
+        found.append((on, turn[on], (near[on] / far[on]).astype(np.float32), (posed - MEAN)[on, 0], meet))
+    return found
 
 
-def _shut_eyes(v: Floats, shut: Floats) -> None:
-    """AU 43 and blinks: lids meet at 1, whatever the eye's shape."""
-    moved, field = fields()[DRAWN.index(43)]
-    for half in (0, 1):
-        if shut[half] > 0:
-            share = min(float(shut[half]), 1.05) * max(_openings(v)[half], 0.0) / _MEAN_OPENINGS[half]
-            v[moved] += np.float32(share) * field[half]
+_PRESSED = 0.05
+"""rad: how far shut lids overlap; how far they are apart at least while no blink shuts them."""
 
 
-_LID_VERTICES = tuple(
-    np.flatnonzero((LIDS > 0.3) & (sign * MEAN[:, 0] > 0) & (MEAN[:, 2] > 0)) for sign in (-1, 1)
-)
+def _shut_eyes(v: Floats, head: Head, shut: Floats) -> None:
+    """AU 43 and blinks: lids slide over the eyeballs until they meet at 1, whatever the eye's shape; else they don't cross."""
+    for half, (on, turn, nearer, aside, meet) in enumerate(_blinks()):
+        centre = head.eyes[half]
+        opening = float((_polar(v[_UPPER_LID[half]], centre)[0] - _polar(v[_LOWER_LID[half]], centre)[0]).mean())
+        share = (min(float(shut[half]), 1.0) * max(opening + _PRESSED, 0.0) + min(opening - _PRESSED, 0.0)) / meet
+        if share != 0:
+            angle, distance = _polar(v[on], centre)
+            angle, distance = angle + share * turn, distance * (1 + share * (nearer - 1))
+            v[on, 0] += np.float32(share) * aside
+            v[on, 1], v[on, 2] = centre[1] + distance * np.sin(angle), centre[2] + distance * np.cos(angle)
+
+
+def _around(half: int) -> NDArray[np.intp]:
+    """The skin that lies on an eyeball or could be drawn over it."""
+    body = head_data.OF_PART[BODY]
+    distance = np.linalg.norm(MEAN[body] - _MEAN_EYES[half], axis=1)
+    return body[(distance < 24) & (MEAN[body, 2] > 0) & ((LIDS[body] > 0.3) | (distance > 15))]
+
+
+_LID_VERTICES = (_around(0), _around(1))
+_THICKNESS = 2.0
+"""mm: lids are no thicker where they have moved over the eyeball."""
 
 
 def _keep_lids_out(v: Floats, head: Head) -> None:
     """Lids lie on the eyeballs, not in them."""
     for lids, centre in zip(_LID_VERTICES, head.eyes, strict=True):
         offset = v[lids] - centre
-        distance = np.linalg.norm(offset, axis=1, keepdims=True)
-        inside = distance < head.eye_radius + 0.4
-        v[lids] = np.where(inside & (offset[:, 2:] > 0), centre + offset * (head.eye_radius + 0.4) / distance, v[lids])
+        distance = np.linalg.norm(offset, axis=1)
+        rest = np.linalg.norm(head.vertices[lids] - centre, axis=1)
+        least = np.clip(rest, head.eye_radius + 0.3, head.eye_radius + _THICKNESS)
+        v[lids] = centre + offset * np.maximum(1, least / distance)[:, None]
 
 
 # Where the lips meet, on the right half from the mouth's corner to the middle.
@@ -226,13 +273,18 @@ def _gaps(v: Floats) -> tuple[Floats, Floats]:
     return x.astype(np.float32), gap.astype(np.float32)
 
 
+_OVERLAP = 0.3
+"""mm: lips that touch are pressed flat by so much."""
+
+
 def _close_lips(v: Floats, reach: float) -> Floats:
     """Lips that overlap touch, and a gap is closed by up to `reach` mm."""
     for _ in range(2):
         x, gap = _gaps(v)
         near, upper, lower = _lip_weights()
-        shift = np.interp(v[near, 0], x, np.minimum(gap, reach)) / 2
-        v[near, 1] += (shift * (lower - upper)).astype(np.float32)
+        # The corners hold both lips.
+        places, shifts = [x[0] - 3, *x, x[-1] + 3], [0, *(np.minimum(gap + _OVERLAP, reach) / 2), 0]
+        v[near, 1] += (np.interp(v[near, 0], places, shifts) * (lower - upper)).astype(np.float32)
     return v
 
 
