@@ -130,7 +130,7 @@ def paint(
     colour += line[..., None] * (np.minimum(person.brows, 0.03) - colour)
     _brows(rng, person, colour)
     oily = 0.6 + 0.7 * m["nose"] + 0.5 * np.exp(-((mesh.uv_grid()[1] - 42) / 22) ** 2)
-    out[..., 3] = np.clip(oily * (1 + 0.25 * fine), 0, 2)
+    out[..., 3] = np.clip(oily * (1 + 0.12 * fine), 0, 2)
     np.clip(colour, 0.002, 1, colour)
     return out, relief
 
@@ -161,7 +161,7 @@ def _furrows(
     dimples = np.minimum(fine + 0.3 * medium, 0.5) * skin.masks()["chin"]
     chin = float(intensities[row[17]].mean())
     relief += 0.9 * depth * min(chin, 1.3) * dimples
-    relief += rng.uniform(0.03, 0.10) * (1 + 0.8 * old) * fine + rng.uniform(0.0, 0.25) * old * medium  # pores; slack skin
+    relief += rng.uniform(0.015, 0.05) * (1 + old) * fine + rng.uniform(0.0, 0.15) * old * medium  # pores; slack skin
     return relief, dark
 
 
@@ -169,10 +169,12 @@ def _spots(rng: np.random.Generator, person: Complexion, colour: Floats, fine: F
     x, y = mesh.uv_grid()
     for _ in range(rng.poisson(1.5 if person.years < 50 else 3)):
         at, size = rng.uniform((-75, -130), (75, 55)), rng.uniform(0.5, 1.8)
-        spot = np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / size**2)
         brown = np.array([0.7, 1.0, 1.0], np.float32) if rng.random() < 0.6 else np.array([0.0, 0.5, 0.45], np.float32)
-        colour *= 1 - (rng.uniform(0.15, 0.65) * spot)[..., None] * brown
-    freckled, amount = rng.random() < (0.22 if person.ita > 35 else 0.05), rng.uniform(0.2, 0.5)
+        row, column = int((66 - at[1]) * mesh.UV_SCALE), int((at[0] + 102) * mesh.UV_SCALE)
+        box = np.s_[max(row - 5, 0) : row + 6, max(column - 5, 0) : column + 6]
+        spot = np.exp(-((x[box] - at[0]) ** 2 + (y[box] - at[1]) ** 2) / size**2)
+        colour[box] *= 1 - (rng.uniform(0.15, 0.65) * spot)[..., None] * brown
+    freckled, amount = rng.random() < (0.22 if person.ita > 35 else 0.05), rng.uniform(0.1, 0.3)
     if freckled:
         m = skin.masks()
         freckles = np.clip(fine - 0.8, 0, 1.2) * np.clip(m["blush"] + m["nose"] + 0.25, 0, 1)
@@ -187,7 +189,7 @@ def _make_up(rng: np.random.Generator, colour: Floats) -> None:
 
 
 def _beard(rng: np.random.Generator, person: Complexion, colour: Floats) -> None:
-    bristles = 1 + 0.45 * skin.noise(rng, 0) + 0.4 * skin.noise(rng, 7)
+    bristles = 1 + 0.16 * rng.standard_normal((UV_HEIGHT, UV_WIDTH), np.float32) + 0.12 * skin.noise(rng, 7)
     trim = rng.uniform(0.5, 1.0)
     if person.beard == 0 and person.moustache == 0:
         return

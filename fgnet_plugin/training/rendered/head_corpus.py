@@ -118,7 +118,9 @@ def photograph(
     covered = picture.rgba[..., 3:]
     level = float((picture.rgba[..., :3] * covered).sum() / (3 * covered.sum() + 1))
     shrunk = cv2.resize(picture.rgba, (size, size), interpolation=cv2.INTER_AREA)
-    linear = shrunk[..., :3] + (1 - shrunk[..., 3:]) * camera.draw_background(rng, kind, size, size)
+    background = camera.draw_background(rng, kind, size, size)
+    background += rng.beta(2, 1) * (background.mean(-1, keepdims=True) - background)  # rooms and walls are not gaudy
+    linear = shrunk[..., :3] + (1 - shrunk[..., 3:]) * background
     glasses, occluded = rng.random() < kind.glasses, rng.random() < kind.occluders
     if glasses:
         camera.draw_glasses(rng, picture, linear, size / inner)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fgnet_plugin.training.rendered import complexion, head_data, heads, mesh, raster, skin
+from fgnet_plugin.training.rendered import complexion, hair, head_data, heads, mesh, raster, skin
 from fgnet_plugin.training.rendered import head_shader as shader
 from fgnet_plugin.training.rendered.complexion import Complexion
 from fgnet_plugin.training.rendered.domains import Domain
@@ -37,7 +38,7 @@ class HeadPerson:
     cloth: Floats
     cloth_pattern: Floats
     neckline: Floats
-    hair_edge: Floats
+    style: hair.HairStyle
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ def draw_person(rng: np.random.Generator, domain: Domain, head: heads.Head) -> H
     pattern = (rng.uniform(4, 25) if rng.random() < 0.15 else 0.0, rng.uniform(0.2, 0.8), rng.uniform(0.05, 0.25))
     return HeadPerson(
         head, look, iris.astype(np.float32), np.array([rng.uniform(0.44, 0.51), rng.uniform(0.28, 0.55)], np.float32),
-        (rng.uniform(0.42, 0.72) * np.array([1.0, rng.uniform(0.91, 0.97), rng.uniform(0.85, 0.95)])).astype(np.float32),
+        (rng.uniform(0.58, 0.88) * np.array([1.0, rng.uniform(0.91, 0.97), rng.uniform(0.85, 0.95)])).astype(np.float32),
         (rng.uniform(0.4, 0.75) * np.array([1.0, rng.uniform(0.9, 0.97), rng.uniform(0.74, 0.92)])).astype(np.float32),
         complexion.linear_rgb(np.array(fabric, np.float32)), np.array(pattern, np.float32),
         np.array([rng.uniform(-200, -135), rng.uniform(-0.2, 1.0)], np.float32),
-        np.array([rng.normal(0, 4), rng.uniform(3, 9)], np.float32),
+        hair.draw_style(rng, head.female, head.age, float(head.ancestry[0])),
     )  # fmt: skip
 
 
@@ -106,17 +107,7 @@ def attributes() -> Floats:
         open_sky[mine] = share * inside[mine]
     found[:, shader.AMBIENT] = open_sky
     found[:, shader.LIP], found[:, shader.CAVITY] = head_data.LIPS * body, head_data.CAVITY * body
-    found[:, shader.HAIR] = hair_field()
     return found
-
-
-def hair_field() -> Floats:
-    """[N]: mm above the hairline on the mean head, negative where no hair grows."""
-    v = head_data.MEAN
-    line = np.interp(v[:, 2], (-185, -135, -100, -84, -70, -58, -40, -15, 5, 30), (-85, -76, -45, 5, -8, 8, 36, 54, 62, 66))
-    grows = (head_data.EARS < 0.3) & (head_data.CAVITY < 0.1) & (v[:, 1] > -95)
-    beside = (np.abs(v[:, 0]) > 62) & (v[:, 1] < 20) & (v[:, 2] > -95) & (head_data.EARS > 0.05)
-    return np.where(grows & ~beside, v[:, 1] - line, -50).astype(np.float32)
 
 
 def _seen_sky(v: Floats, n: Floats, body: NDArray[np.bool_]) -> Floats:
@@ -179,13 +170,57 @@ def draw_picture(
     slope = np.stack([np.gradient(relief, axis=1), -np.gradient(relief, axis=0)], -1) * mesh.UV_SCALE
     posed = np.ascontiguousarray(turned @ turn)  # back to the unturned head, neck and shoulders as they hang
     light = draw_light(rng, domain, posed, turn)
+    strands = _grow(person, posed, turn, normals)
+    hair.cast_shadow(strands, light)
     look = _look(rng, person, face, posed, gaze, turn)
     rgba = shader.shade(
-        found, weights, triangles, material, head_data.MEAN, posed, normals, _texels(), attributes(), colour,
+        found, weights, triangles, material, head_data.MEAN, posed, normals, _texels(), _attributes_of(person.style), colour,
         slope.astype(np.float32), _grain(), look, light,
     )  # fmt: skip
+    nearest = np.where(found >= 0, (perspective[triangles[found.clip(0)]] * weights).sum(2), 0).astype(np.float32)
+
+    def project(points: Floats) -> tuple[Floats, Floats, Floats]:
+        """The camera's frame [..., 3], px [..., 2] and depth [...] of points of head space."""
+        q = (points @ turn.T).astype(np.float32)
+        near = distance / (distance - q[..., 2])
+        return q, (q[..., :2] * near[..., None] * [1, -1] @ to_pixels[:, :2].T + to_pixels[:, 2]).astype(np.float32), near.astype(np.float32)
+
+    _draw_hair(person, strands, project, posed, rgba, nearest, light, turn)
     landmarks = xy[head_data.LANDMARKS]
     return HeadPicture(rgba, landmarks, (landmarks[36:42], landmarks[42:48]), heads.lips_parted(face), float(yaw))
+
+
+Project = Callable[[Floats], tuple[Floats, Floats, Floats]]
+
+
+def _attributes_of(style: hair.HairStyle) -> Floats:
+    found = attributes().copy()
+    found[:, shader.HAIR] = hair.growth(style)
+    return found
+
+
+def _grow(person: HeadPerson, posed: Floats, turn: Floats, normals: Floats) -> Floats:
+    outward = normals @ turn  # back to head space
+    rng = np.random.default_rng([person.complexion.seed, 1])
+    return hair.grow(rng, person.style, posed, outward)
+
+
+def _draw_hair(
+    person: HeadPerson, strands: Floats, project: Project, posed: Floats, rgba: Floats, nearest: Floats, light: shader.Light,
+    turn: Floats,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng([person.complexion.seed, 2])
+    ball = hair.skull(posed)
+    outward = (strands - ball[0]) / ball[1] ** 2
+    outward /= np.linalg.norm(outward, axis=-1, keepdims=True) + 1e-6
+    shades = np.exp(rng.normal(0, 0.22, (len(strands), 1))).astype(np.float32)
+    colours = person.complexion.hair * shades
+    turned, xy, near = project(strands)
+    hair.draw(
+        rgba, nearest, strands, turned, xy, near, (outward @ turn.T).astype(np.float32), colours,
+        1 if rgba.shape[0] < 300 else 2, 0.8,
+        float(rng.uniform(0.2, 1.0)), light,
+    )  # fmt: skip
 
 
 @cache
@@ -273,7 +308,7 @@ def _look(rng: np.random.Generator, person: HeadPerson, face: Floats, posed: Flo
     single = np.float32
     return shader.Look(
         person.complexion.skin * single(0.95), person.complexion.lips, person.cloth, person.cloth_pattern, person.neckline,
-        person.complexion.hair, person.hair_edge, single(own.uniform(0.15, 1.0)), single(own.uniform(0.4, 1.6)),
+        person.complexion.hair, person.style.edge, single(own.uniform(0.15, 1.0)), single(own.uniform(0.4, 1.6)),
         single(own.uniform(0.6, 1.1)), turn, centres.astype(np.float32), aim.astype(np.float32), person.iris, person.iris_size,
         person.sclera, lids.astype(np.float32), person.teeth,
     )  # fmt: skip

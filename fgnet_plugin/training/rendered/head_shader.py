@@ -140,7 +140,7 @@ def _eye(x: float, y: float, z: float, look: Look, rgb: Floats, normal: Floats) 
     across = (x - 0.5 * (outer + inner)) / (0.5 * abs(outer - inner) + 1e-3)
     lid = look.eyes[side, 1] + (top - look.eyes[side, 1]) * max(0.0, 1 - across * across)
     corner = 1 - 0.5 * _step(0.6, 1.05, abs(across))
-    return (0.38 + 0.62 * _step(0.0, 3.6, lid - y)) * corner
+    return (0.45 + 0.55 * _step(0.0, 3.2, lid - y)) * corner
 
 
 @numba.njit(cache=True)
@@ -235,7 +235,7 @@ def shade(
                 gloss = _skin(
                     r[0], r[1], r[2], tx, ty, at[FRONT], at[LIP], at[CAVITY], at[HAIR], colour, slope, grain, look, rgb, normal
                 )
-                soft = np.float32(0.16)
+                soft = np.float32(0.11)
             elif kind == EYE:
                 hollow = _eye(p[0], p[1], p[2], look, rgb, normal)
                 shaded *= hollow
@@ -267,7 +267,7 @@ def shade(
                 spark = 0.0
             sheen = gloss * fresnel * max(0.0, gleam) ** power * hollow
             for k in range(3):
-                wrap = soft * (1.0 if k == 0 else 0.35)  # light that enters skin comes out redder beside the shadow's edge
+                wrap = soft * (1.0 if k == 0 else 0.5)  # light that enters skin comes out redder beside the shadow's edge
                 direct = max(0.0, (key + wrap) / (1 + wrap)) * shaded * light.key_colour[k]
                 second = max(0.0, (lamp + wrap) / (1 + wrap)) * hollow * light.lamp_colour[k]
                 sky = irradiance(light.around, n[0], n[1], n[2], k)
