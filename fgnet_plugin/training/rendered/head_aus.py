@@ -129,7 +129,7 @@ def _jaw() -> Floats:
 
 @cache
 def movements() -> list[Movement]:
-    """What a face can do, but for blinks (`blink`)."""
+    """What a face can do, but for blinks (`head_lids.shut_eyes`)."""
     names = dict.fromkeys(name for actions in _ACTIONS.values() for name in actions)
     still = np.concatenate([head_data.OF_PART[LOWER_TEETH], head_data.OF_PART[TONGUE]])
     found = []
@@ -152,9 +152,3 @@ def movements() -> list[Movement]:
                 _movement(shares, sum((0.5 if a[0] == 0 else 1.0) * _pull(a, p, r, lip, side) for a, p, r, lip in pulls))
             )
     return found
-
-
-@cache
-def blink() -> tuple[Floats, Floats]:
-    """Displacements [N, 3] that shut the mean head's right and left eye."""
-    return ACTIONS["eyeBlinkRight"], ACTIONS["eyeBlinkLeft"]

@@ -19,21 +19,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fgnet_plugin.training.rendered import head_data
-from fgnet_plugin.training.rendered.head_aus import DRAWN, below_lips, blink, movements
-from fgnet_plugin.training.rendered.head_data import (
-    ACTIONS,
-    BODY,
-    EYE_VERTICES,
-    EYES,
-    LIDS,
-    LOCAL,
-    LOWER_TEETH,
-    MACRO,
-    MEAN,
-    SCALES,
-    UPPER_TEETH,
-)
-from fgnet_plugin.training.rendered.mesh import Floats, smoothstep
+from fgnet_plugin.training.rendered.head_aus import DRAWN, movements
+from fgnet_plugin.training.rendered.head_data import EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
+from fgnet_plugin.training.rendered.head_lids import follow_gaze, keep_lids_out, shut_eyes
+from fgnet_plugin.training.rendered.head_lips import close_lips, lips_parted
+from fgnet_plugin.training.rendered.mesh import Floats
 
 __all__ = ["DRAWN", "Head", "draw_head", "lips_parted", "pose_head"]
 
@@ -62,9 +52,9 @@ _SPREAD = (
     ("asym/asym-ear", 0.2), ("asym/asym-nose", 0.18), ("asym/asym-mouth", 0.10), ("asym/asym-eye", 0.10), ("asym/", 0.14),
     ("eyes/{}-eye-push", 0.06), ("eyes/{}-eye-trans", 0.15), ("eyes/{}-eye-eyefold", 0.4), ("eyes/{}-eye-bag", 0.3),
     ("eyes/", 0.24), ("head/head-scale", 0.18), ("head/head-back", 0.2), ("head/head-fat", 0.2), ("head/", 0.16),
-    ("neck/", 0.18), ("nose/nose-trans-in", 0.04), ("nose/nose-trans", 0.12), ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2),
-    ("mouth/mouth-laugh", 0.3), ("mouth/mouth-dimples", 0.2), ("mouth/mouth-trans", 0.2),
-    ("mouth/", 0.22), ("nose/", 0.18), ("chin/", 0.22), ("ears/", 0.28), ("cheek/", 0.2), ("", 0.22),
+    ("neck/", 0.18), ("nose/nose-trans-in", 0.04), ("nose/nose-trans", 0.12), ("nose/", 0.18),
+    ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2), ("mouth/mouth-laugh", 0.3), ("mouth/mouth-dimples", 0.2), ("mouth/mouth-trans", 0.2),
+    ("mouth/", 0.22), ("chin/", 0.22), ("ears/", 0.28), ("cheek/", 0.2), ("", 0.22),
 )  # fmt: skip
 _FURTHEST = 0.95
 
@@ -132,7 +122,7 @@ def draw_head(
     v -= np.array([0, *centres.mean(0)[1:]], np.float32)
     centres[:, 1:] -= centres.mean(0)[1:]
     radius = float(np.linalg.norm(v[EYE_VERTICES[0]] - centres[0], axis=1).mean())
-    v = _close_lips(v.astype(np.float32), np.inf)
+    v = close_lips(v.astype(np.float32), np.inf)
     return Head(v, years, female, muscle, weight, ancestry, centres.astype(np.float32), radius)
 
 
@@ -149,147 +139,8 @@ def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0))
         amount = movement.amount(drawn)
         if amount > 0:
             v[movement.vertices] += np.float32(amount) * movement.displacement
-    _follow_gaze(v, gaze)
-    _shut_eyes(v, head, drawn[DRAWN.index(43)])
-    _keep_lids_out(v, head)
+    follow_gaze(v, gaze[1])
+    shut_eyes(v, head.eyes, drawn[DRAWN.index(43)])
+    keep_lids_out(v, head.vertices, head.eyes, head.eye_radius)
     apart = drawn[[DRAWN.index(au) for au in (25, 26, 27)]].any()
-    return _close_lips(v, 0.0 if apart else 2.5)
-
-
-_LOOKS_UP, _LOOKS_DOWN = (sum(ACTIONS[f"eyeLook{way}{side}"] for side in ("Right", "Left")) for way in ("Up", "Down"))
-_GAZE_OF_ACTION = 0.5
-"""rad: how far the facial action's lids look."""
-
-
-def _follow_gaze(v: Floats, gaze: tuple[float, float]) -> None:
-    up = float(gaze[1]) / _GAZE_OF_ACTION
-    if up:
-        v[_LID_RANGE] += abs(up) * (_LOOKS_UP if up > 0 else _LOOKS_DOWN)[_LID_RANGE]
-
-
-_LID_RANGE = np.flatnonzero((np.abs(_LOOKS_UP).max(1) + np.abs(_LOOKS_DOWN).max(1) > 0.01) & np.isin(
-    np.arange(head_data.N), np.concatenate([head_data.OF_PART[BODY], head_data.OF_PART[head_data.LASHES]])
-))  # fmt: skip
-_UPPER_LID, _LOWER_LID = head_data.LANDMARKS[[[37, 38], [44, 43]]], head_data.LANDMARKS[[[41, 40], [46, 47]]]
-_MEAN_EYES = np.stack([MEAN[eye].mean(0) for eye in EYE_VERTICES])
-
-
-def _polar(v: Floats, centre: Floats) -> tuple[Floats, Floats]:
-    """Angle and distance of vertices around the axis from left to right through an eyeball's centre."""
-    y, z = v[..., 1] - centre[1], v[..., 2] - centre[2]
-    return np.arctan2(y, z), np.hypot(y, z)
-
-
-@cache
-def _blinks() -> list[tuple[NDArray[np.intp], Floats, Floats, Floats, float]]:
-    """For the right and left eye: vertices that a blink moves, their turn about the eyeball, how much nearer they come, how
-    far they go sidewards, and how far the lids turn towards each other.
-    """
-    found = []
-    for half, moves in enumerate(blink()):
-        posed = MEAN + moves
-        on = np.setdiff1d(np.flatnonzero(np.abs(moves).max(1) > 0.005), head_data.OF_PART[EYES])
-        (open_, far), (shut, near) = (_polar(v, _MEAN_EYES[half]) for v in (MEAN, posed))
-        # Next to the axis, in the eye's corners, little turns.
-        turn = ((shut - open_) * smoothstep(4.0, 10.0, far)).astype(np.float32)
-        meet = float((turn[_LOWER_LID[half]] - turn[_UPPER_LID[half]]).mean())
-        found.append((on, turn[on], (near[on] / far[on]).astype(np.float32), (posed - MEAN)[on, 0], meet))
-    return found
-
-
-_PRESSED = 0.05
-"""rad: how far shut lids overlap; how far they are apart at least while no blink shuts them."""
-
-
-def _shut_eyes(v: Floats, head: Head, shut: Floats) -> None:
-    """AU 43 and blinks: lids slide over the eyeballs until they meet at 1, whatever the eye's shape; else they don't cross."""
-    for half, (on, turn, nearer, aside, meet) in enumerate(_blinks()):
-        centre = head.eyes[half]
-        opening = float((_polar(v[_UPPER_LID[half]], centre)[0] - _polar(v[_LOWER_LID[half]], centre)[0]).mean())
-        share = (min(float(shut[half]), 1.0) * max(opening + _PRESSED, 0.0) + min(opening - _PRESSED, 0.0)) / meet
-        if share != 0:
-            angle, distance = _polar(v[on], centre)
-            angle, distance = angle + share * turn, distance * (1 + share * (nearer - 1))
-            v[on, 0] += np.float32(share) * aside
-            v[on, 1], v[on, 2] = centre[1] + distance * np.sin(angle), centre[2] + distance * np.cos(angle)
-
-
-def _around(half: int) -> NDArray[np.intp]:
-    """The skin that lies on an eyeball or could be drawn over it."""
-    body = head_data.OF_PART[BODY]
-    distance = np.linalg.norm(MEAN[body] - _MEAN_EYES[half], axis=1)
-    return body[(distance < 24) & (MEAN[body, 2] > 0) & ((LIDS[body] > 0.3) | (distance > 15))]
-
-
-_LID_VERTICES = (_around(0), _around(1))
-_THICKNESS = 2.0
-"""mm: lids are no thicker where they have moved over the eyeball."""
-
-
-def _keep_lids_out(v: Floats, head: Head) -> None:
-    """Lids lie on the eyeballs, not in them."""
-    for lids, centre in zip(_LID_VERTICES, head.eyes, strict=True):
-        offset = v[lids] - centre
-        distance = np.linalg.norm(offset, axis=1)
-        rest = np.linalg.norm(head.vertices[lids] - centre, axis=1)
-        least = np.clip(rest, head.eye_radius + 0.3, head.eye_radius + _THICKNESS)
-        v[lids] = centre + offset * np.maximum(1, least / distance)[:, None]
-
-
-# Where the lips meet, on the right half from the mouth's corner to the middle.
-_UPPER_RIM, _LOWER_RIM = (433, 418, 419, 516, 2011, 515, 514, 522, 521, 520), (444, 437, 475, 519, 518, 517, 523)
-
-
-@cache
-def _rims() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Vertices where the upper and the lower lip meet, from the right to the left corner."""
-    body = head_data.OF_PART[BODY]
-    found = []
-    for rim in (_UPPER_RIM, _LOWER_RIM):
-        left = [body[np.argmin(((MEAN[body] - MEAN[i] * [-1, 1, 1]) ** 2).sum(1))] for i in rim[-2::-1]]
-        found.append(np.array([*rim, *left], np.intp))
-    return found[0], found[1]
-
-
-@cache
-def _lip_weights() -> tuple[NDArray[np.intp], Floats, Floats]:
-    """Vertices near the mouth's line, and how far each goes along with the upper and the lower lip's rim."""
-    upper, lower = _rims()
-    x = MEAN[:, 0]
-    found = []
-    for rim, below in ((upper, False), (lower, True)):
-        away = np.abs(MEAN[:, 1] - np.interp(x, MEAN[rim, 0], MEAN[rim, 1]))
-        side = (below_lips() == below) & np.isin(np.arange(head_data.N), head_data.OF_PART[BODY])
-        found.append(np.where(side & (MEAN[:, 2] > 5) & (np.abs(x) < 26), np.exp(-((away / 7.0) ** 2)), 0))
-    near = np.flatnonzero(np.maximum(*found) > 0.01)
-    return near, found[0][near].astype(np.float32), found[1][near].astype(np.float32)
-
-
-def _gaps(v: Floats) -> tuple[Floats, Floats]:
-    """X and height of the gap between the lips from the right to the left corner, mm; below 0 where they overlap."""
-    upper, lower = _rims()
-    x = np.linspace(v[lower[0], 0], v[lower[-1], 0], 17)
-    gap = np.interp(x, v[upper, 0], v[upper, 1]) - np.interp(x, v[lower, 0], v[lower, 1])
-    return x.astype(np.float32), gap.astype(np.float32)
-
-
-_OVERLAP = 0.3
-"""mm: lips that touch are pressed flat by so much."""
-
-
-def _close_lips(v: Floats, reach: float) -> Floats:
-    """Lips that overlap touch, and a gap is closed by up to `reach` mm."""
-    for _ in range(2):
-        x, gap = _gaps(v)
-        near, upper, lower = _lip_weights()
-        # The corners hold both lips.
-        places, shifts = [x[0] - 3, *x, x[-1] + 3], [0, *(np.minimum(gap + _OVERLAP, reach) / 2), 0]
-        v[near, 1] += (np.interp(v[near, 0], places, shifts) * (lower - upper)).astype(np.float32)
-    return v
-
-
-def lips_parted(vertices: Floats) -> float:
-    """How far the lips are apart, mm, at the middle half of the mouth; 0 where they touch."""
-    _, gap = _gaps(vertices)
-    middle = len(gap) // 4
-    return float(max(gap[middle:-middle].max(), 0.0))
+    return close_lips(v, 0.0 if apart else 2.5)
