@@ -27,6 +27,7 @@ class HairStyle:
 
     length: float  # 0: shaved or bald, nothing but the painted scalp
     front: float  # length at the forehead
+    sides: float  # of short hair, how much of its length is left at the sides and the nape
     comb: Floats  # [3]: where it is combed to in the middle of the head
     part: float  # x of the parting
     parted: float  # 0 all one way … 1 to both sides of the parting
@@ -35,6 +36,7 @@ class HairStyle:
     curl: float  # strength of curls
     twist: float  # rad of curl a step
     frizz: float
+    tied: bool  # together at the back of the head
     volume: float  # how far above the skull it stays, share of the skull's radius
     shortest: float  # height over the eyes at which hair on the forehead ends
     open_face: float  # x beyond which long hair hangs beside the face
@@ -69,10 +71,10 @@ def draw_style(rng: np.random.Generator, female: float, years: float, african: f
     frizz = rng.uniform(0.12, 0.25) if kind == "curly" else rng.uniform(0.01, 0.08)
     receding = float(np.clip(rng.normal((years - 30) * 0.35, 8), 0, 26)) if female < 0.5 else 0.0
     return HairStyle(
-        length, rng.uniform(38, 62) if fringe else length, comb.astype(np.float32), float(part),
+        length, rng.uniform(38, 62) if fringe else length, rng.uniform(0.2, 0.7), comb.astype(np.float32), float(part),
         1.0 if kind == "long" or (kind == "medium" and rng.random() < 0.6) else 0.0,
         lift, {"tied": 0.0, "short": rng.uniform(0, 0.1), "curly": rng.uniform(0, 0.12)}.get(kind, rng.uniform(0.12, 0.3)),
-        float(curl), rng.uniform(0.5, 1.4), frizz, volume, rng.uniform(12, 42), rng.uniform(56, 72),
+        float(curl), rng.uniform(0.5, 1.4), frizz, kind == "tied", volume, rng.uniform(12, 42), rng.uniform(56, 72),
         np.array([rng.normal(0, 4) + 0.6 * receding, 0 if kind == "bald" else rng.uniform(4, 9)], np.float32), receding,
     )  # fmt: skip
 
@@ -133,6 +135,8 @@ def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats)
     out = (normals[chosen] * weights).sum(1)[grows]
     front = np.clip(root[:, 2] / 40 + 0.9, 0, 1) * (np.abs(root[:, 0]) < 52)
     length = style.length + front * (style.front - style.length)
+    if style.length < 40:  # cut shorter at the sides and the nape
+        length *= np.clip(0.35 + (root[:, 1] - 10) / 80, style.sides, 1)
     # Locks: neighbours are alike.
     waves = np.stack([np.sin(root @ rng.normal(0, 0.09, 3) + phase) for phase in rng.uniform(0, 6.28, 6)], 1)
     length = length * np.exp(0.10 * waves[:, 0] + rng.normal(0, 0.12, len(root)))
@@ -148,51 +152,57 @@ def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats)
     return _grow(
         root.astype(np.float32), direction.astype(np.float32), length.astype(np.float32), phase.astype(np.float32),
         hangs.astype(np.float32), rng.normal(style.shortest, 4, len(root)).astype(np.float32), skull(v), np.float32(style.weight), np.float32(style.curl), np.float32(style.twist),
-        np.float32(style.volume),
+        np.float32(style.volume), style.tied,
     )  # fmt: skip
 
 
 @numba.njit(cache=True)
 def _grow(
     root: Floats, direction: Floats, length: Floats, phase: Floats, hangs: Floats, least_y: Floats, ball: Floats, weight: float, curl: float,
-    twist: float, volume: float,
+    twist: float, volume: float, tied: bool,
 ) -> Floats:  # fmt: skip
     found = np.empty((len(root), POINTS, 3), np.float32)
+    cx, cy, cz, ax, ay, az = ball[0, 0], ball[0, 1], ball[0, 2], ball[1, 0], ball[1, 1], ball[1, 2]
     for s in range(len(root)):
-        p, d = root[s].copy(), direction[s].copy()
-        step = length[s] / (POINTS - 1)
+        x, y, z = root[s, 0], root[s, 1], root[s, 2]
+        dx, dy, dz = direction[s, 0], direction[s, 1], direction[s, 2]
+        step = length[s] / np.float32(POINTS - 1)
+        bend = curl * min(step, np.float32(5))
+        wave = abs(np.sin(3 * phase[s]))
         for k in range(POINTS):
-            found[s, k] = p
-            d[1] -= weight * step / 6
-            d /= np.sqrt((d * d).sum()) + np.float32(1e-6)
+            found[s, k, 0], found[s, k, 1], found[s, k, 2] = x, y, z
+            dy -= weight * step / 6
+            if tied:
+                tx, ty, tz = -x, cy + 10 - y, cz - az - 12 - z
+                far = np.sqrt(tx * tx + ty * ty + tz * tz)
+                if far < 14:
+                    found[s, k:] = found[s, k]
+                    break
+                dx, dy, dz = dx + 0.4 * tx / far, dy + 0.4 * ty / far, dz + 0.4 * tz / far
+            size = np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-6
+            dx, dy, dz = dx / size, dy / size, dz / size
             turn = phase[s] + twist * k
-            bend = curl * min(step, np.float32(5))
-            p[0] += step * d[0] + bend * np.cos(turn)
-            p[1] += step * d[1] + np.float32(0.7) * bend * np.sin(turn)
-            p[2] += step * d[2] + np.float32(0.7) * bend * np.sin(turn + 1)
-            qx = (p[0] - ball[0, 0]) / ball[1, 0]
-            qy = (p[1] - ball[0, 1]) / ball[1, 1]
-            qz = (p[2] - ball[0, 2]) / ball[1, 2]
-            r = np.sqrt(qx * qx + qy * qy + qz * qz)
-            least = np.float32(1.012) + np.float32(0.6) * volume * abs(np.sin(phase[s] * 3)) * min(1.0, 0.3 * (k + 1))
+            x += step * dx + bend * np.cos(turn)
+            y += step * dy + 0.7 * bend * np.sin(turn)
+            z += step * dz + 0.7 * bend * np.sin(turn + 1)
+            qx, qy, qz = (x - cx) / ax, (y - cy) / ay, (z - cz) / az
             if qy > -0.6:
-                above = r - least
-                scale = np.float32(1 / (r + 1e-6))
-                gx, gy, gz = qx * scale, qy * scale, qz * scale
-                if above < 0:
-                    for i in range(3):
-                        p[i] = ball[0, i] + (p[i] - ball[0, i]) * least * scale
-                    d[0], d[1], d[2] = d[0] + np.float32(0.35) * gx, d[1] + np.float32(0.35) * gy, d[2] + np.float32(0.35) * gz
-                elif above > 0.3 * volume and qy > -0.1:  # locks lie on each other
-                    pull = np.float32(min(0.5, 6 * (above - 0.3 * volume)) * min(1.0, step / 4))
-                    d[0], d[1], d[2] = d[0] - pull * gx, d[1] - pull * gy, d[2] - pull * gz
-            if hangs[s] > 0 and p[1] < 50 and p[2] > -75:
-                side = np.float32(1.0 if p[0] + 0.3 * root[s, 0] > 0 else -1.0)
-                inside = hangs[s] + np.float32(3) * np.sin(phase[s]) - side * p[0]
+                r = np.sqrt(qx * qx + qy * qy + qz * qz) + 1e-6
+                least = 1.012 + 0.6 * volume * wave * min(1.0, 0.3 * (k + 1))
+                gx, gy, gz = qx / r, qy / r, qz / r
+                if r < least:
+                    x, y, z = cx + (x - cx) * least / r, cy + (y - cy) * least / r, cz + (z - cz) * least / r
+                    dx, dy, dz = dx + 0.35 * gx, dy + 0.35 * gy, dz + 0.35 * gz
+                elif r - least > 0.3 * volume and qy > -0.1:  # locks lie on each other
+                    pull = min(0.5, 6 * (r - least - 0.3 * volume)) * min(1.0, step / 4)
+                    dx, dy, dz = dx - pull * gx, dy - pull * gy, dz - pull * gz
+            if hangs[s] > 0 and y < 50 and z > -75:
+                side = 1.0 if x + 0.3 * root[s, 0] > 0 else -1.0
+                inside = hangs[s] + 3 * np.sin(phase[s]) - side * x
                 if inside > 0:
-                    p[0] += side * min(inside, step)
-                    d[0] += np.float32(0.3) * side
-            if p[1] < least_y[s] and p[2] > -30 and abs(p[0]) < 50:  # cut before it hangs into the eyes
+                    x += side * min(inside, step)
+                    dx += 0.3 * side
+            if y < least_y[s] and z > -30 and abs(x) < 50:  # cut before it hangs into the eyes
                 found[s, k + 1 :] = found[s, k]
                 break
     return found
@@ -226,38 +236,45 @@ def draw(
         colours: [S, 3], linear RGB; width_px: how wide strands are; cover: how much a strand hides, 0 … 1; gloss: strength of the hair's sheen.
     """
     height, width = nearest.shape
-    t = np.zeros(3, np.float32)
-    half = light.key + np.array([0.0, 0.0, 1.0], np.float32)
-    half /= np.sqrt((half * half).sum()) + np.float32(1e-6)
+    hx, hy, hz = light.key[0], light.key[1], light.key[2] + 1
+    size = np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6
+    hx, hy, hz = hx / size, hy / size, hz / size
+    r = np.zeros(3, np.float32)
     last = points.shape[1] - 1
     for s in range(points.shape[0]):
         for k in range(last):
-            for i in range(3):
-                t[i] = turned[s, k + 1, i] - turned[s, k, i]
-            t /= np.sqrt((t * t).sum()) + np.float32(1e-6)
-            n = outward[s, k]
-            along = (t * light.key).sum()
-            facing = (n * light.key).sum()
-            shaded = lit_share(light, points[s, k, 0], points[s, k, 1], points[s, k, 2])
-            deep = 0.42 + 0.58 * min(1.0, (k + 1) / 5)
-            body = np.sqrt(max(0.0, 1 - along * along)) * max(0.0, (facing + 0.35) / 1.35) * shaded
-            mirror = (t * half).sum()
-            sheen = gloss * max(0.0, 1 - mirror * mirror) ** 12 * max(0.0, facing + 0.2) * shaded
             ax, ay, bx, by = xy[s, k, 0], xy[s, k, 1], xy[s, k + 1, 0], xy[s, k + 1, 1]
+            if max(ax, bx) < 0 or max(ay, by) < 0 or min(ax, bx) > width or min(ay, by) > height:
+                continue
             steps = int(max(abs(bx - ax), abs(by - ay))) + 1
-            r = np.zeros(3, np.float32)
-            for i in range(3):
-                sky = irradiance(light.around, n[0], n[1], n[2], i)
-                r[i] = colours[s, i] * (light.key_colour[i] * body + 0.9 * sky) * deep + 0.12 * sheen * light.key_colour[i]
-            strength = cover * (1.0 if k < last - 2 else 0.75)
+            strength, shaded = cover * (1.0 if k < last - 2 else 0.75), False
             for q in range(steps):
                 share = (q + 0.5) / steps
                 z = near[s, k] + share * (near[s, k + 1] - near[s, k])
                 x0, y0 = int(ax + share * (bx - ax)), int(ay + share * (by - ay))
-                for x in range(x0, x0 + width_px):
-                    for y in range(y0, y0 + width_px):
-                        if x < 0 or y < 0 or x >= width or y >= height or z < nearest[y, x]:
+                for x in range(max(x0, 0), min(x0 + width_px, width)):
+                    for y in range(max(y0, 0), min(y0 + width_px, height)):
+                        if z < nearest[y, x]:
                             continue
+                        if not shaded:
+                            shaded = True
+                            tx, ty, tz = (
+                                turned[s, k + 1, 0] - turned[s, k, 0],
+                                turned[s, k + 1, 1] - turned[s, k, 1],
+                                turned[s, k + 1, 2] - turned[s, k, 2],
+                            )
+                            size = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6
+                            nx, ny, nz = outward[s, k, 0], outward[s, k, 1], outward[s, k, 2]
+                            along = (tx * light.key[0] + ty * light.key[1] + tz * light.key[2]) / size
+                            facing = nx * light.key[0] + ny * light.key[1] + nz * light.key[2]
+                            mirror = (tx * hx + ty * hy + tz * hz) / size
+                            lit = lit_share(light, points[s, k, 0], points[s, k, 1], points[s, k, 2])
+                            body = np.sqrt(max(0.0, 1 - along * along)) * max(0.0, (facing + 0.35) / 1.35) * lit
+                            sheen = 0.12 * gloss * max(0.0, 1 - mirror * mirror) ** 12 * max(0.0, facing + 0.2) * lit
+                            deep = 0.42 + 0.58 * min(1.0, (k + 1) / 5)  # roots lie in the shade of what is over them
+                            for i in range(3):
+                                sky = irradiance(light.around, nx, ny, nz, i)
+                                r[i] = colours[s, i] * (light.key_colour[i] * body + 0.9 * sky) * deep + sheen * light.key_colour[i]
                         nearest[y, x] = z
                         for i in range(3):
                             rgba[y, x, i] += strength * (r[i] - rgba[y, x, i])

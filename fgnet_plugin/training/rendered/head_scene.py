@@ -292,6 +292,13 @@ def draw_light(rng: np.random.Generator, domain: Domain, posed: Floats, turn: Fl
 
 
 @cache
+def _gums() -> Floats:
+    """[2]: heights on the mean head where the upper and the lower crowns meet the gums."""
+    upper, lower = (head_data.MEAN[head_data.OF_PART[part], 1] for part in (head_data.UPPER_TEETH, head_data.LOWER_TEETH))
+    return np.array([upper.min() + 10, lower.max() - 9], np.float32)
+
+
+@cache
 def _casters() -> Ints:
     """Triangles that cast shadows."""
     return np.ascontiguousarray(head_data.TRIANGLES[head_data.PART == head_data.BODY])
@@ -310,5 +317,5 @@ def _look(rng: np.random.Generator, person: HeadPerson, face: Floats, posed: Flo
         person.complexion.skin * single(0.95), person.complexion.lips, person.cloth, person.cloth_pattern, person.neckline,
         person.complexion.hair, person.style.edge, single(own.uniform(0.15, 1.0)), single(own.uniform(0.4, 1.6)),
         single(own.uniform(0.6, 1.1)), turn, centres.astype(np.float32), aim.astype(np.float32), person.iris, person.iris_size,
-        person.sclera, lids.astype(np.float32), person.teeth,
+        person.sclera, lids.astype(np.float32), person.teeth, _gums(),
     )  # fmt: skip

@@ -58,6 +58,7 @@ class Look(NamedTuple):
     sclera: Floats  # [3]
     lids: Floats  # [2, 3]: x of the outer and inner corner and height of the upper lid of each eye, head space
     teeth: Floats  # [3]
+    gums: Floats  # [2]: heights on the resting head where the upper and lower crowns end
 
 
 @numba.njit(cache=True)
@@ -241,17 +242,20 @@ def shade(
                 shaded *= hollow
                 gloss, power = np.float32(1.2) * hollow, np.float32(90)
             elif kind == TOOTH:
-                tooth = r[0] / 7.0
-                gap = 1 - 0.28 * np.exp(-(((tooth - np.round(tooth)) * 7.0) ** 2) / 0.35)
+                gap = r[0] / 7.0 - np.round(r[0] / 7.0)
+                white = 1 - 0.3 * np.exp(-((gap * 7.0) ** 2) / 0.35)
+                gum = _step(look.gums[0], look.gums[0] + 1.5, r[1]) + _step(look.gums[1], look.gums[1] - 1.5, r[1])
                 for k in range(3):
-                    rgb[k] = look.teeth[k] * gap
+                    rgb[k] = white * look.teeth[k] + gum * ((0.33, 0.10, 0.09)[k] - white * look.teeth[k])
+                for k in range(3):  # crowns are rounder than the mesh' boxes
+                    normal[k] = (look.turn[k, 0] * (r[0] / 30 + 0.8 * gap) + 0.1 * look.turn[k, 1] + look.turn[k, 2])
                 gloss, power = np.float32(0.25), np.float32(40)
             elif kind == TONGUE:
                 rgb[0], rgb[1], rgb[2] = 0.36, 0.10, 0.09
             else:
                 _cloth(r[0], r[1], grain, look, rgb)
                 gloss = np.float32(0.08)
-            length = np.sqrt((normal * normal).sum()) + 1e-6
+            length = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]) + 1e-6
             if normal[2] < 0:  # seen from behind: the surface that faces the camera has the opposite normal
                 length = -length
             for k in range(3):
