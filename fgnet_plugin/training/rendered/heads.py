@@ -20,7 +20,7 @@ from scipy import sparse
 
 from fgnet_plugin.training.rendered import head_data
 from fgnet_plugin.training.rendered.head_aus import DRAWN, movements
-from fgnet_plugin.training.rendered.head_data import EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
+from fgnet_plugin.training.rendered.head_data import ACTIONS, EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
 from fgnet_plugin.training.rendered.head_lids import follow_gaze, keep_lids_out, shut_eyes
 from fgnet_plugin.training.rendered.head_lips import close_lips, lips_parted
 from fgnet_plugin.training.rendered.mesh import Floats
@@ -53,7 +53,8 @@ _SPREAD = (
     ("eyes/{}-eye-push", 0.06), ("eyes/{}-eye-trans", 0.15), ("eyes/{}-eye-eyefold", 0.4), ("eyes/{}-eye-bag", 0.3),
     ("eyes/", 0.24), ("head/head-scale", 0.18), ("head/head-back", 0.2), ("head/head-fat", 0.2), ("head/", 0.16),
     ("neck/", 0.18), ("nose/nose-trans-in", 0.04), ("nose/nose-trans", 0.12), ("nose/", 0.18),
-    ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2), ("mouth/mouth-laugh", 0.3), ("mouth/mouth-dimples", 0.2), ("mouth/mouth-trans", 0.2),
+    ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2), ("mouth/mouth-laugh", 0.3),
+    ("mouth/mouth-dimples", 0.2), ("mouth/mouth-trans", 0.2),
     ("mouth/", 0.22), ("chin/", 0.22), ("ears/", 0.28), ("cheek/", 0.2), ("", 0.22),
 )  # fmt: skip
 _FURTHEST = 0.95
@@ -114,6 +115,9 @@ def draw_head(
     on = np.flatnonzero(macro)
     v = head_data.TEMPLATE + np.einsum("m,mvc->vc", macro[on], MACRO[on])
     v += (_local_weights(rng, spread) @ _local()).reshape(-1, 3).astype(np.float32)
+    # MakeHuman's eyes are narrower than people's.
+    wide = np.clip(rng.normal(0.4, 0.22), -0.1, 0.9)
+    v += np.float32(wide) * (ACTIONS["eyeWideRight"] + ACTIONS["eyeWideLeft"])
     # Women and the young show more of their upper teeth when their lips part.
     shown = np.clip(rng.normal(1.6 + 0.8 * female - 0.02 * (years - 30), 0.7), 0, 3.5)
     v[head_data.OF_PART[UPPER_TEETH]] += np.array([0, -1.2 - shown, 1.0], np.float32)
