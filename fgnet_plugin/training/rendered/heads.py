@@ -53,7 +53,7 @@ _SPREAD = (
     ("eyes/{}-eye-push", 0.06), ("eyes/{}-eye-trans", 0.15), ("eyes/{}-eye-eyefold", 0.4), ("eyes/{}-eye-bag", 0.3),
     ("eyes/", 0.24), ("head/head-scale", 0.18), ("head/head-back", 0.2), ("head/head-fat", 0.2), ("head/", 0.16),
     ("neck/", 0.18), ("nose/nose-trans-in", 0.04), ("nose/nose-trans", 0.12), ("nose/", 0.18),
-    ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2), ("mouth/mouth-laugh", 0.3),
+    ("mouth/mouth-trans-in", 0.04), ("mouth/mouth-angles", 0.2), ("mouth/mouth-laugh", 0.2),
     ("mouth/mouth-dimples", 0.2), ("mouth/mouth-trans", 0.2),
     ("mouth/", 0.22), ("chin/", 0.22), ("ears/", 0.28), ("cheek/", 0.2), ("", 0.22),
 )  # fmt: skip
