@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fgnet_plugin.action_units import au_name
-from fgnet_plugin.training.rendered import camera, head_expressions, head_scene, heads
+from fgnet_plugin.training.rendered import camera, head_expressions, head_scene, heads, props
 from fgnet_plugin.training.rendered.corpus import Framing, channels_first, framed
 from fgnet_plugin.training.rendered.domains import DOMAINS, Domain, domain
 from fgnet_plugin.training.rendered.mesh import Floats
@@ -76,7 +76,7 @@ class HeadCorpus(Dataset[dict[str, Tensor]]):
         drawn, gaze = head_expressions.draw_expression(rng, heads.DRAWN)
         person = head_scene.draw_person(rng, kind, heads.draw_head(rng, rng.uniform(*kind.spread)))
         shot = photograph(rng, kind, person, drawn, gaze, self.size, self.framing)
-        labels, intensities = head_expressions.label(drawn, heads.DRAWN, shot.parted)
+        labels, intensities = head_expressions.label(drawn, heads.DRAWN, shot.parted, shot.mouth_hidden)
         ancestry = person.head.ancestry
         beard = max(person.complexion.beard, person.complexion.moustache)
         who = (
@@ -101,6 +101,7 @@ class Shot:
     yaw: float
     glasses: bool
     occluded: bool
+    mouth_hidden: bool
 
 
 def photograph(
@@ -121,13 +122,19 @@ def photograph(
     background = camera.draw_background(rng, kind, size, size)
     background += rng.beta(2, 1) * (background.mean(-1, keepdims=True) - background)  # rooms and walls are not gaudy
     linear = shrunk[..., :3] + (1 - shrunk[..., 3:]) * background
+    landmarks = picture.landmarks * (size / inner)
     glasses, occluded = rng.random() < kind.glasses, rng.random() < kind.occluders
     if glasses:
         camera.draw_glasses(rng, picture, linear, size / inner)
+    hidden = np.zeros(0, bool)
     if occluded:
-        camera.draw_occluder(rng, picture, linear, size / inner)
+        cheeks = landmarks[[29, 30, 31, 35]].astype(int).clip(0, size - 1)
+        tone = linear[cheeks[:, 1], cheeks[:, 0]].mean(0)
+        cover = props.draw_occluder(rng, linear, landmarks, tone)
+        at = landmarks.astype(int).clip(0, size - 1)
+        hidden = cover[at[:, 1], at[:, 0]] > 0.5
     image = camera.develop(rng, kind, linear, level)
-    if framing == "aligned" and rng.random() < 0.2:
-        camera.pad(rng, image)
-    landmarks = (picture.landmarks * (size / inner) - 0.5).astype(np.float32)
-    return Shot(image, landmarks, picture.parted, picture.yaw, glasses, occluded)
+    if framing == "aligned" and rng.random() < kind.tight:
+        props.cut_photo(rng, image, landmarks)
+    mouth_hidden = bool(occluded and hidden[48:68].mean() > 0.3)
+    return Shot(image, (landmarks - 0.5).astype(np.float32), picture.parted, picture.yaw, glasses, occluded, mouth_hidden)

@@ -9,6 +9,8 @@ from fgnet_plugin.training.rendered.mesh import Floats
 LABELLED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 """AUs with labels, as py-feat's detectors name them."""
 
+OF_MOUTH = (10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28)
+
 PRESENT = 0.35
 """Least intensity of a present AU. Between 0 and this the label is unknown, so that present and absent do not touch."""
 
@@ -105,12 +107,13 @@ def draw_expression(rng: np.random.Generator, aus: tuple[int, ...]) -> tuple[Flo
     return drawn, gaze.astype(np.float32)
 
 
-def label(drawn: Floats, aus: tuple[int, ...], parted: float) -> tuple[Floats, Floats]:
+def label(drawn: Floats, aus: tuple[int, ...], parted: float, mouth_hidden: bool = False) -> tuple[Floats, Floats]:
     """Labels [20] (1, 0 or NaN) and intensities [20] of `LABELLED`, after what is seen.
 
     Args:
         drawn: [len(aus), 2], of `draw_expression`.
         parted: how far the lips are apart, mm.
+        mouth_hidden: a hand or a microphone is before the mouth: its AUs can't be seen.
     """
     of = {au: float(drawn[i].mean()) for i, au in enumerate(aus)}
     intensities = np.array([of[au] for au in LABELLED], np.float32)
@@ -125,4 +128,6 @@ def label(drawn: Floats, aus: tuple[int, ...], parted: float) -> tuple[Floats, F
     labels[at[43]] = 1 if closed.min() >= 0.8 else 0 if closed.max() <= 0.3 else np.nan
     if closed.max() >= 0.8:  # lids that are shut hide their raising and tightening
         labels[at[7]] = np.nan if labels[at[7]] == 1 else labels[at[7]]
+    if mouth_hidden:
+        labels[[at[au] for au in OF_MOUTH]] = np.nan
     return labels, intensities
