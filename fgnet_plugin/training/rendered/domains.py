@@ -45,6 +45,8 @@ class Domain:
     glasses: float = 0.15
     occluders: float = 0.05
     """Share of faces with glasses, and with something before the face."""
+    headwear: float = 0.08
+    """Share of rendered heads with a cap, a hat, a band or a scarf."""
     tight: float = 0.2
     """Share of rendered heads whose photo is cut close to the face."""
     contrast: Range = (0.75, 1.3)
@@ -156,6 +158,7 @@ DOMAINS: dict[str, Domain] = {
             low_resolution=0.25,
             glasses=0.15,
             occluders=0.1,
+            headwear=0.15,
             tight=0.85,
             contrast=(0.85, 1.4),
             brightness=(-0.2, 0.5),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fgnet_plugin.training.rendered import complexion, hair, head_data, heads, mesh, raster, skin
+from fgnet_plugin.training.rendered import complexion, hair, head_data, head_light, heads, headwear, mesh, raster, skin
 from fgnet_plugin.training.rendered import head_shader as shader
 from fgnet_plugin.training.rendered.complexion import Complexion
 from fgnet_plugin.training.rendered.domains import Domain
@@ -20,8 +19,6 @@ _CENTRE = np.array([0.0, -40.0, -70.0], np.float32)
 """The head turns about this point, mm."""
 _UNIT = 0.78
 """mm in a unit of `Domain.distance`."""
-_SHADOW, _REACH = 176, 340.0
-"""Side of the shadow map, texels and mm."""
 _IRISES = ((58, 34, 20), (88, 56, 30), (92, 84, 52), (92, 112, 132), (104, 108, 104))
 
 
@@ -39,6 +36,7 @@ class HeadPerson:
     cloth_pattern: Floats
     neckline: Floats
     style: hair.HairStyle
+    headwear: headwear.Headwear | None
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,17 @@ def draw_person(rng: np.random.Generator, domain: Domain, head: heads.Head) -> H
     iris = (np.array(_IRISES[rng.choice(5, p=chances / chances.sum())]) / 255 * rng.uniform(0.6, 1.15)) ** 2.2
     fabric = (rng.uniform(5, 92), *rng.normal(0, 9 if rng.random() < 0.7 else 28, 2))
     pattern = (rng.uniform(4, 25) if rng.random() < 0.15 else 0.0, rng.uniform(0.2, 0.8), rng.uniform(0.05, 0.25))
+    style = hair.draw_style(rng, head.female, head.age, float(head.ancestry[0]))
+    worn = headwear.draw_headwear(rng, head.female) if rng.random() < domain.headwear else None
+    if worn:
+        style = headwear.flatten(style, worn.kind)
     return HeadPerson(
         head, look, iris.astype(np.float32), np.array([rng.uniform(0.44, 0.51), rng.uniform(0.28, 0.55)], np.float32),
         (rng.uniform(0.58, 0.88) * np.array([1.0, rng.uniform(0.91, 0.97), rng.uniform(0.85, 0.95)])).astype(np.float32),
         (rng.uniform(0.4, 0.75) * np.array([1.0, rng.uniform(0.9, 0.97), rng.uniform(0.74, 0.92)])).astype(np.float32),
         complexion.linear_rgb(np.array(fabric, np.float32)), np.array(pattern, np.float32),
         np.array([rng.uniform(-200, -135), rng.uniform(-0.2, 1.0)], np.float32),
-        hair.draw_style(rng, head.female, head.age, float(head.ancestry[0])),
+        style, worn,
     )  # fmt: skip
 
 
@@ -136,6 +138,22 @@ def _seen_sky(v: Floats, n: Floats, body: NDArray[np.bool_]) -> Floats:
     return (seen / (total + 1e-6)).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Camera:
+    """Where a head is in front of the camera, and what becomes of its points there."""
+
+    turn: Floats  # [3, 3]: head space -> the camera's frame
+    distance: float  # mm
+    to_pixels: Floats  # [2, 3]
+
+    def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """The camera's frame [..., 3], px [..., 2] and depth [...] (larger is nearer) of points [..., 3] of head space."""
+        seen = ((points - _CENTRE) @ self.turn.T).astype(np.float32)
+        near = np.float32(self.distance) / (np.float32(self.distance) - seen[..., 2])
+        plane = seen[..., :2] * near[..., None] * np.array([1, -1], np.float32)
+        return seen, plane @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], near
+
+
 def draw_picture(
     rng: np.random.Generator,
     domain: Domain,
@@ -153,73 +171,92 @@ def draw_picture(
         frame: says where on the picture the landmarks go.
         size: height and width, px.
     """
-    face = heads.pose_head(person.head, drawn, gaze)
+    face = heads.pose_head(person.head, drawn, (float(gaze[0]), float(gaze[1])))
     yaw, pitch, roll = np.clip(rng.normal(0, (domain.yaw, domain.pitch, domain.roll)), -0.8, 0.8)
-    turn = rotation(yaw, pitch, roll)
-    turned = _turn(face, turn, rotation(0.4 * yaw, 0, 0.3 * roll))
-    distance = rng.uniform(*domain.distance) * _UNIT
-    perspective = distance / (distance - turned[:, 2])
-    plane = turned[:, :2] * perspective[:, None] * [1, -1]
-    to_pixels = frame(plane[head_data.LANDMARKS].astype(np.float32))
-    xy = (plane @ to_pixels[:, :2].T + to_pixels[:, 2]).astype(np.float32)
-    triangles, material = _drawn_triangles()
-    everywhere = np.ones(len(face), np.float32)
-    found, weights = raster.rasterise(xy, perspective.astype(np.float32), everywhere, triangles, *size)
-    normals = raster.normals(turned, head_data.TRIANGLES)
+    posed = _hang_shoulders(face, rotation(yaw, pitch, roll), rotation(0.4 * yaw, 0, 0.3 * roll))
+    camera = Camera(rotation(yaw, pitch, roll), rng.uniform(*domain.distance) * _UNIT, np.eye(2, 3, dtype=np.float32))
+    camera = replace(camera, to_pixels=frame(camera.project(posed[head_data.LANDMARKS])[1]))
+    outward = raster.normals(posed, head_data.TRIANGLES)
+    surface = _dress(person, posed, outward)
+    _, xy, near = camera.project(surface.posed)
+    found, weights = raster.rasterise(xy, near, surface.keep, surface.triangles, *size)
     colour, relief = complexion.paint(person.complexion, drawn, heads.DRAWN, float(rng.uniform(*domain.furrows)))
     slope = np.stack([np.gradient(relief, axis=1), -np.gradient(relief, axis=0)], -1) * mesh.UV_SCALE
-    posed = np.ascontiguousarray(turned @ turn)  # back to the unturned head, neck and shoulders as they hang
-    light = draw_light(rng, domain, posed, turn)
-    strands = _grow(person, posed, turn, normals)
+    strands = hair.grow(np.random.default_rng([person.complexion.seed, 1]), person.style, posed, outward)
+    light = head_light.draw_light(rng, domain, surface.posed, surface.casters, surface.keep, camera.turn)
     hair.cast_shadow(strands, light)
-    look = _look(rng, person, face, posed, gaze, turn)
     rgba = shader.shade(
-        found, weights, triangles, material, head_data.MEAN, posed, normals, _texels(), _attributes_of(person.style), colour,
-        slope.astype(np.float32), _grain(), look, light,
+        found, weights, surface.triangles, surface.material, surface.rest, surface.posed,
+        (surface.outward @ camera.turn.T).astype(np.float32), surface.texels, surface.attributes, colour,
+        slope.astype(np.float32), _grain(), _look(rng, person, posed, gaze, camera.turn), light,
     )  # fmt: skip
-    nearest = np.where(found >= 0, (perspective[triangles[found.clip(0)]] * weights).sum(2), 0).astype(np.float32)
-
-    def project(points: Floats) -> tuple[Floats, Floats, Floats]:
-        """The camera's frame [..., 3], px [..., 2] and depth [...] of points of head space."""
-        q = (points @ turn.T).astype(np.float32)
-        near = distance / (distance - q[..., 2])
-        return q, (q[..., :2] * near[..., None] * [1, -1] @ to_pixels[:, :2].T + to_pixels[:, 2]).astype(np.float32), near.astype(np.float32)
-
-    _draw_hair(person, strands, project, posed, rgba, nearest, light, turn)
+    nearest = np.where(found >= 0, (near[surface.triangles[found.clip(0)]] * weights).sum(2), 0).astype(np.float32)
+    _draw_hair(person, strands, camera, hair.skull(posed), rgba, nearest, light)
     landmarks = xy[head_data.LANDMARKS]
     return HeadPicture(rgba, landmarks, (landmarks[36:42], landmarks[42:48]), heads.lips_parted(face), float(yaw))
 
 
-Project = Callable[[Floats], tuple[Floats, Floats, Floats]]
+def _hang_shoulders(face: Floats, head: Floats, body: Floats) -> Floats:
+    """The vertices in head space, neck and shoulders turned against it: they follow the head's turn in part."""
+    v = face - _CENTRE
+    follow = mesh.smoothstep(-190.0, -95.0, face[:, 1])[:, None]
+    still = v @ (head.T @ body).T
+    return np.ascontiguousarray(_CENTRE + still + follow * (v - still), np.float32)
 
 
-def _attributes_of(style: hair.HairStyle) -> Floats:
-    found = attributes().copy()
-    found[:, shader.HAIR] = hair.growth(style)
-    return found
+@dataclass(frozen=True)
+class _Surface:
+    """All that is drawn as triangles: the head, and what it wears."""
+
+    posed: Floats
+    rest: Floats
+    outward: Floats
+    texels: Floats
+    attributes: Floats
+    keep: Floats
+    triangles: Ints
+    material: NDArray[np.uint8]
+    casters: Ints
 
 
-def _grow(person: HeadPerson, posed: Floats, turn: Floats, normals: Floats) -> Floats:
-    outward = normals @ turn  # back to head space
-    rng = np.random.default_rng([person.complexion.seed, 1])
-    return hair.grow(rng, person.style, posed, outward)
+def _dress(person: HeadPerson, posed: Floats, outward: Floats) -> _Surface:
+    triangles, material = _drawn_triangles()
+    known = attributes().copy()
+    known[:, shader.HAIR] = hair.growth(person.style)
+    keep = np.ones(len(posed), np.float32)
+    if person.headwear is None:
+        return _Surface(posed, head_data.MEAN, outward, _texels(), known, keep, triangles, material, _casters())
+    shell = headwear.fit(person.headwear, posed, outward)
+    start, extra = len(posed), len(shell.vertices)
+    bare = np.zeros((extra, known.shape[1]), np.float32)
+    bare[:, shader.AMBIENT] = 0.85
+    shells = shell.triangles + np.int32(start)
+    return _Surface(
+        np.concatenate([posed, shell.vertices]), np.concatenate([head_data.MEAN, shell.vertices]),
+        np.concatenate([outward, raster.normals(shell.vertices, shell.triangles)]),
+        np.concatenate([_texels(), np.zeros((extra, 2), np.float32)]), np.concatenate([known, bare]),
+        np.concatenate([keep, shell.keep]), np.concatenate([triangles, shells]),
+        np.concatenate([material, np.full(len(shells), shader.HAT, np.uint8)]), np.concatenate([_casters(), shells]),
+    )  # fmt: skip
+
+
+@cache
+def _casters() -> Ints:
+    """Triangles of the head that cast shadows."""
+    return np.ascontiguousarray(head_data.TRIANGLES[head_data.PART == head_data.BODY])
 
 
 def _draw_hair(
-    person: HeadPerson, strands: Floats, project: Project, posed: Floats, rgba: Floats, nearest: Floats, light: shader.Light,
-    turn: Floats,
-) -> None:  # fmt: skip
+    person: HeadPerson, strands: Floats, camera: Camera, ball: Floats, rgba: Floats, nearest: Floats, light: shader.Light
+) -> None:
     rng = np.random.default_rng([person.complexion.seed, 2])
-    ball = hair.skull(posed)
     outward = (strands - ball[0]) / ball[1] ** 2
-    outward /= np.linalg.norm(outward, axis=-1, keepdims=True) + 1e-6
+    outward /= np.linalg.norm(outward, axis=-1, keepdims=True) + np.float32(1e-6)
     shades = np.exp(rng.normal(0, 0.22, (len(strands), 1))).astype(np.float32)
-    colours = person.complexion.hair * shades
-    turned, xy, near = project(strands)
+    turned, xy, near = camera.project(strands)
     hair.draw(
-        rgba, nearest, strands, turned, xy, near, (outward @ turn.T).astype(np.float32), colours,
-        1 if rgba.shape[0] < 300 else 2, 0.8,
-        float(rng.uniform(0.2, 1.0)), light,
+        rgba, nearest, strands, turned, xy, near, (outward @ camera.turn.T).astype(np.float32), person.complexion.hair * shades,
+        1 if rgba.shape[0] < 300 else 2, 0.8, float(rng.uniform(0.2, 1.0)), light,
     )  # fmt: skip
 
 
@@ -230,67 +267,6 @@ def _grain() -> Floats:
     return np.ascontiguousarray(np.stack([bank[7], bank[1], bank[0]], -1))
 
 
-def _turn(face: Floats, head: Floats, body: Floats) -> Floats:
-    """The head turned about the neck, which shoulders follow in part; origin at the eyes of the unturned head."""
-    v = face - _CENTRE
-    follow = mesh.smoothstep(-190.0, -95.0, face[:, 1])[:, None]
-    return np.ascontiguousarray(v @ body.T + follow * (v @ head.T - v @ body.T), np.float32)
-
-
-def surroundings(directions: Floats, colours: Floats) -> Floats:
-    """[9, 3]: the irradiance of lamps (unit directions [n, 3], colours [n, 3]) as `head_shader.irradiance` reads it."""
-    x, y, z = directions.T
-    ones, q = np.ones_like(x), 5 / 32
-    basis = np.stack([
-        0.25 * ones, 0.5 * y, 0.5 * z, 0.5 * x, 6 * q * x * y, 6 * q * y * z, q * (3 * z * z - 1) / 2, 6 * q * x * z,
-        1.5 * q * (x * x - y * y),
-    ])  # fmt: skip
-    return (basis @ colours).astype(np.float32)
-
-
-def draw_light(rng: np.random.Generator, domain: Domain, posed: Floats, turn: Floats) -> shader.Light:
-    """A key lamp with a shadow, a second one, sky, ground and a few lamps or windows around."""
-    angle, tilt = rng.normal(0, domain.key_turn), rng.normal(0.45, 0.35)
-    key = np.array([np.sin(angle) * np.cos(tilt), np.sin(tilt), max(0.05, np.cos(angle)) * np.cos(tilt)])
-    key = (key / np.linalg.norm(key)).astype(np.float32)
-    strength = rng.uniform(*domain.key)
-
-    def tint(share: float = 1.0) -> NDArray[np.float64]:
-        """Lamps are warmer or cooler, hardly greener or pinker."""
-        warm = rng.normal(0, share * domain.colour_cast)
-        green = rng.normal(0, 0.25 * share * domain.colour_cast)
-        return np.exp(np.array([warm - green, green, -1.3 * warm - green]))
-
-    total = 1.0 / (0.6 * strength + 0.55)
-    others = rng.integers(2, 6)
-    lamps = rng.normal((0, 0.25, 0.25), (1, 0.5, 0.8), (others, 3))
-    directions = np.concatenate([[[0, 1, 0], [0, -1, 0]], lamps / np.linalg.norm(lamps, axis=1, keepdims=True)])
-    amounts = np.concatenate([[rng.uniform(0.4, 1.1)], [rng.uniform(0.1, 0.5)], rng.exponential(0.4, others)])
-    colours = np.stack([amount * tint() for amount in amounts])
-    colours *= total * 1.1 / amounts.sum() * tint(0.7)
-    second = rng.normal((0, 0.1, 0.3), (1, 0.5, 0.6))
-    right = np.cross([0, 1, 0.01], key @ turn)
-    right /= np.linalg.norm(right)
-    toward = key @ turn
-    scale = _SHADOW / _REACH
-    to_shadow = np.zeros((3, 4), np.float32)
-    to_shadow[:, :3] = np.stack([scale * right, -scale * np.cross(toward, right), toward])
-    middle = np.array([0.0, -30.0, -20.0])
-    to_shadow[:2, 3] = _SHADOW / 2 - to_shadow[:2, :3] @ middle
-    seen = posed @ to_shadow[:, :3].T + to_shadow[:, 3]
-    triangles = _casters()
-    found, weights = raster.rasterise(
-        np.ascontiguousarray(seen[:, :2]), np.ascontiguousarray(seen[:, 2]), np.ones(len(posed), np.float32), triangles,
-        _SHADOW, _SHADOW,
-    )  # fmt: skip
-    depth = np.where(found >= 0, (seen[:, 2][triangles[found.clip(0)]] * weights).sum(2), -1e9)
-    return shader.Light(
-        key, (total * strength * tint()).astype(np.float32), (second / np.linalg.norm(second)).astype(np.float32),
-        (total * rng.uniform(0, 0.5) * (rng.random() < 0.6) * tint(1.5)).astype(np.float32), surroundings(directions, colours),
-        np.float32(rng.uniform(0.55, 1.0)), np.float32(rng.uniform(0.4, 1.8)), depth.astype(np.float32), to_shadow,
-    )  # fmt: skip
-
-
 @cache
 def _gums() -> Floats:
     """[2]: heights on the mean head where the upper and the lower crowns meet the gums."""
@@ -298,13 +274,7 @@ def _gums() -> Floats:
     return np.array([upper.min() + 10, lower.max() - 9], np.float32)
 
 
-@cache
-def _casters() -> Ints:
-    """Triangles that cast shadows."""
-    return np.ascontiguousarray(head_data.TRIANGLES[head_data.PART == head_data.BODY])
-
-
-def _look(rng: np.random.Generator, person: HeadPerson, face: Floats, posed: Floats, gaze: Floats, turn: Floats) -> shader.Look:
+def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Floats, turn: Floats) -> shader.Look:
     points = posed[head_data.LANDMARKS]
     lids = np.stack([[points[36, 0], points[39, 0], points[37:39, 1].max()], [points[45, 0], points[42, 0], points[43:45, 1].max()]])
     centres = np.stack([posed[ids].mean(0) for ids in head_data.EYE_VERTICES])
@@ -318,4 +288,5 @@ def _look(rng: np.random.Generator, person: HeadPerson, face: Floats, posed: Flo
         person.complexion.hair, person.style.edge, single(own.uniform(0.15, 1.0)), single(own.uniform(0.4, 1.6)),
         single(own.uniform(0.6, 1.1)), turn, centres.astype(np.float32), aim.astype(np.float32), person.iris, person.iris_size,
         person.sclera, lids.astype(np.float32), person.teeth, _gums(),
+        person.headwear.colour if person.headwear else person.cloth,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fgnet_plugin.training.rendered.mesh import Floats, Ints
 
-SKIN, EYE, TOOTH, TONGUE, CLOTH, HIDDEN = range(6)
+SKIN, EYE, TOOTH, TONGUE, CLOTH, HAT, HIDDEN = range(7)
 """Materials of triangles."""
 
 FRONT, AMBIENT, LIP, CAVITY, HAIR = range(5)
@@ -59,6 +59,7 @@ class Look(NamedTuple):
     lids: Floats  # [2, 3]: x of the outer and inner corner and height of the upper lid of each eye, head space
     teeth: Floats  # [3]
     gums: Floats  # [2]: heights on the resting head where the upper and lower crowns end
+    hat: Floats  # [3]
 
 
 @numba.njit(cache=True)
@@ -179,12 +180,12 @@ def _skin(
 
 
 @numba.njit(cache=True)
-def _cloth(x: float, y: float, grain: Floats, look: Look, rgb: Floats) -> None:
+def _cloth(x: float, y: float, tone: Floats, grain: Floats, look: Look, rgb: Floats) -> None:
     weave = 1 + look.cloth_pattern[2] * grain[int(3 * y) & 255, int(3 * x) & 255, 2]
     if look.cloth_pattern[0] > 0 and int(np.floor((y + 400) / look.cloth_pattern[0])) % 2 == 0:
         weave *= look.cloth_pattern[1]
     for k in range(3):
-        rgb[k] = min(0.95, look.cloth[k] * weave)
+        rgb[k] = min(0.95, tone[k] * weave)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -253,7 +254,7 @@ def shade(
             elif kind == TONGUE:
                 rgb[0], rgb[1], rgb[2] = 0.36, 0.10, 0.09
             else:
-                _cloth(r[0], r[1], grain, look, rgb)
+                _cloth(r[0], r[1], look.hat if kind == HAT else look.cloth, grain, look, rgb)
                 gloss = np.float32(0.08)
             length = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]) + 1e-6
             if normal[2] < 0:  # seen from behind: the surface that faces the camera has the opposite normal

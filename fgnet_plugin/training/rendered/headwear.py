@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -36,6 +36,14 @@ def draw_headwear(rng: np.random.Generator, female: float) -> Headwear:
     low = {"cap": rng.uniform(34, 50), "beanie": rng.uniform(26, 50), "band": rng.uniform(32, 48), "scarf": rng.uniform(40, 62)}[kind]
     thick = {"cap": rng.uniform(6, 10), "beanie": rng.uniform(5, 9), "band": rng.uniform(3, 5), "scarf": rng.uniform(5, 9)}[kind]
     return Headwear(kind, colour, low, rng.uniform(0.15, 0.42), thick, rng.uniform(14, 34), rng.uniform(45, 75) * (rng.random() < 0.75))
+
+
+def flatten(style: hair.HairStyle, kind: Kind) -> hair.HairStyle:
+    """A hair style as it lies under headwear."""
+    if kind == "scarf":
+        return replace(style, length=0.0, front=0.0)
+    flat = replace(style, lift=0.05, volume=0.01, frizz=min(style.frizz, 0.1), curl=min(style.curl, 0.5))
+    return replace(flat, front=flat.length, length=flat.length) if kind == "band" else replace(flat, front=min(flat.front, 20.0))
 
 
 @cache
