@@ -45,11 +45,15 @@ _ACTIONS: dict[int, dict[str, float]] = {
 _MOST = {"browDown": 1.25}
 """How far facial actions go at most, where that is not 1.6: brows meet the eyes."""
 
-# AU -> pulls: anchor on the left half (x, y), displacement (dx > 0 outwards, dy, dz), reach; "u" and "l" keep a pull to what is
-# above or under the mouth's line. An anchor with x > 0 acts on both halves.
-_PULLS: dict[int, tuple[tuple[tuple[float, float], tuple[float, float, float], float, str], ...]] = {
+Pull = tuple[tuple[float, float], tuple[float, float, float], float, str]
+"""Anchor on the left half (x, y), displacement (outwards, up, forwards), reach; "u" and "l" keep it to what is above or under
+the mouth's line. An anchor with x > 0 acts on both halves."""
+_PULLS: dict[int, tuple[Pull, ...]] = {
     1: (((11, 13), (0.5, 3.5, 0), 9, ""), ((9, 30), (0, 2.0, 0), 11, ""), ((24, 15), (0, 1.5, 0), 8, "")),
-    2: (((42, 15), (0.5, 2.0, 0), 11, ""), ((38, 30), (0, 1.5, 0), 12, ""), ((25, 17), (0, 3.0, 0), 9, ""), ((12, 12), (0, 1.2, 0), 8, "")),
+    2: (
+        ((42, 15), (0.5, 2.0, 0), 11, ""), ((38, 30), (0, 1.5, 0), 12, ""), ((25, 17), (0, 3.0, 0), 9, ""),
+        ((12, 12), (0, 1.2, 0), 8, ""),
+    ),
     4: (((11, 12), (-2.2, -1.5, 1.2), 8, ""), ((26, 15), (-1.2, -1.2, 0.6), 10, ""), ((6, 4), (-0.8, -1.0, 1.0), 6, "")),
     6: (((40, -27), (0, 3.2, 3.8), 12, ""), ((50, -4), (-1.5, 0.8, 0), 9, "")),
     7: (((30, -9), (0, 1.0, 0.4), 7, ""),),
@@ -57,7 +61,7 @@ _PULLS: dict[int, tuple[tuple[tuple[float, float], tuple[float, float, float], f
     10: (((10, -58), (0.2, 1.6, 0.5), 8, "u"), ((23, -48), (1.0, 1.5, 1.5), 8, "")),
     11: (((22, -52), (1.0, 2.0, 1.5), 7, ""), ((17, -62), (0, 1.0, 0), 5, "u")),
     12: (((23, -68), (2.5, 0, -1.2), 8, ""), ((37, -42), (1.2, 1.5, 2.8), 11, "")),
-    14: (((25, -68), (2.5, 0.8, -4.0), 6, ""), ((32, -67), (0, 0.2, 2.2), 5, ""), ((10, -67), (0.8, 0, -1.0), 7, "")),
+    14: (((25, -68), (0.4, 0.3, -4.5), 6, ""), ((33, -67), (-0.5, 0.2, 2.6), 5, ""), ((24, -74), (0, 1.2, 0.5), 5, "l")),
     15: (((23, -69), (0.4, -2.0, -0.4), 7, ""), ((22, -80), (0, -1.5, 1.2), 8, "")),
     17: (((0, -95), (0, 3.0, 2.0), 10, ""), ((12, -92), (0, 2.0, 1.5), 9, ""), ((0, -78), (0, 1.5, 1.2), 8, "l")),
     20: (((24, -68), (2.2, 1.8, -0.5), 9, ""), ((30, -82), (1.5, 0.5, 0), 10, "")),
@@ -83,14 +87,16 @@ def below_lips() -> NDArray[np.bool_]:
     return ACTIONS["jawOpen"][:, 1] < -12.2
 
 
-def _pull(anchor: tuple[float, float], pull: tuple[float, float, float], reach: float, lip: str, side: int) -> Floats:
-    weight = np.exp(-((MEAN[:, 0] - side * anchor[0]) ** 2 + (MEAN[:, 1] - anchor[1]) ** 2) / (2 * reach * reach)) * _front()
+def _pull(pull: Pull, side: int) -> Floats:
+    """[N, 3]: what a pull does on the right (-1) or left (1) half; one at the middle belongs to both, by halves."""
+    (x, y), (outwards, up, forwards), reach, lip = pull
+    near = np.exp(-((MEAN[:, 0] - side * x) ** 2 + (MEAN[:, 1] - y) ** 2) / (2 * reach * reach))
+    weight = near * _front() * (1 - 0.85 * head_data.LIDS)  # the eyeball holds the lids
     if lip:
         mouth = (np.abs(MEAN[:, 0]) < 30) & (MEAN[:, 1] > -95)
         weight = np.where(mouth & (below_lips() == (lip == "u")), 0, weight)
-    weight = weight * (1 - 0.85 * head_data.LIDS)  # the eyeball holds the lids
-    sign = 1.0 if anchor[0] == 0 else float(side)
-    return (weight[:, None] * np.array([sign * pull[0], pull[1], pull[2]])).astype(np.float32)
+    direction = np.array([side * outwards, up, forwards]) * (0.5 if x == 0 else 1.0)
+    return (weight[:, None] * direction).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -139,17 +145,17 @@ def movements() -> list[Movement]:
         if name == "jawOpen":
             found.append(_movement(np.stack([share / 2, share / 2], 1), _jaw()))
             continue
-        for half, side in enumerate(("Right", "Left")):
+        for half, word in enumerate(("Right", "Left")):
             whole = name.removesuffix("*")
-            moves = ACTIONS[whole + side] if name.endswith("*") else ACTIONS[name] * (LEFT if half else 1 - LEFT)[:, None]
+            moves = ACTIONS[whole + word] if name.endswith("*") else ACTIONS[name] * (LEFT if half else 1 - LEFT)[:, None]
             moves = moves.copy()
             moves[still] = 0
+            if whole == "noseSneer":  # which lowers the brows as AU 4 does: half of it is enough
+                moves *= 1 - 0.5 * smoothstep(2.0, 12.0, MEAN[:, 1:2])
             found.append(_movement(share[:, None] * np.eye(2, dtype=np.float32)[half], moves, _MOST.get(whole, 1.6)))
     for au, pulls in _PULLS.items():
         for half, side in ((0, -1), (1, 1)):
             shares = np.zeros((len(DRAWN), 2), np.float32)
             shares[DRAWN.index(au), half] = 1
-            found.append(
-                _movement(shares, sum((0.5 if a[0] == 0 else 1.0) * _pull(a, p, r, lip, side) for a, p, r, lip in pulls))
-            )
+            found.append(_movement(shares, np.sum([_pull(pull, side) for pull in pulls], 0)))
     return found

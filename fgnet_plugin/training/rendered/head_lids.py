@@ -13,6 +13,8 @@ from fgnet_plugin.training.rendered.mesh import Floats, smoothstep
 
 _GAZE_OF_ACTION = 0.5
 """rad: how far up or down the eyes look in the facial actions that move the lids along."""
+LID_FOLLOWS = 0.8
+"""Part of the eye's opening, a rad, by which the upper lid sinks when the eye looks down, beyond that facial action."""
 _UPPER_EDGE, _LOWER_EDGE = LANDMARKS[[[37, 38], [44, 43]]], LANDMARKS[[[41, 40], [46, 47]]]
 _MEAN_EYES = np.stack([MEAN[eye].mean(0) for eye in EYE_VERTICES])
 

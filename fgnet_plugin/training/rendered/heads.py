@@ -21,7 +21,7 @@ from scipy import sparse
 from fgnet_plugin.training.rendered import head_data
 from fgnet_plugin.training.rendered.head_aus import DRAWN, movements
 from fgnet_plugin.training.rendered.head_data import ACTIONS, EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
-from fgnet_plugin.training.rendered.head_lids import follow_gaze, keep_lids_out, shut_eyes
+from fgnet_plugin.training.rendered.head_lids import LID_FOLLOWS, follow_gaze, keep_lids_out, shut_eyes
 from fgnet_plugin.training.rendered.head_lips import close_lips, lips_parted
 from fgnet_plugin.training.rendered.mesh import Floats
 
@@ -144,7 +144,8 @@ def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0))
         if amount > 0:
             v[movement.vertices] += np.float32(amount) * movement.displacement
     follow_gaze(v, gaze[1])
-    shut_eyes(v, head.eyes, drawn[DRAWN.index(43)])
+    open_ = (1 - np.clip(drawn[DRAWN.index(43)], 0, 1)) * (1 - LID_FOLLOWS * max(-gaze[1], 0.0))
+    shut_eyes(v, head.eyes, 1 - open_)
     keep_lids_out(v, head.vertices, head.eyes, head.eye_radius)
     apart = drawn[[DRAWN.index(au) for au in (25, 26, 27)]].any()
     return close_lips(v, 0.0 if apart else 2.5)
