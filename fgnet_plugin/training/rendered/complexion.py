@@ -143,7 +143,7 @@ def _furrows(
     old = float(np.clip((years - 22) / 50, 0, 1.2))
     depth = strength * rng.uniform(0.25, 0.8) * (0.6 + 0.7 * old)
     for furrow, halves in zip(FURROWS, skin.furrows(), strict=True):
-        chance = rng.uniform(0, 1.8)
+        chance = rng.uniform(0, 1.3)
         rest = furrow.age * old * chance
         if furrow.age == FOLD:
             rest = max(0.0, rng.normal(0.7, 0.6))

@@ -113,13 +113,18 @@ def growth(style: HairStyle) -> Floats:
 
 def skull(v: Floats) -> Floats:
     """[2, 3]: centre and radii of the ellipsoid under the scalp of a head [N, 3]."""
-    p = v[np.unique(_scalp()[0])].astype(float)
-    p = p[p[:, 1] > 0]
-    rows = np.stack([p[:, 0] ** 2, p[:, 1] ** 2, p[:, 2] ** 2, p[:, 1], p[:, 2]], 1)
-    a, b, c, d, e = np.linalg.lstsq(rows, np.ones(len(p)), rcond=None)[0]
-    centre = np.array([0, -d / (2 * b), -e / (2 * c)])
-    level = 1 + b * centre[1] ** 2 + c * centre[2] ** 2
-    return np.stack([centre, np.sqrt(level / np.array([a, b, c]))]).astype(np.float32)
+    p = v[_scalp_vertices()]
+    wide, low, high, back, front = np.abs(p[:, 0]).max(), 0.0, p[:, 1].max(), p[:, 2].min(), p[:, 2].max()
+    deep = (front - back) / 2
+    tall = min(0.95 * deep, high - low)
+    return np.array([[0, high - tall, (front + back) / 2], [wide, tall, deep]], np.float32)
+
+
+@cache
+def _scalp_vertices() -> NDArray[np.intp]:
+    """Those over the ears."""
+    used = np.unique(_scalp()[0])
+    return used[(head_data.MEAN[used, 1] > 10) & (hair_field()[used] > 0)]
 
 
 def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats) -> Floats:

@@ -34,7 +34,7 @@ def draw_headwear(rng: np.random.Generator, female: float) -> Headwear:
     kind = kinds[rng.choice(4, p=chances)]
     colour = complexion.linear_rgb(np.array((rng.uniform(8, 92), *rng.normal(0, 14, 2)), np.float32))
     low = {"cap": rng.uniform(34, 50), "beanie": rng.uniform(26, 50), "band": rng.uniform(32, 48), "scarf": rng.uniform(40, 62)}[kind]
-    thick = {"cap": rng.uniform(6, 10), "beanie": rng.uniform(5, 9), "band": rng.uniform(3, 5), "scarf": rng.uniform(5, 9)}[kind]
+    thick = {"cap": rng.uniform(6, 10), "beanie": rng.uniform(5, 9), "band": rng.uniform(6, 9), "scarf": rng.uniform(5, 9)}[kind]
     return Headwear(kind, colour, low, rng.uniform(0.15, 0.42), thick, rng.uniform(14, 34), rng.uniform(45, 75) * (rng.random() < 0.75))
 
 
