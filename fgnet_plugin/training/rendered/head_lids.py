@@ -89,6 +89,28 @@ def shut_eyes(v: Floats, centres: Floats, shut: Floats) -> None:
         v[blink.vertices] = straight + blink.on_ball[:, None] * (round_ - straight)
 
 
+_COMMON_OPENING, _NARROW, _WIDE = 9.4, 7.4, 10.6
+"""mm, at the lids' landmarks."""
+_KEPT = 0.4
+
+
+def set_openings(v: Floats, centres: Floats, wider: float) -> None:
+    """Opens the eyes of a head [N, 3] at rest as people do: MakeHuman's are narrower, and far more different.
+
+    Args:
+        centres: [2, 3], of the eyeballs; wider: mm more than common.
+    """
+    for half, side in enumerate(("Right", "Left")):
+        opening = float((v[_UPPER_EDGE[half], 1] - v[_LOWER_EDGE[half], 1]).mean())
+        wanted = np.clip(_COMMON_OPENING + wider + _KEPT * (opening - _COMMON_OPENING), _NARROW, _WIDE)
+        if wanted > opening:
+            wide = ACTIONS["eyeWide" + side]
+            reach = float((wide[_UPPER_EDGE[half], 1] - wide[_LOWER_EDGE[half], 1]).mean())
+            v += np.float32((wanted - opening) / reach) * wide
+        else:
+            shut_eyes(v, centres, (1 - wanted / opening) * np.eye(2, dtype=np.float32)[half])
+
+
 @cache
 def _around() -> tuple[NDArray[np.intp], ...]:
     """The skin that lies on the right and the left eyeball, or could be drawn over it."""

@@ -20,8 +20,8 @@ from scipy import sparse
 
 from fgnet_plugin.training.rendered import head_data
 from fgnet_plugin.training.rendered.head_aus import DRAWN, movements
-from fgnet_plugin.training.rendered.head_data import ACTIONS, EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
-from fgnet_plugin.training.rendered.head_lids import LID_FOLLOWS, follow_gaze, keep_lids_out, shut_eyes
+from fgnet_plugin.training.rendered.head_data import EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
+from fgnet_plugin.training.rendered.head_lids import LID_FOLLOWS, follow_gaze, keep_lids_out, set_openings, shut_eyes
 from fgnet_plugin.training.rendered.head_lips import close_lips, lips_parted
 from fgnet_plugin.training.rendered.mesh import Floats
 
@@ -115,9 +115,6 @@ def draw_head(
     on = np.flatnonzero(macro)
     v = head_data.TEMPLATE + np.einsum("m,mvc->vc", macro[on], MACRO[on])
     v += (_local_weights(rng, spread) @ _local()).reshape(-1, 3).astype(np.float32)
-    # MakeHuman's eyes are narrower than people's.
-    wide = np.clip(rng.normal(0.4, 0.22), -0.1, 0.9)
-    v += np.float32(wide) * (ACTIONS["eyeWideRight"] + ACTIONS["eyeWideLeft"])
     # Women and the young show more of their upper teeth when their lips part.
     shown = np.clip(rng.normal(1.6 + 0.8 * female - 0.02 * (years - 30), 0.7), 0, 3.5)
     v[head_data.OF_PART[UPPER_TEETH]] += np.array([0, -1.2 - shown, 1.0], np.float32)
@@ -126,7 +123,10 @@ def draw_head(
     v -= np.array([0, *centres.mean(0)[1:]], np.float32)
     centres[:, 1:] -= centres.mean(0)[1:]
     radius = float(np.linalg.norm(v[EYE_VERTICES[0]] - centres[0], axis=1).mean())
-    v = close_lips(v.astype(np.float32), np.inf)
+    v = v.astype(np.float32)
+    set_openings(v, centres, float(rng.normal(0, 0.45)))
+    keep_lids_out(v, v, centres, radius)
+    v = close_lips(v, np.inf)
     return Head(v, years, female, muscle, weight, ancestry, centres.astype(np.float32), radius)
 
 
