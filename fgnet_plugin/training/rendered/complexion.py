@@ -1,0 +1,216 @@
+"""Skin of the rendered heads: measured tones, colour zones, age, brows, beard and make-up, and the furrows of each AU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fgnet_plugin.training.rendered import mesh, skin
+from fgnet_plugin.training.rendered.furrows import FOLD, FURROWS
+from fgnet_plugin.training.rendered.mesh import UV_HEIGHT, UV_WIDTH, Floats
+
+LIGHTNESS = ((40.0, 7.0), (59.0, 5.5), (63.5, 4.5))
+"""Mean and deviation of skin's L* in African, Asian and European faces.
+
+After the spectrophotometer's means in Xiao et al., "Characterising the variations in ethnic skin colours" (2017)."""
+
+
+@dataclass(frozen=True)
+class Complexion:
+    """What a person's skin and hair look like whatever the face does; linear RGB."""
+
+    skin: Floats  # [3]
+    ita: float  # individual typology angle, degrees: over 55 very light, under -30 dark
+    lips: Floats  # [4]: colour and cover
+    hair: Floats  # [3]
+    brows: Floats  # [3]
+    years: float
+    beard: float  # 0 … 1, how much of the skin it hides
+    moustache: float
+    make_up: bool
+    seed: int  # of all that is painted
+
+
+def linear_rgb(lab: Floats) -> Floats:
+    """CIELAB (D65) [3] -> linear sRGB [3], clipped to [0.003, 1]."""
+    y = (lab[0] + 16) / 116
+    f = np.array([y + lab[1] / 500, y, y - lab[2] / 200])
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * [0.9505, 1.0, 1.089]
+    matrix = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.204, 1.057]])
+    return np.clip(matrix @ xyz, 0.003, 1).astype(np.float32)
+
+
+def draw_complexion(rng: np.random.Generator, ancestry: Floats, female: float, years: float) -> Complexion:
+    """A skin and hair that go with an ancestry [3] (African, Asian, European shares), gender (1 is female) and age."""
+    share = np.asarray(ancestry, float) / float(np.sum(ancestry))
+    mean, deviation = share @ np.array(LIGHTNESS)
+    lightness = float(np.clip(rng.normal(mean, deviation), 24, 74))
+    a = rng.normal(11.3, 1.5) - 2.0 * (lightness < 32) + (0.8 if years > 60 else 0)
+    b = np.interp(lightness, (25, 40, 53, 62, 72), (9.5, 14.5, 18.0, 16.5, 13.0)) + rng.normal(0, 1.5)
+    tone = linear_rgb(np.array([lightness, a, b], np.float32))
+    hair = _hair_colour(rng, share, years)
+    made_up = rng.random() < (0.35 if female > 0.5 and years > 15 else 0.02)
+    if made_up and rng.random() < 0.65:
+        lips = [*linear_rgb(np.array(rng.uniform((28, 25, 2), (50, 55, 28)), np.float32)), rng.uniform(0.55, 0.95)]
+    else:
+        lips = [
+            *linear_rgb(
+                np.array([lightness - rng.uniform(6, 15), a + rng.uniform(3, 13), b - rng.uniform(-1, 5)], np.float32)
+            ),
+            rng.uniform(0.5, 0.95),
+        ]
+    beard = moustache = 0.0
+    if female < 0.5 and years > 17:
+        kind = rng.choice(5, p=(0.42, 0.24, 0.16, 0.08, 0.10))  # shaved, stubble, beard, moustache, moustache and chin
+        beard = (0.0, rng.uniform(0.08, 0.4), rng.uniform(0.55, 0.95), 0.0, rng.uniform(0.0, 0.25))[int(kind)]
+        moustache = (0.0, beard * rng.uniform(0.6, 1.2), rng.uniform(0.4, 0.95), rng.uniform(0.5, 0.95), rng.uniform(0.5, 0.9))[
+            int(kind)
+        ]
+    # Brows are darker than fair hair, and grey later.
+    dark = linear_rgb(np.array([rng.uniform(12, 26), rng.uniform(2, 7), rng.uniform(3, 9)], np.float32))
+    brows = np.minimum(0.6 * hair, 0.14) * 0.6 + 0.4 * np.minimum(dark, hair + 0.02)
+    if made_up:
+        brows = 0.5 * brows + 0.5 * np.minimum(brows, dark)
+    ita = float(np.degrees(np.arctan2(lightness - 50, b)))
+    return Complexion(
+        tone, ita, np.array(lips, np.float32), hair, brows.astype(np.float32), years, float(beard), float(min(moustache, 0.95)),
+        bool(made_up), int(rng.integers(1 << 31)),
+    )  # fmt: skip
+
+
+def _hair_colour(rng: np.random.Generator, share: np.ndarray, years: float) -> Floats:
+    """Black, browns, blonds, red by ancestry, greyer with age."""
+    kinds = np.array([(9, 1, 1), (15, 3, 4), (24, 6, 9), (36, 8, 15), (50, 8, 21), (62, 7, 24), (32, 18, 20)], float)
+    dark = np.array((0.72, 0.22, 0.05, 0.005, 0.0, 0.0, 0.005))
+    fair = np.array((0.10, 0.22, 0.28, 0.17, 0.11, 0.07, 0.05))
+    chances = (share[0] + share[1]) * dark + share[2] * fair
+    lab = kinds[rng.choice(7, p=chances / chances.sum())] + rng.normal(0, (2.0, 1.0, 1.5))
+    grey = np.clip((years - 42) / 35 + rng.normal(0, 0.3), 0, 1) if years > 30 else 0.0
+    white = np.array([rng.uniform(55, 80), 0.5, rng.uniform(1, 4)])
+    lab = lab + grey * (white - lab)
+    return linear_rgb(np.clip(lab, (5, -2, -2), (85, 25, 30)).astype(np.float32))
+
+
+def paint(
+    person: Complexion, intensities: Floats, aus: tuple[int, ...], strength: float
+) -> tuple[Floats, Floats]:
+    """The face's texture.
+
+    Args:
+        intensities: [len(aus), 2], right and left half.
+        strength: how deep this corpus' furrows are; 1 is the standard.
+
+    Returns:
+        Linear RGB and gloss [UV_HEIGHT, UV_WIDTH, 4], and relief [UV_HEIGHT, UV_WIDTH] in units of `mesh`.
+    """
+    rng = np.random.default_rng(person.seed)
+    relief, dark = _furrows(rng, person.years, intensities, aus, strength)
+    m = skin.masks()
+    out = np.empty((UV_HEIGHT, UV_WIDTH, 4), np.float32)
+    colour = out[..., :3]
+    uneven = rng.uniform(0.3, 1.0) * (1.5 if person.years > 50 else 1.0)
+    fine, middle, broad = skin.noise(rng, 0), skin.noise(rng, 1), skin.noise(rng, 3)
+    patchy = 1 + uneven * (0.035 * middle + 0.035 * broad + 0.02 * fine)
+    colour[:] = person.skin * patchy[..., None]
+    # Zones: cheeks, nose and chin redder; forehead yellower; round the eyes darker; shaved skin bluish.
+    red = rng.uniform(0.05, 0.5) * m["blush"] + rng.uniform(0.1, 0.5) * m["nose"] + 0.10 * uneven * skin.noise(rng, 2)
+    colour *= 1 + red[..., None] * np.array([0.10, -0.26, -0.22], np.float32)
+    hollow = rng.uniform(0.05, 0.3) * m["shadow"] + rng.uniform(0.05, 0.38) * m["bags"] + rng.uniform(0.05, 0.3) * m["hollows"]
+    colour *= 1 - np.clip(hollow, 0, 0.6)[..., None] * np.array([0.75, 1.0, 0.9], np.float32)
+    _spots(rng, person, colour, fine)
+    if person.make_up:
+        _make_up(rng, colour)
+    _beard(rng, person, colour)
+    colour *= 1 - np.clip(rng.uniform(0.10, 0.26) * dark, 0, 0.5)[..., None] * np.array([0.8, 1.0, 1.0], np.float32)
+    colour *= 1 - (rng.uniform(0.5, 0.85) * m["nostrils"])[..., None]
+    line = rng.uniform(0.15, 0.7) * m["upper_lid"] + rng.uniform(0.0, 0.3) * m["lower_lid"]
+    if person.make_up:
+        line = np.clip(1.5 * line + 0.3 * m["upper_lid"], 0, 0.95)
+    colour += line[..., None] * (np.minimum(person.brows, 0.03) - colour)
+    _brows(rng, person, colour)
+    oily = 0.6 + 0.7 * m["nose"] + 0.5 * np.exp(-((mesh.uv_grid()[1] - 42) / 22) ** 2)
+    out[..., 3] = np.clip(oily * (1 + 0.12 * fine), 0, 2)
+    np.clip(colour, 0.002, 1, colour)
+    return out, relief
+
+
+def _furrows(
+    rng: np.random.Generator, years: float, intensities: Floats, aus: tuple[int, ...], strength: float
+) -> tuple[Floats, Floats]:
+    relief, dark = np.zeros((2, UV_HEIGHT, UV_WIDTH), np.float32)
+    row = {au: i for i, au in enumerate(aus)}
+    old = float(np.clip((years - 22) / 50, 0, 1.2))
+    depth = strength * rng.uniform(0.25, 0.8) * (0.6 + 0.7 * old)
+    for furrow, halves in zip(FURROWS, skin.furrows(), strict=True):
+        chance = rng.uniform(0, 1.3)
+        rest = furrow.age * old * chance
+        if furrow.age == FOLD:
+            rest = max(0.0, rng.normal(0.7, 0.6))
+        variant, whim = rng.integers(skin.VARIANTS), np.exp(rng.normal(0, 0.35))
+        for half in (0, 1):
+            on = sum(share * intensities[row[au], half] for au, share in furrow.aus.items())
+            amount = depth * (rest + float(on) * whim)
+            if amount < 0.04:
+                continue
+            top, left, lines, darkness = halves[half][variant]
+            box = np.s_[top : top + lines.shape[0], left : left + lines.shape[1]]
+            relief[box] += min(amount, 1.8) * lines
+            dark[box] += min(amount, 1.3) * darkness
+    fine, medium = skin.noise(rng, 0), skin.noise(rng, 1)
+    dimples = np.minimum(fine + 0.3 * medium, 0.5) * skin.masks()["chin"]
+    chin = float(intensities[row[17]].mean())
+    relief += 0.9 * depth * min(chin, 1.3) * dimples
+    relief += rng.uniform(0.015, 0.05) * (1 + old) * fine + rng.uniform(0.0, 0.15) * old * medium  # pores; slack skin
+    return relief, dark
+
+
+def _spots(rng: np.random.Generator, person: Complexion, colour: Floats, fine: Floats) -> None:
+    x, y = mesh.uv_grid()
+    for _ in range(rng.poisson(1.5 if person.years < 50 else 3)):
+        at, size = rng.uniform((-75, -130), (75, 55)), rng.uniform(0.5, 1.8)
+        brown = np.array([0.7, 1.0, 1.0], np.float32) if rng.random() < 0.6 else np.array([0.0, 0.5, 0.45], np.float32)
+        row, column = int((66 - at[1]) * mesh.UV_SCALE), int((at[0] + 102) * mesh.UV_SCALE)
+        box = np.s_[max(row - 5, 0) : row + 6, max(column - 5, 0) : column + 6]
+        spot = np.exp(-((x[box] - at[0]) ** 2 + (y[box] - at[1]) ** 2) / size**2)
+        colour[box] *= 1 - (rng.uniform(0.15, 0.65) * spot)[..., None] * brown
+    freckled, amount = rng.random() < (0.22 if person.ita > 35 else 0.05), rng.uniform(0.1, 0.3)
+    if freckled:
+        m = skin.masks()
+        freckles = np.clip(fine - 0.8, 0, 1.2) * np.clip(m["blush"] + m["nose"] + 0.25, 0, 1)
+        colour *= 1 - np.clip(amount * freckles, 0, 0.5)[..., None] * np.array([0.6, 0.95, 1.0], np.float32)
+
+
+def _make_up(rng: np.random.Generator, colour: Floats) -> None:
+    m = skin.masks()
+    shadow = linear_rgb(np.array(rng.uniform((20, -3, -10), (55, 22, 18)), np.float32))
+    colour += (rng.uniform(0.1, 0.55) * m["shadow"])[..., None] * (shadow - colour)
+    colour *= 1 + (rng.uniform(0, 0.9) * m["blush"])[..., None] * np.array([0.06, -0.22, -0.16], np.float32)
+
+
+def _beard(rng: np.random.Generator, person: Complexion, colour: Floats) -> None:
+    bristles = 1 + 0.16 * rng.standard_normal((UV_HEIGHT, UV_WIDTH), np.float32) + 0.12 * skin.noise(rng, 7)
+    trim = rng.uniform(0.5, 1.0)
+    if person.beard == 0 and person.moustache == 0:
+        return
+    m = skin.masks()
+    cover = np.maximum(person.beard * m["beard"] ** trim, person.moustache * m["moustache"])
+    if person.beard < 0.3 < person.moustache:
+        cover = np.maximum(cover, person.moustache * m["chin"] * m["beard"])
+    cover = np.clip(cover * bristles, 0, 0.96)
+    colour += cover[..., None] * (0.6 * person.hair + 0.003 - colour)
+
+
+def _brows(rng: np.random.Generator, person: Complexion, colour: Floats) -> None:
+    along, across = skin.brow_coordinates()
+    thick = rng.uniform(2.4, 6.0) if person.make_up else rng.uniform(3.0, 7.0)
+    start, end = rng.uniform(-0.02, 0.07), rng.uniform(0.86, 1.0)
+    middle = rng.normal(0, 1.2) * np.sin(np.pi * along) + rng.normal(0, 0.8)
+    width = thick * (1 - 0.66 * np.clip((along - 0.4) / 0.6, 0, 1)) + 0.4
+    edge = (np.abs(across - middle) - width) * rng.uniform(0.7, 1.5) + 0.8 * skin.noise(rng, 5)
+    inside = 1 / (1 + np.exp(np.clip(edge, -20, 20)))
+    ends = np.clip((along - start) * 9, 0, 1) * np.clip((end - along) * 8, 0, 1)
+    hairs = 1 + 0.28 * skin.noise(rng, int(rng.integers(4, 7)))
+    density = rng.uniform(0.6, 1.1) * (0.75 if person.years > 65 else 1)
+    cover = np.clip(inside * ends * density * hairs, 0, 0.97)
+    colour += cover[..., None] * (person.brows - colour)
