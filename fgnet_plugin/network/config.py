@@ -48,7 +48,7 @@ class FGNetConfig:
     """Side of the heatmaps, px."""
     dropout: float = 0.1
     """Drop probability in the interpreter while training."""
-    geometry: str = ""
+    geometry: str | None = None
     """"mesh468": the latent codes also hear what the face's mesh says (`network.geometry`). Published checkpoints have none."""
     trunk_size: int | None = None
     """Side of what the encoder's trunk sees, px, where that is less than `image_size`: averages of the face's pixels."""
@@ -89,8 +89,8 @@ class FGNetConfig:
             raise ValueError(f"encoder_channels must be at least squeeze_reduction = {self.squeeze_reduction}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.geometry not in ("", "mesh468"):
-            raise ValueError(f'geometry must be "mesh468", or "" for none, got {self.geometry!r}')
+        if self.geometry not in (None, "mesh468"):
+            raise ValueError(f'geometry must be "mesh468", or none, got {self.geometry!r}')
         if not 0 <= self.geometry_alone < 1 or (self.geometry_alone and not self.geometry):
             raise ValueError(f"geometry_alone must be in [0, 1), and 0 without geometry, got {self.geometry_alone}")
         if self.trunk_size is not None and not (_is_power_of_two(self.trunk_size) and 64 <= self.trunk_size < self.image_size):

@@ -18,6 +18,17 @@ _RIGHT, _LEFT = (33, 246, 127, 234, 93, 162, 21, 54), (263, 466, 356, 454, 323, 
 _TOP, _MIDDLE = (10, 109, 338, 67, 297, 151, 9, 8), (127, 234, 93, 132, 356, 454, 323, 361)
 _BRIDGE = 6, 168, 197, 195  # of the nose
 _STABLE = (*_RIGHT, *_LEFT, *_TOP, *_BRIDGE)
+
+
+def _frame() -> Tensor:
+    """[3, 468]: the shares of the points in the direction to the left, in the direction down, and in the centre."""
+    shares = torch.zeros(3, POINTS)
+    for row, points, sign in ((0, _LEFT, 1), (0, _RIGHT, -1), (1, _MIDDLE, 1), (1, _TOP, -1), (2, _STABLE, 1)):
+        for point in points:
+            shares[row, point] += sign / len(points)
+    return shares
+
+
 _CENTRE, _SIDE = (0.0, 0.14), 0.96  # of the square that FaceMesh wants in a face aligned as FFHQ is, from -1 to 1
 _SCALE = 0.1  # about as far as the points of faces lie from those of the mean face, in their size
 
@@ -34,12 +45,15 @@ class Geometry(nn.Module):
         dropout: of the hidden layers, in training.
     """
 
+    frame: Tensor  # see `posed`
+
     def __init__(
         self, image_size: int, rows: int, style_dim: int, width: int = 256, noise: float = 0.12, dropout: float = 0.3
     ) -> None:
         super().__init__()
         self.image_size, self.rows, self.style_dim, self.noise = image_size, rows, style_dim, noise
         self.mesh = FaceMesh().requires_grad_(False)
+        self.register_buffer("frame", _frame())
         self.hidden = nn.Sequential(
             nn.Linear(POINTS * 3, width),
             nn.LeakyReLU(0.1),
@@ -61,8 +75,9 @@ class Geometry(nn.Module):
         rows = self.rows if rows is None else rows
         points, presence = self.measure(faces)
         with torch.autocast(faces.device.type, enabled=False):  # bfloat16 would round the points
-            mean = posed(self.mesh.canonical[None] * self.mesh.canonical.new_tensor((1.0, -1.0, -1.0)))
-            shape = posed(points)
+            right, up, near = self.mesh.canonical.unbind(1)
+            mean = posed(torch.stack([right, -up, -near], 1)[None], self.frame)
+            shape = posed(points, self.frame)
             if self.training and self.noise:
                 shape = shape + self.noise * torch.randn_like(shape)
             codes = self.codes(self.hidden(((shape - mean) / _SCALE).flatten(1)))
@@ -80,32 +95,35 @@ class Geometry(nn.Module):
             [B, 468, 3]: x to the right, y down and z away from the camera, the face's corners at ±1; and [B] in [0, 1], how
             sure FaceMesh is of seeing a face.
         """
-        dtype = self.mesh.canonical.dtype
-        with torch.autocast(faces.device.type, enabled=False):
-            square = faces.new_tensor([[[_SIDE, 0.0, _CENTRE[0]], [0.0, _SIDE, _CENTRE[1]]]], dtype=dtype)
-            grid = F.affine_grid(square, [1, 3, CROP_SIZE, CROP_SIZE], align_corners=False).expand(len(faces), -1, -1, -1)
+        dtype, device = self.mesh.canonical.dtype, faces.device
+        with torch.autocast(device.type, enabled=False):
+            # Nothing here comes from the CPU's memory, or no CUDA graph could hold it.
+            at = (torch.arange(CROP_SIZE, device=device, dtype=dtype) * (2 / CROP_SIZE) + (1 / CROP_SIZE - 1)) * _SIDE
+            y, x = torch.meshgrid(at + _CENTRE[1], at + _CENTRE[0], indexing="ij")
+            grid = torch.stack([x, y], 2).expand(len(faces), -1, -1, -1)
             crops = F.grid_sample(faces.to(dtype), grid, padding_mode="border", align_corners=False)
             points, presence = self.mesh(((crops + 1) / 2).contiguous(memory_format=torch.channels_last))
-            points = points * (2 * _SIDE / CROP_SIZE)  # 0 to 2 across FaceMesh's crop, on the face's scale
-            return points - points.new_tensor((_SIDE - _CENTRE[0], _SIDE - _CENTRE[1], 0.0)), presence.sigmoid()
+            x, y, z = (points * (2 * _SIDE / CROP_SIZE)).unbind(2)  # 0 to 2 across FaceMesh's crop, on the face's scale
+            return torch.stack([x + (_CENTRE[0] - _SIDE), y + (_CENTRE[1] - _SIDE), z], 2), presence.sigmoid()
 
 
-def posed(mesh: Tensor) -> Tensor:
+def posed(mesh: Tensor, frame: Tensor) -> Tensor:
     """Turn meshes so that the faces look straight ahead and are upright, all of one size and in one place.
 
     The frame is that of points which facial muscles hardly move, so it stays where it is while the face moves.
 
     Args:
         mesh: [B, 468, 3], x to the right, y down, z away from the camera, on one scale.
+        frame: [3, 468], see `Geometry`.
 
     Returns:
         [B, 468, 3] with the same axes; the stable points' mean is 0, and their root mean square distance from it 1.
     """
-    across = F.normalize(mesh[:, _LEFT].mean(1) - mesh[:, _RIGHT].mean(1), dim=1)
-    down = mesh[:, _MIDDLE].mean(1) - mesh[:, _TOP].mean(1)
+    # No matrix products: TF32 would round the points.
+    across, down, centre = (frame[..., None] * mesh[:, None]).sum(2).unbind(1)
+    across = F.normalize(across, dim=1)
     down = F.normalize(down - (down * across).sum(1, keepdim=True) * across, dim=1)
     axes = torch.stack([across, down, torch.linalg.cross(across, down)], 1)
-    stable = mesh[:, _STABLE]
-    centre = stable.mean(1, keepdim=True)
-    size = (stable - centre).square().sum(2).mean(1).sqrt()
-    return (mesh - centre) @ axes.transpose(1, 2) / size[:, None, None].clamp(min=1e-6)
+    mesh = mesh - centre[:, None]
+    size = (frame[2] * mesh.square().sum(2)).sum(1).sqrt()
+    return (mesh[:, :, None] * axes[:, None]).sum(3) / size[:, None, None].clamp(min=1e-6)
