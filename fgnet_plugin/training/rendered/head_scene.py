@@ -181,14 +181,15 @@ def draw_picture(
     _, xy, near = camera.project(surface.posed)
     found, weights = raster.rasterise(xy, near, surface.keep, surface.triangles, *size)
     colour, relief = complexion.paint(person.complexion, drawn, heads.DRAWN, float(rng.uniform(*domain.furrows)))
-    slope = np.stack([np.gradient(relief, axis=1), -np.gradient(relief, axis=0)], -1) * mesh.UV_SCALE
+    rise = np.stack([np.gradient(relief, axis=1), -np.gradient(relief, axis=0)], -1) * mesh.UV_SCALE
+    texture = np.concatenate([colour, rise], -1).astype(np.float32)
     strands = hair.grow(np.random.default_rng([person.complexion.seed, 1]), person.style, posed, outward)
     light = head_light.draw_light(rng, domain, surface.posed, surface.casters, surface.keep, camera.turn)
     hair.cast_shadow(strands, light)
     rgba = shader.shade(
         found, weights, surface.triangles, surface.material, surface.rest, surface.posed,
-        (surface.outward @ camera.turn.T).astype(np.float32), surface.texels, surface.attributes, colour,
-        slope.astype(np.float32), _grain(), _look(rng, person, posed, gaze, camera.turn), light,
+        (surface.outward @ camera.turn.T).astype(np.float32), surface.texels, surface.attributes, texture,
+        _grain(), _look(rng, person, posed, gaze, camera.turn), light,
     )  # fmt: skip
     nearest = np.where(found >= 0, (near[surface.triangles[found.clip(0)]] * weights).sum(2), 0).astype(np.float32)
     _draw_hair(person, strands, camera, hair.skull(posed), rgba, nearest, light)

@@ -63,16 +63,16 @@ class Look(NamedTuple):
 
 
 @numba.njit(cache=True)
-def _texel(texture: Floats, x: float, y: float, channel: int) -> float:
+def _sample(texture: Floats, x: float, y: float, out: Floats) -> None:
     """Bilinear sample of [H, W, C], clamped at the border."""
     h, w = texture.shape[0], texture.shape[1]
-    x = min(max(x, 0.0), w - 1.001)
-    y = min(max(y, 0.0), h - 1.001)
+    x = min(max(x, np.float32(0)), np.float32(w - 1.001))
+    y = min(max(y, np.float32(0)), np.float32(h - 1.001))
     i, j = int(y), int(x)
-    fy, fx = y - i, x - j
-    upper = texture[i, j, channel] * (1 - fx) + texture[i, j + 1, channel] * fx
-    lower = texture[i + 1, j, channel] * (1 - fx) + texture[i + 1, j + 1, channel] * fx
-    return upper * (1 - fy) + lower * fy
+    fy, fx = y - np.float32(i), x - np.float32(j)
+    a, b, c, d = (1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx
+    for k in range(texture.shape[2]):
+        out[k] = a * texture[i, j, k] + b * texture[i, j + 1, k] + c * texture[i + 1, j, k] + d * texture[i + 1, j + 1, k]
 
 
 @numba.njit(cache=True)
@@ -148,16 +148,20 @@ def _eye(x: float, y: float, z: float, look: Look, rgb: Floats, normal: Floats) 
 @numba.njit(cache=True)
 def _skin(
     px: float, py: float, pz: float, tx: float, ty: float, front: float, lip: float, cavity: float, hair: float,
-    colour: Floats, slope: Floats, grain: Floats, look: Look, rgb: Floats, normal: Floats,
+    texture: Floats, texel: Floats, grain: Floats, look: Look, rgb: Floats, normal: Floats,
 ) -> float:  # fmt: skip
     """Colour of skin at a point of the resting head; bends the normal by the relief. Returns the strength of the gloss."""
     mottle = 1 + 0.035 * grain[int(1.4 * py) & 255, int(1.4 * (px + 0.7 * pz)) & 255, 1]
-    gloss = look.oil * (0.5 + front * (_texel(colour, tx, ty, 3) - 0.5))
+    gloss = look.oil * np.float32(0.5)
+    if front > 0:
+        _sample(texture, tx, ty, texel)
+        gloss += front * look.oil * (texel[3] - np.float32(0.5))
+    else:
+        texel[:] = 0
+    gx, gy = front * look.bump * texel[4], front * look.bump * texel[5]
     for k in range(3):
         plain = look.skin[k] * mottle
-        rgb[k] = plain + front * (_texel(colour, tx, ty, k) - plain)
-    gx, gy = front * look.bump * _texel(slope, tx, ty, 0), front * look.bump * _texel(slope, tx, ty, 1)
-    for k in range(3):
+        rgb[k] = plain + front * (texel[k] - plain)
         normal[k] -= gx * look.turn[k, 0] + gy * look.turn[k, 1]
     red = _step(0.3, 0.62, lip) * look.lips[3]
     if red > 0:
@@ -191,15 +195,15 @@ def _cloth(x: float, y: float, tone: Floats, grain: Floats, look: Look, rgb: Flo
 @numba.njit(cache=True, nogil=True)
 def shade(
     found: Ints, weights: Floats, triangles: Ints, material: NDArray[np.uint8], rest: Floats, posed: Floats, normals: Floats,
-    where: Floats, attributes: Floats, colour: Floats, slope: Floats, grain: Floats, look: Look, light: Light,
+    where: Floats, attributes: Floats, texture: Floats, grain: Floats, look: Look, light: Light,
 ) -> Floats:  # fmt: skip
     """Colours of what `raster.rasterise` found.
 
     Args:
         rest, posed: [N, 3], mm, the mean head at rest and this head's expression, both unturned; normals: [N, 3], as the camera
-            sees them; where: [N, 2], texel of each vertex in colour and slope; attributes: [N, 5], by the columns above.
-        colour: [h, w, 4], linear RGB and gloss; slope: [h, w, 2], relief's rise to the subject's left and up; grain: [256, 256,
-            3], strands, blotches and a weave, of mean 0.
+            sees them; where: [N, 2], texel of each vertex in texture; attributes: [N, 5], by the columns above.
+        texture: [h, w, 6], linear RGB, gloss, and the relief's rise to the subject's left and up; grain: [256, 256, 3], strands,
+            blotches and a weave, of mean 0.
 
     Returns:
         [H, W, 4]: linear RGB and coverage, 0 or 1.
@@ -208,7 +212,8 @@ def shade(
     out = np.zeros((height, width, 4), np.float32)
     rgb, n, normal = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
     p, r = np.zeros(3, np.float32), np.zeros(3, np.float32)
-    at = np.zeros(5, np.float32)
+    at, texel = np.zeros(5, np.float32), np.zeros(6, np.float32)
+    second_lamp = light.lamp_colour.max() > 0
     half = light.key + np.array([0.0, 0.0, 1.0], np.float32)
     half /= np.sqrt((half * half).sum()) + np.float32(1e-6)
     other = light.lamp + np.array([0.0, 0.0, 1.0], np.float32)
@@ -235,7 +240,7 @@ def shade(
                 tx = u * where[a, 0] + v * where[b, 0] + w * where[c, 0]
                 ty = u * where[a, 1] + v * where[b, 1] + w * where[c, 1]
                 gloss = _skin(
-                    r[0], r[1], r[2], tx, ty, at[FRONT], at[LIP], at[CAVITY], at[HAIR], colour, slope, grain, look, rgb, normal
+                    r[0], r[1], r[2], tx, ty, at[FRONT], at[LIP], at[CAVITY], at[HAIR], texture, texel, grain, look, rgb, normal
                 )
                 soft = np.float32(0.11)
             elif kind == EYE:
@@ -262,15 +267,18 @@ def shade(
             for k in range(3):
                 n[k] = normal[k] / length
             key = n[0] * light.key[0] + n[1] * light.key[1] + n[2] * light.key[2]
-            lamp = n[0] * light.lamp[0] + n[1] * light.lamp[1] + n[2] * light.lamp[2]
-            glint = n[0] * half[0] + n[1] * half[1] + n[2] * half[2]
-            gleam = n[0] * other[0] + n[1] * other[1] + n[2] * other[2]
-            edge = 1 - max(0.0, n[2])
+            edge = 1 - max(np.float32(0), n[2])
             fresnel = 1 + 3 * edge * edge * edge
-            spark = gloss * fresnel * (max(0.0, glint) ** power + 0.35 * max(0.0, glint) ** (0.3 * power)) * shaded
-            if key < 0:
-                spark = 0.0
-            sheen = gloss * fresnel * max(0.0, gleam) ** power * hollow
+            glint = n[0] * half[0] + n[1] * half[1] + n[2] * half[2]
+            spark, sheen, lamp = np.float32(0), np.float32(0), np.float32(0)
+            if key > 0 and glint > 0.3:
+                broad = glint ** (np.float32(0.3) * power)
+                spark = gloss * fresnel * (glint**power + np.float32(0.35) * broad) * shaded
+            if second_lamp:
+                lamp = n[0] * light.lamp[0] + n[1] * light.lamp[1] + n[2] * light.lamp[2]
+                gleam = n[0] * other[0] + n[1] * other[1] + n[2] * other[2]
+                if gleam > 0.3:
+                    sheen = gloss * fresnel * gleam**power * hollow
             for k in range(3):
                 wrap = soft * (1.0 if k == 0 else 0.5)  # light that enters skin comes out redder beside the shadow's edge
                 direct = max(0.0, (key + wrap) / (1 + wrap)) * shaded * light.key_colour[k]
