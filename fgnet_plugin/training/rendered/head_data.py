@@ -6,6 +6,7 @@ between the eyeballs. The file is made by ``weights/make_heads.py``; MakeHuman's
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ LIPS, CAVITY, EARS, LIDS = (
 MACRO: Floats = _frozen(_mm("macro"))
 MACRO_NAMES: tuple[str, ...] = tuple(_file["macro_names"].tolist())
 """[72, N, 3]: displacements, by gender, age, muscle and weight, or by ancestry, gender and age."""
+_MACRO_WORDS = [name.split("-") for name in MACRO_NAMES]
 LOCAL: Floats = _frozen(_mm("local"))
 SCALES: tuple[str, ...] = tuple(_file["scales"].tolist())
 SCALE_ENDS: NDArray[np.int16] = _frozen(_file["scale_ends"])
@@ -98,7 +100,7 @@ def macro_weights(years: float, female: float, muscle: float, weight: float, anc
         **between(weight, (0, 0.5, 1), ("minweight", "averageweight", "maxweight")),
         **dict(zip(("african", "asian", "caucasian"), ancestry.tolist(), strict=True)),
     }
-    return np.array([np.prod([share[word] for word in name.split("-")]) for name in MACRO_NAMES], np.float32)
+    return np.array([math.prod(share[word] for word in words) for words in _MACRO_WORDS], np.float32)
 
 
 def _mean() -> Floats:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fgnet_plugin.training.rendered import head_data
-from fgnet_plugin.training.rendered.head_aus import DRAWN, movements
+from fgnet_plugin.training.rendered.head_aus import DRAWN, amounts, movements
 from fgnet_plugin.training.rendered.head_data import EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
 from fgnet_plugin.training.rendered.head_lids import LID_FOLLOWS, follow_gaze, keep_lids_out, set_openings, shut_eyes
 from fgnet_plugin.training.rendered.head_lips import close_lips, lips_parted
@@ -135,14 +135,13 @@ def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0))
 
     Args:
         head: from `draw_head`.
-        drawn: [22, 2]: intensities of `DRAWN` on the subject's right and left half; 0 is off, 1 as strong as commonly seen.
+        drawn: [25, 2]: intensities of `DRAWN` on the subject's right and left half; 0 is off, 1 as strong as commonly seen.
         gaze: where the eyes look, rad, to the subject's left and up; the lids follow. Eyeballs are spheres, which don't turn.
     """
     v = head.vertices.copy()
-    for movement in movements():
-        amount = movement.amount(drawn)
-        if amount > 0:
-            v[movement.vertices] += np.float32(amount) * movement.displacement
+    for movement, amount in zip(movements(), amounts(drawn), strict=True):
+        if amount:
+            v[movement.vertices] += amount * movement.displacement
     follow_gaze(v, gaze[1])
     open_ = (1 - np.clip(drawn[DRAWN.index(43)], 0, 1)) * (1 - LID_FOLLOWS * max(-gaze[1], 0.0))
     shut_eyes(v, head.eyes, 1 - open_)
