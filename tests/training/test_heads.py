@@ -97,7 +97,7 @@ def test_landmarks_are_symmetric_and_lie_on_the_meshs_landmarks() -> None:
         (1, 21, 1, 6), (2, 18, 1, 5), (4, 21, 1, -4), (4, 21, 0, 2), (5, 37, 1, 2.5), (6, 41, 1, 1.5), (7, 41, 1, 2.5),
         (9, 31, 1, 2.5), (10, 51, 1, 3.5), (11, 50, 1, 0.7), (12, 48, 0, -5), (12, 48, 1, 5), (14, 48, 2, -2), (15, 48, 1, -4),
         (17, 57, 1, 4), (18, 48, 0, 2.5), (20, 48, 0, -5), (22, 48, 0, 2), (23, 48, 0, 3), (25, 57, 1, -3),
-        (26, 8, 1, -6), (27, 8, 1, -12), (34, 5, 0, -1), (43, 37, 1, -3),
+        (26, 8, 1, -6), (27, 8, 1, -12), (34, 48, 2, 2.5), (43, 37, 1, -3),
     ],
 )  # fmt: skip
 def test_an_au_moves_its_landmark(people: list[heads.Head], au: int, point: int, axis: int, least: float) -> None:
@@ -138,6 +138,11 @@ def test_a_raised_upper_lip_parts_the_lips_when_it_is_strong(people: list[heads.
     weak, strong = ([heads.lips_parted(heads.pose_head(p, drawn(10, level=level))) for p in people] for level in (0.4, 1.5))
     assert max(weak) < 0.5
     assert np.mean(strong) > 1
+
+
+def test_intensities_of_other_aus_are_refused(people: list[heads.Head]) -> None:
+    with pytest.raises(ValueError, match=r"drawn must be \[25, 2\], AUs by halves of the face, got \[20, 2\]"):
+        heads.pose_head(people[0], np.zeros((20, 2), np.float32))
 
 
 def test_shut_eyes_are_shut_and_lids_stay_out_of_the_eyeballs(people: list[heads.Head]) -> None:

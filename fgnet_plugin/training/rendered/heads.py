@@ -1,10 +1,5 @@
 """Heads of people who don't exist: their shape, their expression, where they look.
 
-    head = draw_head(np.random.default_rng(1))
-    drawn = np.zeros((len(DRAWN), 2), np.float32)
-    drawn[DRAWN.index(12)] = 1
-    smiling = pose_head(head, drawn, gaze=(0.2, 0.0))  # [N, 3]
-
 Lengths are in mm; x points to the subject's left, y up, z to the camera, and the origin lies between the eyeballs.
 """
 
@@ -105,6 +100,10 @@ def draw_head(
         rng: the source of chance.
         spread: how far the face's features are from the mean of its age, sex and ancestry; 1 is common.
         age: least and greatest age, years; else mostly grown-ups, from 12 to 88.
+
+    Example:
+        >>> draw_head(np.random.default_rng(1)).vertices.shape
+        (5854, 3)
     """
     low, high = age if age is not None else ((18.0, 45.0) if rng.random() < 0.6 else (12.0, 88.0))
     years = float(rng.uniform(low, high))
@@ -137,7 +136,18 @@ def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0))
         head: from `draw_head`.
         drawn: [25, 2]: intensities of `DRAWN` on the subject's right and left half; 0 is off, 1 as strong as commonly seen.
         gaze: where the eyes look, rad, to the subject's left and up; the lids follow. Eyeballs are spheres, which don't turn.
+
+    Raises:
+        ValueError: `drawn` has another shape.
+
+    Example:
+        >>> drawn = np.zeros((len(DRAWN), 2), np.float32)
+        >>> drawn[DRAWN.index(26)] = 1
+        >>> lips_parted(pose_head(draw_head(np.random.default_rng(1)), drawn)) > 5
+        True
     """
+    if drawn.shape != (len(DRAWN), 2):
+        raise ValueError(f"drawn must be [{len(DRAWN)}, 2], AUs by halves of the face, got {list(drawn.shape)}")
     v = head.vertices.copy()
     for movement, amount in zip(movements(), amounts(drawn), strict=True):
         if amount:
