@@ -78,7 +78,7 @@ def _local() -> Any:
 
 
 def _local_weights(rng: np.random.Generator, spread: float) -> Floats:
-    amounts = rng.standard_normal(len(SCALES)).astype(np.float32)
+    amounts = np.clip(rng.standard_normal(len(SCALES)), -1.8, 1.8).astype(np.float32)
     right, left = _mirrored()
     amounts[right] = 0.97 * amounts[left] + 0.2 * amounts[right]
     amounts = np.clip(amounts * _deviations() * spread, -_FURTHEST, _FURTHEST)
@@ -129,6 +129,9 @@ def draw_head(
     return Head(v, years, female, muscle, weight, ancestry, centres.astype(np.float32), radius)
 
 
+_TEETH = np.concatenate([head_data.OF_PART[UPPER_TEETH], head_data.OF_PART[LOWER_TEETH]])
+
+
 def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0)) -> Floats:
     """The head's vertices with AUs on, [N, 3].
 
@@ -157,4 +160,7 @@ def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0))
     shut_eyes(v, head.eyes, 1 - open_)
     keep_lids_out(v, head.vertices, head.eyes, head.eye_radius)
     apart = drawn[[DRAWN.index(au) for au in (25, 26, 27)]].any()
-    return close_lips(v, 0.0 if apart else 2.5)
+    close_lips(v, 0.0 if apart else 2.5)
+    if lips_parted(v) == 0:  # tight lips and a drawn-in chin would touch them
+        v[_TEETH, 2] -= 8
+    return v
