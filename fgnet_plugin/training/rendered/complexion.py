@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +143,7 @@ def paint(person: Complexion, intensities: Floats, aus: tuple[int, ...], strengt
     return out, relief
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _lay(out: Floats, base: Floats, weights: Floats, tones: Floats, covers: NDArray[np.bool_]) -> None:
     """Lays layers [n, H, W] over a colour, into out[..., :3]."""
     for y in range(out.shape[0]):
@@ -189,6 +190,8 @@ def _furrows(
             box = np.s_[top : top + lines.shape[0], left : left + lines.shape[1]]
             relief[box] += min(amount, 1.8) * lines
             dark[box] += min(amount, 1.3) * darkness
+    soft = rng.uniform(0.5, 1.7) * (1.2 - 0.5 * min(old, 1.0))  # young skin bends, old skin creases
+    relief, dark = cv2.GaussianBlur(relief, (0, 0), soft), cv2.GaussianBlur(dark, (0, 0), soft)
     fine, medium = skin.noise(rng, 0), skin.noise(rng, 1)
     dimples = np.minimum(fine + 0.3 * medium, 0.5) * skin.masks()["chin"]
     chin = float(intensities[row[17]].mean())

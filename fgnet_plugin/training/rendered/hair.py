@@ -133,11 +133,11 @@ def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats)
         return np.zeros((0, POINTS, 3), np.float32)
     triangles, areas = _scalp()
     chosen = triangles[np.searchsorted(areas, rng.random(_MOST))]
-    weights = rng.dirichlet((1, 1, 1), _MOST).astype(np.float32)[..., None]
-    height = (growth(style)[chosen][..., None] * weights).sum((1, 2)) - style.edge[0]
+    weights = rng.dirichlet((1, 1, 1), _MOST).astype(np.float32)
+    height = np.einsum("sk,sk->s", growth(style)[chosen], weights) - style.edge[0]
     grows = height > rng.normal(0, 0.35 * style.edge[1], _MOST)
-    root = (v[chosen] * weights).sum(1)[grows]
-    out = (normals[chosen] * weights).sum(1)[grows]
+    root = np.einsum("skc,sk->sc", v[chosen[grows]], weights[grows])
+    out = np.einsum("skc,sk->sc", normals[chosen[grows]], weights[grows])
     front = np.clip(root[:, 2] / 40 + 0.9, 0, 1) * (np.abs(root[:, 0]) < 52)
     length = style.length + front * (style.front - style.length)
     if style.length < 40:  # cut shorter at the sides and the nape
@@ -161,7 +161,7 @@ def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats)
     )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _grow(
     root: Floats, direction: Floats, length: Floats, phase: Floats, hangs: Floats, least_y: Floats, ball: Floats, weight: float, curl: float,
     twist: float, volume: float, tied: bool,
@@ -213,7 +213,7 @@ def _grow(
     return found
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def cast_shadow(points: Floats, light: Light) -> None:
     """Enters strands (head space) into the key lamp's shadow map."""
     m = light.to_shadow
@@ -227,7 +227,7 @@ def cast_shadow(points: Floats, light: Light) -> None:
                 light.shadow[i, j] = max(light.shadow[i, j], m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def draw(
     rgba: Floats, nearest: Floats, points: Floats, turned: Floats, xy: Floats, near: Floats, outward: Floats, colours: Floats,
     width_px: int, cover: float, gloss: float, light: Light,

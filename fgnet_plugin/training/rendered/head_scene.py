@@ -129,7 +129,7 @@ def _seen_sky(v: Floats, n: Floats, body: NDArray[np.bool_]) -> Floats:
         scale = side / (np.ptp(q[:, :2], 0).max() + 4)
         xy = ((q[:, :2] - low) * scale).astype(np.float32)
         found, weights = raster.rasterise(xy, np.ascontiguousarray(q[:, 2]), ones, triangles, side, side)
-        depth = np.where(found >= 0, (q[:, 2][triangles[found.clip(0)]] * weights).sum(2), -1e9)
+        depth = shader.depth_map(found, weights, triangles, np.ascontiguousarray(q[:, 2]), -1e9)
         raised = (v + n) @ axes.T
         at = ((raised[:, :2] - low) * scale).astype(int).clip(0, side - 1)
         cosine = np.maximum(n @ d, 0)
@@ -181,8 +181,9 @@ def draw_picture(
     _, xy, near = camera.project(surface.posed)
     found, weights = raster.rasterise(xy, near, surface.keep, surface.triangles, *size)
     colour, relief = complexion.paint(person.complexion, drawn, heads.DRAWN, float(rng.uniform(*domain.furrows)))
-    rise = np.stack([np.gradient(relief, axis=1), -np.gradient(relief, axis=0)], -1) * mesh.UV_SCALE
-    texture = np.concatenate([colour, rise], -1).astype(np.float32)
+    texture = np.concatenate([colour, np.zeros((*relief.shape, 2), np.float32)], -1)
+    texture[:, 1:-1, 4] = (relief[:, 2:] - relief[:, :-2]) * (mesh.UV_SCALE / 2)
+    texture[1:-1, :, 5] = (relief[:-2] - relief[2:]) * (mesh.UV_SCALE / 2)
     strands = hair.grow(np.random.default_rng([person.complexion.seed, 1]), person.style, posed, outward)
     light = head_light.draw_light(rng, domain, surface.posed, surface.casters, surface.keep, camera.turn)
     hair.cast_shadow(strands, light)
@@ -191,7 +192,7 @@ def draw_picture(
         (surface.outward @ camera.turn.T).astype(np.float32), surface.texels, surface.attributes, texture,
         _grain(), _look(rng, person, posed, gaze, camera.turn), light,
     )  # fmt: skip
-    nearest = np.where(found >= 0, (near[surface.triangles[found.clip(0)]] * weights).sum(2), 0).astype(np.float32)
+    nearest = shader.depth_map(found, weights, surface.triangles, near, 0.0)
     _draw_hair(person, strands, camera, hair.skull(posed), rgba, nearest, light)
     landmarks = xy[head_data.LANDMARKS]
     return HeadPicture(rgba, landmarks, (landmarks[36:42], landmarks[42:48]), heads.lips_parted(face), float(yaw))

@@ -62,7 +62,7 @@ class Look(NamedTuple):
     hat: Floats  # [3]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _sample(texture: Floats, x: float, y: float, out: Floats) -> None:
     """Bilinear sample of [H, W, C], clamped at the border."""
     h, w = texture.shape[0], texture.shape[1]
@@ -75,13 +75,13 @@ def _sample(texture: Floats, x: float, y: float, out: Floats) -> None:
         out[k] = a * texture[i, j, k] + b * texture[i, j + 1, k] + c * texture[i + 1, j, k] + d * texture[i + 1, j + 1, k]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _step(low: float, high: float, x: float) -> float:
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def irradiance(around: Floats, x: float, y: float, z: float, channel: int) -> float:
     """Light from all around on a surface with normal (x, y, z), relative to what a white sphere gives back."""
     c = around
@@ -100,7 +100,7 @@ def irradiance(around: Floats, x: float, y: float, z: float, channel: int) -> fl
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def lit_share(light: Light, x: float, y: float, z: float) -> float:
     """Share of the key lamp that reaches a point of head space, 0 … 1."""
     m = light.to_shadow
@@ -116,7 +116,7 @@ def lit_share(light: Light, x: float, y: float, z: float) -> float:
     return 1 - light.hardness * (1 - seen)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _eye(x: float, y: float, z: float, look: Look, rgb: Floats, normal: Floats) -> float:
     """Colour of the eyeball at a point of head space; bulges the normal over the cornea. Returns the light that lids leave."""
     side = 0 if x < 0 else 1
@@ -145,7 +145,7 @@ def _eye(x: float, y: float, z: float, look: Look, rgb: Floats, normal: Floats) 
     return (0.45 + 0.55 * _step(0.0, 3.2, lid - y)) * corner
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _skin(
     px: float, py: float, pz: float, tx: float, ty: float, front: float, lip: float, cavity: float, hair: float,
     texture: Floats, texel: Floats, grain: Floats, look: Look, rgb: Floats, normal: Floats,
@@ -183,7 +183,7 @@ def _skin(
     return gloss
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _cloth(x: float, y: float, tone: Floats, grain: Floats, look: Look, rgb: Floats) -> None:
     weave = 1 + look.cloth_pattern[2] * grain[int(3 * y) & 255, int(3 * x) & 255, 2]
     if look.cloth_pattern[0] > 0 and int(np.floor((y + 400) / look.cloth_pattern[0])) % 2 == 0:
@@ -192,7 +192,23 @@ def _cloth(x: float, y: float, tone: Floats, grain: Floats, look: Look, rgb: Flo
         rgb[k] = min(0.95, tone[k] * weave)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def depth_map(found: Ints, weights: Floats, triangles: Ints, depth: Floats, empty: float) -> Floats:
+    """[H, W]: the depth [N] of what `raster.rasterise` found at each pixel, `empty` where that is nothing."""
+    out = np.full(found.shape, np.float32(empty), np.float32)
+    for y in range(found.shape[0]):
+        for x in range(found.shape[1]):
+            t = found[y, x]
+            if t >= 0:
+                out[y, x] = (
+                    weights[y, x, 0] * depth[triangles[t, 0]]
+                    + weights[y, x, 1] * depth[triangles[t, 1]]
+                    + weights[y, x, 2] * depth[triangles[t, 2]]
+                )
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def shade(
     found: Ints, weights: Floats, triangles: Ints, material: NDArray[np.uint8], rest: Floats, posed: Floats, normals: Floats,
     where: Floats, attributes: Floats, texture: Floats, grain: Floats, look: Look, light: Light,
