@@ -188,7 +188,7 @@ def _furrows(
                 continue
             top, left, lines, darkness = halves[half][variant]
             box = np.s_[top : top + lines.shape[0], left : left + lines.shape[1]]
-            relief[box] += min(amount, 1.8) * lines
+            relief[box] += min(amount, 1.4) * lines
             dark[box] += min(amount, 1.3) * darkness
     soft = rng.uniform(0.5, 1.7) * (1.2 - 0.5 * min(old, 1.0))  # young skin bends, old skin creases
     relief, dark = cv2.GaussianBlur(relief, (0, 0), soft), cv2.GaussianBlur(dark, (0, 0), soft)
@@ -237,7 +237,8 @@ def _beard(rng: np.random.Generator, person: Complexion) -> Floats:
     m = skin.masks()
     cover = np.maximum(person.beard * m["beard"] ** np.float32(trim), person.moustache * m["moustache"])
     if person.beard < 0.3 < person.moustache:
-        cover = np.maximum(cover, person.moustache * m["chin"] * m["beard"])
+        middle = np.exp(-((mesh.uv_grid()[0] / 30) ** 4)).astype(np.float32)  # a goatee
+        cover = np.maximum(cover, person.moustache * middle * m["beard"])
     return np.clip(cover * bristles, 0, 0.96)
 
 

@@ -104,7 +104,7 @@ def attributes() -> Floats:
     open_sky = np.where(body, _seen_sky(v, n, body), 1)
     open_sky = np.where(body & (head_data.CAVITY > 0.3), np.minimum(open_sky, 0.22 * inside), open_sky)
     open_sky[head_data.OF_PART[head_data.EYES]] = 0.75
-    for part, share in ((head_data.UPPER_TEETH, 0.6), (head_data.LOWER_TEETH, 0.45), (head_data.TONGUE, 0.35)):
+    for part, share in ((head_data.UPPER_TEETH, 0.85), (head_data.LOWER_TEETH, 0.6), (head_data.TONGUE, 0.35)):
         mine = head_data.OF_PART[part]
         open_sky[mine] = share * inside[mine]
     found[:, shader.AMBIENT] = open_sky
@@ -194,6 +194,7 @@ def draw_picture(
     )  # fmt: skip
     nearest = shader.depth_map(found, weights, surface.triangles, near, 0.0)
     _draw_hair(person, strands, camera, hair.skull(posed), rgba, nearest, light)
+    _draw_lashes(person, posed, camera, rgba, nearest, light)
     landmarks = xy[head_data.LANDMARKS]
     return HeadPicture(rgba, landmarks, (landmarks[36:42], landmarks[42:48]), heads.lips_parted(face), float(yaw))
 
@@ -260,6 +261,33 @@ def _draw_hair(
         rgba, nearest, strands, turned, xy, near, (outward @ camera.turn.T).astype(np.float32), person.complexion.hair * shades,
         1 if rgba.shape[0] < 300 else 2, 0.8, float(rng.uniform(0.2, 1.0)), light,
     )  # fmt: skip
+
+
+def _draw_lashes(
+    person: HeadPerson, posed: Floats, camera: Camera, rgba: Floats, nearest: Floats, light: shader.Light
+) -> None:
+    rng = np.random.default_rng([person.complexion.seed, 3])
+    length = rng.uniform(4, 8) + 2.5 * person.complexion.make_up
+    strands = []
+    for corners, lid, eye in (((36, 39), (37, 38), 0), ((45, 42), (44, 43), 1)):
+        outer, inner = posed[head_data.LANDMARKS[list(corners)]]
+        top = posed[head_data.LANDMARKS[list(lid)]].mean(0)
+        t = rng.uniform(0.02, 0.9, 30)[:, None]
+        control = 2 * top - (outer + inner) / 2  # the curve goes through the lid's middle
+        root = (1 - t) ** 2 * outer + 2 * t * (1 - t) * control + t**2 * inner
+        centre = posed[head_data.EYE_VERTICES[eye]].mean(0)
+        away = root - centre
+        away /= np.linalg.norm(away, axis=1, keepdims=True)
+        away[:, 0] += (0.5 - t[:, 0]) * (0.7 if eye else -0.7)
+        along = np.linspace(0, 1, 4)[None, :, None]
+        bend = np.array([0, 0.75, 0]) * along**2
+        size = length * rng.uniform(0.6, 1.0, (30, 1, 1))
+        strands.append(root[:, None] + away[:, None] * (0.4 + size * along * 0.7) + size * bend)
+    points = np.concatenate(strands).astype(np.float32)
+    outward = np.broadcast_to(np.array([0, 0, 1], np.float32) @ camera.turn.T, points.shape)
+    turned, xy, near = camera.project(points)
+    tone = np.tile(np.minimum(person.complexion.brows, 0.02), (len(points), 1)).astype(np.float32)
+    hair.draw(rgba, nearest, points, turned, xy, near, np.ascontiguousarray(outward), tone, 1, 0.55, 0.0, light)
 
 
 @cache

@@ -264,6 +264,7 @@ def shade(
                 shaded *= hollow
                 gloss, power = np.float32(1.2) * hollow, np.float32(90)
             elif kind == TOOTH:
+                shaded = max(shaded, np.float32(0.35))  # light comes through lips and teeth
                 gap = r[0] / 7.0 - np.round(r[0] / 7.0)
                 white = 1 - 0.3 * np.exp(-((gap * 7.0) ** 2) / 0.35)
                 gum = _step(look.gums[0], look.gums[0] + 1.5, r[1]) + _step(look.gums[1], look.gums[1] - 1.5, r[1])
@@ -295,6 +296,8 @@ def shade(
                 gleam = n[0] * other[0] + n[1] * other[1] + n[2] * other[2]
                 if gleam > 0.3:
                     sheen = gloss * fresnel * gleam**power * hollow
+            if kind == EYE and key > 0:  # the lamp mirrored in the cornea
+                spark += np.float32(4) * _step(0.978, 0.992, glint) * hollow
             for k in range(3):
                 wrap = soft * (1.0 if k == 0 else 0.5)  # light that enters skin comes out redder beside the shadow's edge
                 direct = max(0.0, (key + wrap) / (1 + wrap)) * shaded * light.key_colour[k]
