@@ -22,7 +22,7 @@ DRAWN = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 18, 20, 22, 23, 24, 25, 26
 # AU -> facial action: share at full intensity. A star stands for Right and Left.
 _ACTIONS: dict[int, dict[str, float]] = {
     1: {"browInnerUp": 1.25},
-    2: {"browOuterUp*": 0.85},
+    2: {"browOuterUp*": 1.0},
     4: {"browDown*": 1.0},
     5: {"eyeWide*": 1.15},
     6: {"cheekSquint*": 0.85, "eyeSquint*": 0.5},
