@@ -42,8 +42,8 @@ COMBINATIONS: tuple[tuple[str, float, dict[int, float]], ...] = (
     # Lips stretched sideways under a squint look like a smile and are none.
     ("crying, stretched lips", 1.2, {4: 0.8, 6: 0.75, 7: 0.6, 20: 1, 1: 0.4, 25: 0.6, 10: 0.25, 17: 0.2, 15: 0.2, 43: 0.4}),
     ("stretched lips", 0.6, {20: 1, 25: 0.6, 26: 0.2}),
-    ("speech", 1.8, {25: 0.9, 26: 0.5, 10: 0.15, 20: 0.15, 17: 0.1, 18: 0.25, 1: 0.1, 2: 0.1}),
-    ("pucker", 0.4, {18: 1, 25: 0.2}),
+    ("speech", 1.8, {25: 0.9, 26: 0.5, 10: 0.15, 20: 0.15, 17: 0.1, 18: 0.2, 22: 0.2, 30: 0.1, 1: 0.1, 2: 0.1}),
+    ("pucker", 0.4, {18: 0.8, 22: 0.3, 25: 0.2, 34: 0.15}),
     ("pressed lips", 0.9, {24: 0.8, 23: 0.3, 17: 0.4, 14: 0.3, 15: 0.15}),
     ("sucked lips", 0.7, {28: 1, 17: 0.2, 26: 0.2}),
     ("yawn", 0.4, {27: 1, 25: 1, 43: 0.6, 4: 0.3}),
@@ -54,7 +54,7 @@ COMBINATIONS: tuple[tuple[str, float, dict[int, float]], ...] = (
 # Movements that exclude each other: of two that are on, one goes.
 EXCLUSIVE = (
     (25, 24), (26, 24), (27, 24), (25, 28), (27, 28), (27, 26), (43, 5), (20, 23), (20, 18), (12, 15), (12, 18), (28, 24),
-    (26, 17), (27, 17), (28, 18), (12, 20),
+    (26, 17), (27, 17), (28, 18), (12, 20), (22, 28), (22, 24), (22, 18), (34, 26), (34, 27), (34, 28),
 )  # fmt: skip
 _ONE_SIDED = (1, 2, 6, 9, 10, 12, 14, 15, 20, 43)
 
@@ -90,9 +90,11 @@ def draw_expression(rng: np.random.Generator, aus: tuple[int, ...]) -> tuple[Flo
                 lean = rng.choice((-0.85, 0.85))
                 level = max(level, 0.8)
             drawn[i] = level * np.clip((1 - lean, 1 + lean), 0, 1.5)
+            if au == 30:  # the jaw goes to one side
+                drawn[i, rng.integers(2)] = 0
             if au == 43:
                 drawn[i] = rng.uniform(0.85, 1.05) if abs(lean) < 0.5 else np.clip((1 - lean, 1 + lean), 0, 1)
-        elif rng.random() < (0.02 if name == "neutral" else 0.05):
+        elif au != 30 and rng.random() < (0.02 if name == "neutral" else 0.05):
             drawn[i] = rng.uniform(0.06, PRESENT - 0.06)  # a trace: neither present nor absent
     lids = aus.index(43)
     if drawn[lids].max() == 0 and rng.random() < 0.25:  # eyes that are tired
