@@ -36,8 +36,6 @@ PARTS = {
     "upper_teeth": ("helper-upper-teeth",),
     "lower_teeth": ("helper-lower-teeth",),
     "tongue": ("helper-tongue",),
-    "lashes": tuple(f"helper-{side}-eyelashes-{row}" for side in "lr" for row in (1, 2)),
-    "hair": ("helper-hair",),
 }
 LOWEST, WIDEST = -2.6, 2.2
 """Decimetres under the eyes and from the middle: what lies beyond is cut off."""
@@ -186,9 +184,6 @@ def extract(source: zipfile.ZipFile) -> dict[str, np.ndarray]:
         "template": mesh.cut(mesh.everything),
         "triangles": mesh.triangles.astype(np.uint16),
         "part": mesh.part,
-        "part_names": np.array(list(PARTS)),
-        "uv": np.round(mesh.uv * 65_535).astype(np.uint16),
-        "uv_triangles": mesh.uv_triangles.astype(np.uint16),
         **masks,
         "macro": np.stack([read(f"{MAKEHUMAN}targets/macrodetails/{name}.target.gz") for name in MACROS]),
         "macro_names": np.array([name.removeprefix("universal-") for name in MACROS]),

@@ -41,14 +41,10 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 TRIANGLES: Ints = _frozen(_file["triangles"].astype(np.int32))
 """[T, 3]."""
 PART: NDArray[np.uint8] = _frozen(_file["part"])
-"""[T]: what each triangle belongs to: BODY, EYES, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES or HAIR (a hull of long hair)."""
-BODY, EYES, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES, HAIR = range(7)
-UV: Floats = _frozen(_file["uv"].astype(np.float32) / 65_535)
-"""[C, 2]: corners in MakeHuman's texture, 0 … 1, v up."""
-UV_TRIANGLES: Ints = _frozen(_file["uv_triangles"].astype(np.int32))
-"""[T, 3]: which of the C corners each triangle has."""
+"""[T]: what each triangle belongs to: BODY, EYES, UPPER_TEETH, LOWER_TEETH or TONGUE."""
+BODY, EYES, UPPER_TEETH, LOWER_TEETH, TONGUE = range(5)
 N = len(_file["template"])
-OF_PART: tuple[NDArray[np.intp], ...] = tuple(_frozen(np.unique(TRIANGLES[part == PART])) for part in range(7))
+OF_PART: tuple[NDArray[np.intp], ...] = tuple(_frozen(np.unique(TRIANGLES[part == PART])) for part in range(5))
 """Vertices of each part; parts share none."""
 
 

@@ -103,7 +103,7 @@ def draw_head(
 
     Example:
         >>> draw_head(np.random.default_rng(1)).vertices.shape
-        (5854, 3)
+        (5276, 3)
     """
     low, high = age if age is not None else ((18.0, 45.0) if rng.random() < 0.6 else (12.0, 88.0))
     years = float(rng.uniform(low, high))
