@@ -133,7 +133,9 @@ def photograph(
         cover = props.draw_occluder(rng, linear, landmarks, tone)
         at = landmarks.astype(int).clip(0, size - 1)
         hidden = cover[at[:, 1], at[:, 0]] > 0.5
-    image = camera.develop(rng, kind, linear, level)
+    # Cameras steepen the tones about the face's.
+    linear = (level + 1e-3) * (np.maximum(linear, 0) / (level + 1e-3)) ** np.float32(rng.uniform(1.0, 1.5))
+    image = camera.develop(rng, kind, linear.astype(np.float32), level)
     if framing == "aligned" and rng.random() < kind.tight:
         props.cut_photo(rng, image, landmarks)
     mouth_hidden = bool(occluded and hidden[48:68].mean() > 0.3)

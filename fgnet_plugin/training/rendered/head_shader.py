@@ -264,7 +264,7 @@ def shade(
                 shaded *= hollow
                 gloss, power = np.float32(1.2) * hollow, np.float32(90)
             elif kind == TOOTH:
-                shaded = max(shaded, np.float32(0.35))  # light comes through lips and teeth
+                shaded = max(shaded, np.float32(0.5))  # light comes through lips and teeth
                 gap = r[0] / 7.0 - np.round(r[0] / 7.0)
                 white = 1 - 0.3 * np.exp(-((gap * 7.0) ** 2) / 0.35)
                 gum = _step(look.gums[0], look.gums[0] + 1.5, r[1]) + _step(look.gums[1], look.gums[1] - 1.5, r[1])

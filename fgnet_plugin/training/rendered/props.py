@@ -112,7 +112,7 @@ def cut_photo(rng: np.random.Generator, image: NDArray[np.uint8], landmarks: Flo
     size = len(image)
     low, high = landmarks.min(0), landmarks.max(0)
     reach = float((high - low).mean())
-    margin = rng.uniform((-0.02, 0.08, -0.02, -0.03), (0.22, 0.5, 0.22, 0.22)) * reach  # left, top, right, bottom
+    margin = rng.uniform((0.0, 0.2, 0.0, -0.01), (0.3, 0.62, 0.3, 0.28)) * reach  # left, top, right, bottom
     edges = np.concatenate([low - margin[:2], high + margin[2:]])
     left, top, right, bottom = (int(v) for v in np.clip(edges, (0, 0, size // 2, size // 2), (size // 2, size // 2, size, size)))
     inner = image[top:bottom, left:right]
