@@ -24,7 +24,7 @@ _ACTIONS: dict[int, dict[str, float]] = {
     1: {"browInnerUp": 1.25},
     2: {"browOuterUp*": 1.0},
     4: {"browDown*": 1.0},
-    5: {"eyeWide*": 1.15},
+    5: {"eyeWide*": 1.0},
     6: {"cheekSquint*": 0.85, "eyeSquint*": 0.5},
     7: {"eyeSquint*": 1.15},
     9: {"noseSneer*": 1.1, "browDown*": 0.15},
