@@ -9,6 +9,7 @@ from fgnet_plugin.training.rendered.mesh import Floats
 LABELLED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 """AUs with labels, as py-feat's detectors name them."""
 
+OF_EYES = (5, 6, 7, 43)
 OF_MOUTH = (10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28)
 
 PRESENT = 0.35
@@ -109,13 +110,16 @@ def draw_expression(rng: np.random.Generator, aus: tuple[int, ...]) -> tuple[Flo
     return drawn, gaze.astype(np.float32)
 
 
-def label(drawn: Floats, aus: tuple[int, ...], parted: float, mouth_hidden: bool = False) -> tuple[Floats, Floats]:
+def label(
+    drawn: Floats, aus: tuple[int, ...], parted: float, mouth_hidden: bool = False, eyes_hidden: bool = False
+) -> tuple[Floats, Floats]:
     """Labels [20] (1, 0 or NaN) and intensities [20] of `LABELLED`, after what is seen.
 
     Args:
         drawn: [len(aus), 2], of `draw_expression`.
         parted: how far the lips are apart, mm.
         mouth_hidden: a hand or a microphone is before the mouth: its AUs can't be seen.
+        eyes_hidden: dark glasses are before the eyes.
     """
     of = {au: float(drawn[i].mean()) for i, au in enumerate(aus)}
     intensities = np.array([of[au] for au in LABELLED], np.float32)
@@ -130,6 +134,8 @@ def label(drawn: Floats, aus: tuple[int, ...], parted: float, mouth_hidden: bool
     labels[at[43]] = 1 if closed.min() >= 0.8 else 0 if closed.max() <= 0.3 else np.nan
     if closed.max() >= 0.8:  # lids that are shut hide their raising and tightening
         labels[at[7]] = np.nan if labels[at[7]] == 1 else labels[at[7]]
+    if eyes_hidden:
+        labels[[at[au] for au in OF_EYES]] = np.nan
     if mouth_hidden:
         labels[[at[au] for au in OF_MOUTH]] = np.nan
     return labels, intensities

@@ -40,12 +40,29 @@ class HeadPerson:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """Where a head is in front of the camera, and what becomes of its points there."""
+
+    turn: Floats  # [3, 3]: head space -> the camera's frame
+    distance: float  # mm
+    to_pixels: Floats  # [2, 3]
+
+    def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """The camera's frame [..., 3], px [..., 2] and depth [...] (larger is nearer) of points [..., 3] of head space."""
+        seen = ((points - _CENTRE) @ self.turn.T).astype(np.float32)
+        near = np.float32(self.distance) / (np.float32(self.distance) - seen[..., 2])
+        plane = seen[..., :2] * near[..., None] * np.array([1, -1], np.float32)
+        return seen, plane @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], near
+
+
+@dataclass(frozen=True)
 class HeadPicture:
     """A rendered head before the camera's faults."""
 
     rgba: Floats  # [H, W, 4], linear RGB, 0 where nothing is, and coverage 0 or 1
     landmarks: Floats  # [68, 2], px, continuous: a pixel's centre is at + 0.5
-    eyes: tuple[Floats, Floats]  # outlines of both eyes, px
+    camera: Camera
+    eyeballs: Floats  # [2, 3]: centres of the right and left eyeball, head space, mm
     parted: float  # how far the lips are apart, mm
     yaw: float  # rad
 
@@ -79,7 +96,7 @@ def _drawn_triangles() -> tuple[Ints, NDArray[np.uint8]]:
         head_data.BODY: shader.SKIN, head_data.EYES: shader.EYE, head_data.UPPER_TEETH: shader.TOOTH,
         head_data.LOWER_TEETH: shader.TOOTH, head_data.TONGUE: shader.TONGUE,
     }  # fmt: skip
-    material = np.array([kinds.get(part, shader.HIDDEN) for part in range(7)], np.uint8)[head_data.PART]
+    material = np.array([kinds.get(part, shader.HIDDEN) for part in range(5)], np.uint8)[head_data.PART]
     return np.ascontiguousarray(head_data.TRIANGLES[material != shader.HIDDEN]), material[material != shader.HIDDEN]
 
 
@@ -138,22 +155,6 @@ def _seen_sky(v: Floats, n: Floats, body: NDArray[np.bool_]) -> Floats:
     return (seen / (total + 1e-6)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Camera:
-    """Where a head is in front of the camera, and what becomes of its points there."""
-
-    turn: Floats  # [3, 3]: head space -> the camera's frame
-    distance: float  # mm
-    to_pixels: Floats  # [2, 3]
-
-    def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
-        """The camera's frame [..., 3], px [..., 2] and depth [...] (larger is nearer) of points [..., 3] of head space."""
-        seen = ((points - _CENTRE) @ self.turn.T).astype(np.float32)
-        near = np.float32(self.distance) / (np.float32(self.distance) - seen[..., 2])
-        plane = seen[..., :2] * near[..., None] * np.array([1, -1], np.float32)
-        return seen, plane @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], near
-
-
 def draw_picture(
     rng: np.random.Generator,
     domain: Domain,
@@ -196,7 +197,11 @@ def draw_picture(
     _draw_hair(person, strands, camera, hair.skull(posed), rgba, nearest, light)
     _draw_lashes(person, posed, camera, rgba, nearest, light)
     landmarks = xy[head_data.LANDMARKS]
-    return HeadPicture(rgba, landmarks, (landmarks[36:42], landmarks[42:48]), heads.lips_parted(face), float(yaw))
+    return HeadPicture(rgba, landmarks, camera, _eyeballs(posed), heads.lips_parted(face), float(yaw))
+
+
+def _eyeballs(posed: Floats) -> Floats:
+    return np.stack([posed[ids].mean(0) for ids in head_data.EYE_VERTICES]).astype(np.float32)
 
 
 def _hang_shoulders(face: Floats, head: Floats, body: Floats) -> Floats:
@@ -275,7 +280,7 @@ def _draw_lashes(
         t = rng.uniform(0.02, 0.9, 30)[:, None]
         control = 2 * top - (outer + inner) / 2  # the curve goes through the lid's middle
         root = (1 - t) ** 2 * outer + 2 * t * (1 - t) * control + t**2 * inner
-        centre = posed[head_data.EYE_VERTICES[eye]].mean(0)
+        centre = _eyeballs(posed)[eye]
         away = root - centre
         away /= np.linalg.norm(away, axis=1, keepdims=True)
         away[:, 0] += (0.5 - t[:, 0]) * (0.7 if eye else -0.7)
@@ -307,7 +312,7 @@ def _gums() -> Floats:
 def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Floats, turn: Floats) -> shader.Look:
     points = posed[head_data.LANDMARKS]
     lids = np.stack([[points[36, 0], points[39, 0], points[37:39, 1].max()], [points[45, 0], points[42, 0], points[43:45, 1].max()]])
-    centres = np.stack([posed[ids].mean(0) for ids in head_data.EYE_VERTICES])
+    centres = _eyeballs(posed)
     squint = rng.normal(0, 0.02)  # eyes that meet before or behind the camera
     aim = np.array([[np.sin(gaze[0] + s * (0.03 + squint)), np.sin(gaze[1]), 1.0] for s in (1, -1)])
     aim /= np.linalg.norm(aim, axis=1, keepdims=True)
@@ -316,7 +321,7 @@ def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Flo
     return shader.Look(
         person.complexion.skin * single(0.95), person.complexion.lips, person.cloth, person.cloth_pattern, person.neckline,
         person.complexion.hair, person.style.edge, single(own.uniform(0.15, 1.0)), single(own.uniform(0.4, 1.6)),
-        single(own.uniform(0.6, 1.1)), turn, centres.astype(np.float32), aim.astype(np.float32), person.iris, person.iris_size,
+        single(own.uniform(0.6, 1.1)), turn, centres, aim.astype(np.float32), person.iris, person.iris_size,
         person.sclera, lids.astype(np.float32), person.teeth, _gums(),
         person.headwear.colour if person.headwear else person.cloth,
     )  # fmt: skip
