@@ -10,8 +10,19 @@ import pytest
 import torch
 
 from fgnet_plugin.training.rendered import (
-    complexion, hair, head_corpus, head_data, head_expressions, head_light, head_scene, head_shader, heads, headwear, props, raster,
-)  # fmt: skip
+    complexion,
+    hair,
+    head_corpus,
+    head_data,
+    head_expressions,
+    head_light,
+    head_scene,
+    head_shader,
+    heads,
+    headwear,
+    props,
+    raster,
+)
 from fgnet_plugin.training.rendered.domains import DOMAINS
 from fgnet_plugin.training.rendered.head_corpus import AUS, PERSON, HeadCorpus
 
@@ -132,7 +143,9 @@ def test_light_comes_from_where_its_lamp_is() -> None:
     assert toward == pytest.approx(1, abs=0.1)
     assert away == pytest.approx(0, abs=0.1)
     directions = np.random.default_rng(0).normal(size=(4000, 3))
-    all_round = head_light.surroundings(directions / np.linalg.norm(directions, axis=1, keepdims=True), np.full((4000, 3), 1 / 4000))
+    all_round = head_light.surroundings(
+        directions / np.linalg.norm(directions, axis=1, keepdims=True), np.full((4000, 3), 1 / 4000)
+    )
     shades = [head_shader.irradiance(all_round, *axis, 1) for axis in np.eye(3)]
     np.testing.assert_allclose(shades, 0.25, atol=0.02)
 
@@ -142,7 +155,7 @@ def test_the_head_shades_itself_from_the_key_lamp() -> None:
     keep = np.ones(head_data.N, np.float32)
     body = np.ascontiguousarray(head_data.TRIANGLES[head_data.PART == head_data.BODY])
     light = head_light.draw_light(rng, CALM, head_data.MEAN, body, keep, np.eye(3, dtype=np.float32))
-    light = light._replace(hardness=np.float32(1))
+    light = light._replace(hardness=1.0)
     beyond = light.key * 300
     assert head_shader.lit_share(light, *(head_data.MEAN[head_data.LANDMARKS[30]] + beyond)) == pytest.approx(1, abs=1e-6)
     assert head_shader.lit_share(light, *(np.array([0, -20, -70]) - 60 * light.key)) == pytest.approx(0, abs=1e-6)
@@ -219,14 +232,17 @@ def test_what_is_before_the_mouth_is_told() -> None:
     hidden = [
         props.draw_occluder(np.random.default_rng(i), image.copy(), landmarks, np.full(3, 0.3, np.float32)) for i in range(20)
     ]
-    assert all(0 <= cover.min() and cover.max() <= 1 for cover in hidden)
+    assert all(cover.min() >= 0 and cover.max() <= 1 for cover in hidden)
     assert sum(cover.max() > 0.9 for cover in hidden) >= 15
 
 
 def test_bad_arguments_are_named() -> None:
     for bad, named in (
-        ({"domains": "studio"}, "sequence of names"), ({"domains": ("sea",)}, "sea"), ({"framing": "wide"}, "wide"), ({"size": 8}, "8"),
-    ):  # fmt: skip
+        ({"domains": "studio"}, "sequence of names"),
+        ({"domains": ("sea",)}, "sea"),
+        ({"framing": "wide"}, "wide"),
+        ({"size": 8}, "8"),
+    ):
         with pytest.raises(ValueError, match=named):
             HeadCorpus(**bad)
     with pytest.raises(IndexError, match="face 3 of 3"):

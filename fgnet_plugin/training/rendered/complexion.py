@@ -60,9 +60,7 @@ def draw_complexion(rng: np.random.Generator, ancestry: Floats, female: float, y
         lips = [*linear_rgb(np.array(rng.uniform((28, 25, 2), (50, 55, 28)), np.float32)), rng.uniform(0.55, 0.95)]
     else:
         lips = [
-            *linear_rgb(
-                np.array([lightness - rng.uniform(6, 15), a + rng.uniform(3, 13), b - rng.uniform(-1, 5)], np.float32)
-            ),
+            *linear_rgb(np.array([lightness - rng.uniform(6, 15), a + rng.uniform(3, 13), b - rng.uniform(-1, 5)], np.float32)),
             rng.uniform(0.5, 0.95),
         ]
     beard = moustache = 0.0

@@ -50,7 +50,9 @@ def draw_style(rng: np.random.Generator, female: float, years: float, african: f
     man = np.array((0.03 + 0.25 * (years > 45), 0.16, 0.46, 0.17, 0.05, 0.03, 0.10))
     woman = np.array((0.005, 0.02, 0.12, 0.27, 0.33, 0.17, 0.10))
     chances = (woman if female > 0.5 else man) * (1 - african)
-    chances += african * np.array((0.04, 0.36, 0.08, 0.04, 0.06, 0.16, 0.26) if female < 0.5 else (0, 0.08, 0.06, 0.12, 0.2, 0.24, 0.3))
+    chances += african * np.array(
+        (0.04, 0.36, 0.08, 0.04, 0.06, 0.16, 0.26) if female < 0.5 else (0, 0.08, 0.06, 0.12, 0.2, 0.24, 0.3)
+    )
     kind = kinds[rng.choice(7, p=chances / chances.sum())]
     length = {
         "bald": 0.0, "shaved": 0.0, "short": rng.uniform(9, 38), "medium": rng.uniform(50, 170), "long": rng.uniform(180, 380),
@@ -67,7 +69,9 @@ def draw_style(rng: np.random.Generator, female: float, years: float, african: f
     }.get(kind, np.zeros(3))
     curl = rng.uniform(0.7, 1.3) if kind == "curly" else (rng.uniform(0.1, 0.4) if rng.random() < 0.3 else rng.uniform(0, 0.1))
     lift = {"tied": 0.02, "curly": rng.uniform(0.3, 1.0), "short": rng.uniform(0.1, 0.55)}.get(kind, rng.uniform(0.05, 0.35))
-    volume = {"tied": 0.02, "curly": rng.uniform(0.1, 0.45), "short": rng.uniform(0.02, 0.12)}.get(kind, rng.uniform(0.02, 0.16))
+    volume = {"tied": 0.02, "curly": rng.uniform(0.1, 0.45), "short": rng.uniform(0.02, 0.12)}.get(
+        kind, rng.uniform(0.02, 0.16)
+    )
     frizz = rng.uniform(0.12, 0.25) if kind == "curly" else rng.uniform(0.01, 0.08)
     receding = float(np.clip(rng.normal((years - 30) * 0.35, 8), 0, 26)) if female < 0.5 else 0.0
     return HairStyle(
@@ -103,7 +107,9 @@ def hair_field() -> Floats:
 def _temples() -> Floats:
     """[N]: 1 at the temples and the forehead's corners, where men's hair recedes."""
     v = head_data.MEAN
-    return np.exp(-(((np.abs(v[:, 0]) - 42) / 20) ** 2) - ((v[:, 1] - 66) / 26) ** 2 - ((v[:, 2] + 10) / 34) ** 2).astype(np.float32)
+    return np.exp(-(((np.abs(v[:, 0]) - 42) / 20) ** 2) - ((v[:, 1] - 66) / 26) ** 2 - ((v[:, 2] + 10) / 34) ** 2).astype(
+        np.float32
+    )
 
 
 def growth(style: HairStyle) -> Floats:
@@ -156,14 +162,16 @@ def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats)
     hangs = np.where(style.front != style.length, (front < 0.5) * 1.0, 1.0) * (style.length > 60) * style.open_face
     return _grow(
         root.astype(np.float32), direction.astype(np.float32), length.astype(np.float32), phase.astype(np.float32),
-        hangs.astype(np.float32), rng.normal(style.shortest, 4, len(root)).astype(np.float32), skull(v), np.float32(style.weight), np.float32(style.curl), np.float32(style.twist),
-        np.float32(style.volume), style.tied,
+        hangs.astype(np.float32), rng.normal(style.shortest, 4, len(root)).astype(np.float32), skull(v), style.weight,
+        style.curl, style.twist,
+        style.volume, style.tied,
     )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _grow(
-    root: Floats, direction: Floats, length: Floats, phase: Floats, hangs: Floats, least_y: Floats, ball: Floats, weight: float, curl: float,
+    root: Floats, direction: Floats, length: Floats, phase: Floats, hangs: Floats, least_y: Floats, ball: Floats,
+    weight: float, curl: float,
     twist: float, volume: float, tied: bool,
 ) -> Floats:  # fmt: skip
     found = np.empty((len(root), POINTS, 3), np.float32)
@@ -238,7 +246,8 @@ def draw(
         rgba: [H, W, 4], linear RGB and coverage; nearest: [H, W], depth of what is drawn, larger is nearer.
         points: [S, K, 3], head space; turned: [S, K, 3], the camera's frame; xy: [S, K, 2], px; near: [S, K], depth.
         outward: [S, K, 3]: unit, from the skull, as the camera sees it.
-        colours: [S, 3], linear RGB; width_px: how wide strands are; cover: how much a strand hides, 0 … 1; gloss: strength of the hair's sheen.
+        colours: [S, 3], linear RGB; width_px: how wide strands are; cover: how much a strand hides, 0 … 1;
+            gloss: strength of the hair's sheen.
     """
     height, width = nearest.shape
     hx, hy, hz = light.key[0], light.key[1], light.key[2] + 1
@@ -279,7 +288,10 @@ def draw(
                             deep = 0.42 + 0.58 * min(1.0, (k + 1) / 5)  # roots lie in the shade of what is over them
                             for i in range(3):
                                 sky = irradiance(light.around, nx, ny, nz, i)
-                                r[i] = colours[s, i] * (light.key_colour[i] * body + 0.9 * sky) * deep + sheen * light.key_colour[i]
+                                r[i] = (
+                                    colours[s, i] * (light.key_colour[i] * body + 0.9 * sky) * deep
+                                    + sheen * light.key_colour[i]
+                                )
                         nearest[y, x] = z
                         for i in range(3):
                             rgba[y, x, i] += strength * (r[i] - rgba[y, x, i])

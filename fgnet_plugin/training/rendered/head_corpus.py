@@ -22,8 +22,8 @@ AUS = tuple(au_name(number) for number in head_expressions.LABELLED)
 """The AUs that rendered heads are labelled for, in the order of their labels."""
 
 PERSON = ("age", "gender", "african", "asian", "european", "ita", "glasses", "beard", "yaw", "occluded")
-"""What an item's "person" says: age in years; gender 0 male to 1 female; shares of ancestry; skin's individual typology angle in
-degrees (over 55 very light, under -30 dark); glasses, occluded 0 or 1; beard 0 to 1; yaw in rad."""
+"""What an item's "person" says: age in years; gender 0 male to 1 female; shares of ancestry; skin's individual typology angle
+in degrees (over 55 very light, under -30 dark); glasses, occluded 0 or 1; beard 0 to 1; yaw in rad."""
 
 
 class HeadCorpus(Dataset[dict[str, Tensor]]):
@@ -127,7 +127,9 @@ def photograph(
     occluded = rng.random() < kind.occluders
     glasses = props.draw_glasses(rng, picture.eyeballs) if rng.random() < kind.glasses else None
     if glasses:
-        props.put_glasses(rng, linear, glasses, lambda points: picture.camera.project(points)[1] * (size / inner), picture.camera.turn)
+        props.put_glasses(
+            rng, linear, glasses, lambda points: picture.camera.project(points)[1] * (size / inner), picture.camera.turn
+        )
     hidden = np.zeros(0, bool)
     if occluded:
         cheeks = landmarks[[29, 30, 31, 35]].astype(int).clip(0, size - 1)

@@ -76,7 +76,9 @@ def draw_expression(rng: np.random.Generator, aus: tuple[int, ...]) -> tuple[Flo
     on = {au for au in aus if rng.random() < chances.get(au, stray if au in LABELLED else 0.01)}
     for a, b in EXCLUSIVE:
         if a in on and b in on:  # what a combination is named for stays
-            on.discard(b if chances.get(a, 0) > chances.get(b, 0) or (chances.get(a) == chances.get(b) and rng.random() < 0.5) else a)
+            on.discard(
+                b if chances.get(a, 0) > chances.get(b, 0) or (chances.get(a) == chances.get(b) and rng.random() < 0.5) else a
+            )
     if 26 in on or 27 in on:  # lips part when the jaw drops: FACS scores both
         on.discard(24)
         if 28 not in on:

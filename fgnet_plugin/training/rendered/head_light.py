@@ -25,9 +25,7 @@ def surroundings(directions: Floats, colours: Floats) -> Floats:
     return (basis @ colours).astype(np.float32)
 
 
-def draw_light(
-    rng: np.random.Generator, domain: Domain, posed: Floats, triangles: Ints, keep: Floats, turn: Floats
-) -> Light:
+def draw_light(rng: np.random.Generator, domain: Domain, posed: Floats, triangles: Ints, keep: Floats, turn: Floats) -> Light:
     """A domain's light.
 
     Args:
@@ -70,5 +68,5 @@ def draw_light(
     return Light(
         key, (total * strength * tint()).astype(np.float32), (second / np.linalg.norm(second)).astype(np.float32),
         (total * rng.uniform(0, 0.5) * (rng.random() < 0.6) * tint(1.5)).astype(np.float32), surroundings(directions, colours),
-        np.float32(rng.uniform(0.55, 1.0)), np.float32(rng.uniform(0.4, 1.8)), depth, to_shadow,
+        rng.uniform(0.55, 1.0), rng.uniform(0.4, 1.8), depth, to_shadow,
     )  # fmt: skip

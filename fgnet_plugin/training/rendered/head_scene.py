@@ -268,9 +268,7 @@ def _draw_hair(
     )  # fmt: skip
 
 
-def _draw_lashes(
-    person: HeadPerson, posed: Floats, camera: Camera, rgba: Floats, nearest: Floats, light: shader.Light
-) -> None:
+def _draw_lashes(person: HeadPerson, posed: Floats, camera: Camera, rgba: Floats, nearest: Floats, light: shader.Light) -> None:
     rng = np.random.default_rng([person.complexion.seed, 3])
     length = rng.uniform(4, 8) + 2.5 * person.complexion.make_up
     strands = []
@@ -311,7 +309,9 @@ def _gums() -> Floats:
 
 def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Floats, turn: Floats) -> shader.Look:
     points = posed[head_data.LANDMARKS]
-    lids = np.stack([[points[36, 0], points[39, 0], points[37:39, 1].max()], [points[45, 0], points[42, 0], points[43:45, 1].max()]])
+    lids = np.stack(
+        [[points[36, 0], points[39, 0], points[37:39, 1].max()], [points[45, 0], points[42, 0], points[43:45, 1].max()]]
+    )
     centres = _eyeballs(posed)
     squint = rng.normal(0, 0.02)  # eyes that meet before or behind the camera
     aim = np.array([[np.sin(gaze[0] + s * (0.03 + squint)), np.sin(gaze[1]), 1.0] for s in (1, -1)])
@@ -320,8 +320,8 @@ def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Flo
     single = np.float32
     return shader.Look(
         person.complexion.skin * single(0.95), person.complexion.lips, person.cloth, person.cloth_pattern, person.neckline,
-        person.complexion.hair, person.style.edge, single(own.uniform(0.15, 1.0)), single(own.uniform(0.4, 1.6)),
-        single(own.uniform(0.6, 1.1)), turn, centres, aim.astype(np.float32), person.iris, person.iris_size,
+        person.complexion.hair, person.style.edge, own.uniform(0.15, 1.0), own.uniform(0.4, 1.6),
+        own.uniform(0.6, 1.1), turn, centres, aim.astype(np.float32), person.iris, person.iris_size,
         person.sclera, lids.astype(np.float32), person.teeth, _gums(),
         person.headwear.colour if person.headwear else person.cloth,
     )  # fmt: skip

@@ -57,7 +57,9 @@ def draw_glasses(rng: np.random.Generator, eyes: Floats) -> Glasses:
         outwards = eye[0] + side * 1.5 + wide * x
         bow = 0.0016 * outwards**2
         lenses.append(np.stack([outwards, eye[1] - low + high * y, eye[2] + front - bow], 1))
-        hinge = np.array([eye[0] + side * (wide + 2), eye[1] - low + 0.4 * high, eye[2] + front - 0.0016 * (eye[0] + side * wide) ** 2])
+        hinge = np.array(
+            [eye[0] + side * (wide + 2), eye[1] - low + 0.4 * high, eye[2] + front - 0.0016 * (eye[0] + side * wide) ** 2]
+        )
         arms.append([hinge, [side * 76, eye[1] + 2, eye[2] - 85]])
     inner = [lens[np.argmin(np.abs(lens[:, 0]))] + [0, 0.35 * high, 0] for lens in lenses]
     bridge = np.stack([inner[0], (inner[0] + inner[1]) / 2 + [0, 2, 3], inner[1]])
@@ -108,7 +110,9 @@ def _blend(image: Floats, cover: Floats, colour: Floats) -> None:
     image += cover[..., None] * (colour - image)
 
 
-def _capsule(shape: tuple[int, int], a: NDArray[np.floating], b: NDArray[np.floating], radius: float) -> tuple[Floats, Floats, Floats]:
+def _capsule(
+    shape: tuple[int, int], a: NDArray[np.floating], b: NDArray[np.floating], radius: float
+) -> tuple[Floats, Floats, Floats]:
     """Cover [H, W] of a stick with round ends, and x and y of its outward normal, as seen from the front."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     d = b - a
@@ -131,7 +135,10 @@ def _hand(rng: np.random.Generator, image: Floats, landmarks: Floats, reach: flo
     light = rng.normal(0, 0.6, 2)
     hidden = np.zeros(image.shape[:2], np.float32)
     palm = target - pointing * (length + 1.2 * radius)
-    parts = [(palm - across * 2.0 * radius, palm + across * 2.0 * radius, 2.3 * radius), (palm, palm - pointing * reach, 2.2 * radius)]
+    parts = [
+        (palm - across * 2.0 * radius, palm + across * 2.0 * radius, 2.3 * radius),
+        (palm, palm - pointing * reach, 2.2 * radius),
+    ]
     for i in range(int(rng.integers(3, 5))):
         tip = target + across * (i - 1.5) * 2.05 * radius - pointing * radius * abs(i - 1.5) * rng.uniform(0.5, 1.2)
         parts.append((palm + across * (i - 1.5) * 1.9 * radius, tip, radius))
@@ -161,7 +168,11 @@ def _microphone(rng: np.random.Generator, image: Floats, landmarks: Floats, reac
 
 def _thing(rng: np.random.Generator, image: Floats, low: Floats, high: Floats, reach: float) -> Floats:
     """A cup, a phone, a shoulder: an ellipse or a box with a texture."""
-    where = ((rng.uniform(0, 1), rng.uniform(0.95, 1.2)), (rng.uniform(-0.25, 0.02), rng.random()), (rng.uniform(0.98, 1.25), rng.random()))
+    where = (
+        (rng.uniform(0, 1), rng.uniform(0.95, 1.2)),
+        (rng.uniform(-0.25, 0.02), rng.random()),
+        (rng.uniform(0.98, 1.25), rng.random()),
+    )
     centre = low + (high - low) * where[int(rng.integers(3))]
     axes = rng.uniform((0.1, 0.15), (0.35, 0.5)) * reach
     hidden = np.zeros(image.shape[:2], np.float32)
@@ -189,7 +200,9 @@ def cut_photo(rng: np.random.Generator, image: NDArray[np.uint8], landmarks: Flo
     reach = float((high - low).mean())
     margin = rng.uniform((0.0, 0.2, 0.0, -0.01), (0.3, 0.62, 0.3, 0.28)) * reach  # left, top, right, bottom
     edges = np.concatenate([low - margin[:2], high + margin[2:]])
-    left, top, right, bottom = (int(v) for v in np.clip(edges, (0, 0, size // 2, size // 2), (size // 2, size // 2, size, size)))
+    left, top, right, bottom = (
+        int(v) for v in np.clip(edges, (0, 0, size // 2, size // 2), (size // 2, size // 2, size, size))
+    )
     inner = image[top:bottom, left:right]
     wide = cv2.copyMakeBorder(inner, top, size - bottom, left, size - right, cv2.BORDER_REFLECT).astype(np.float32)
     pads = np.maximum(np.array([left, top, size - right, size - bottom], np.float32), 1) * rng.uniform(1.0, 1.8)
