@@ -60,7 +60,7 @@ def draw_complexion(rng: np.random.Generator, ancestry: Floats, female: float, y
         lips = [*linear_rgb(np.array(rng.uniform((28, 25, 2), (50, 55, 28)), np.float32)), rng.uniform(0.55, 0.95)]
     else:
         lips = [
-            *linear_rgb(np.array([lightness - rng.uniform(6, 15), a + rng.uniform(3, 13), b - rng.uniform(-1, 5)], np.float32)),
+            *linear_rgb(np.array([lightness - rng.uniform(6, 18), a + rng.uniform(3, 13), b - rng.uniform(-1, 5)], np.float32)),
             rng.uniform(0.5, 0.95),
         ]
     beard = moustache = 0.0
@@ -116,7 +116,7 @@ def paint(person: Complexion, intensities: Floats, aus: tuple[int, ...], strengt
     fine, middle, broad = skin.noise(rng, 0), skin.noise(rng, 1), skin.noise(rng, 3)
     # Zones: cheeks, nose and chin redder; round the eyes darker; what is shaved bluish.
     red = rng.uniform(0.05, 0.5) * m["blush"] + rng.uniform(0.1, 0.5) * m["nose"] + 0.10 * uneven * skin.noise(rng, 2)
-    hollow = rng.uniform(0.05, 0.3) * m["shadow"] + rng.uniform(0.05, 0.38) * m["bags"] + rng.uniform(0.05, 0.3) * m["hollows"]
+    hollow = rng.uniform(0.10, 0.40) * m["shadow"] + rng.uniform(0.05, 0.38) * m["bags"] + rng.uniform(0.05, 0.3) * m["hollows"]
     line = rng.uniform(0.15, 0.7) * m["upper_lid"] + rng.uniform(0.0, 0.3) * m["lower_lid"]
     if person.make_up:
         line = np.clip(1.5 * line + 0.3 * m["upper_lid"], 0, 0.95)

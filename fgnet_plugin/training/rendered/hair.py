@@ -78,7 +78,7 @@ def draw_style(rng: np.random.Generator, female: float, years: float, african: f
         length, rng.uniform(38, 62) if fringe else length, rng.uniform(0.2, 0.7), comb.astype(np.float32), float(part),
         1.0 if kind == "long" or (kind == "medium" and rng.random() < 0.6) else 0.0,
         lift, {"tied": 0.0, "short": rng.uniform(0, 0.1), "curly": rng.uniform(0, 0.12)}.get(kind, rng.uniform(0.12, 0.3)),
-        float(curl), rng.uniform(0.5, 1.4), frizz, kind == "tied", volume, rng.uniform(12, 42), rng.uniform(56, 72),
+        float(curl), rng.uniform(0.5, 1.4), frizz, kind == "tied", volume, rng.uniform(18, 48), rng.uniform(56, 72),
         np.array([rng.normal(0, 4) + 0.6 * receding, 0 if kind == "bald" else rng.uniform(4, 9)], np.float32), receding,
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ def draw_light(rng: np.random.Generator, domain: Domain, posed: Floats, triangle
 
     def tint(share: float = 1.0) -> NDArray[np.float64]:
         """Lamps are warmer or cooler, hardly greener or pinker."""
-        warm = rng.normal(0, share * domain.colour_cast)
+        warm = rng.normal(0, 0.7 * share * domain.colour_cast)
         green = rng.normal(0, 0.25 * share * domain.colour_cast)
         return np.exp(np.array([warm - green, green, -1.3 * warm - green]))
 

@@ -81,8 +81,8 @@ def draw_person(rng: np.random.Generator, domain: Domain, head: heads.Head) -> H
         style = headwear.flatten(style, worn.kind)
     return HeadPerson(
         head, look, iris.astype(np.float32), np.array([rng.uniform(0.44, 0.51), rng.uniform(0.28, 0.55)], np.float32),
-        (rng.uniform(0.58, 0.88) * np.array([1.0, rng.uniform(0.91, 0.97), rng.uniform(0.85, 0.95)])).astype(np.float32),
-        (rng.uniform(0.55, 0.85) * np.array([1.0, rng.uniform(0.9, 0.97), rng.uniform(0.76, 0.93)])).astype(np.float32),
+        (rng.uniform(0.40, 0.68) * np.array([1.0, rng.uniform(0.91, 0.97), rng.uniform(0.85, 0.95)])).astype(np.float32),
+        (rng.uniform(0.45, 0.74) * np.array([1.0, rng.uniform(0.9, 0.97), rng.uniform(0.76, 0.93)])).astype(np.float32),
         complexion.linear_rgb(np.array(fabric, np.float32)), np.array(pattern, np.float32),
         np.array([rng.uniform(-200, -135), rng.uniform(-0.2, 1.0)], np.float32),
         style, worn,

@@ -297,7 +297,7 @@ def shade(
                 if gleam > 0.3:
                     sheen = gloss * fresnel * gleam**power * hollow
             if kind == EYE and key > 0:  # the lamp mirrored in the cornea
-                spark += 4 * _step(0.978, 0.992, glint) * hollow
+                spark += 1.6 * _step(0.980, 0.993, glint) * hollow
             for k in range(3):
                 wrap = soft * (1.0 if k == 0 else 0.5)  # light that enters skin comes out redder beside the shadow's edge
                 direct = max(0.0, (key + wrap) / (1 + wrap)) * shaded * light.key_colour[k]
