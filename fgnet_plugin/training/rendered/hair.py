@@ -50,7 +50,9 @@ def draw_style(rng: np.random.Generator, female: float, years: float, african: f
     man = np.array((0.03 + 0.25 * (years > 45), 0.16, 0.46, 0.17, 0.05, 0.03, 0.10))
     woman = np.array((0.005, 0.02, 0.12, 0.27, 0.33, 0.17, 0.10))
     chances = (woman if female > 0.5 else man) * (1 - african)
-    chances += african * np.array((0.04, 0.36, 0.08, 0.04, 0.06, 0.16, 0.26) if female < 0.5 else (0, 0.08, 0.06, 0.12, 0.2, 0.24, 0.3))
+    chances += african * np.array(
+        (0.04, 0.36, 0.08, 0.04, 0.06, 0.16, 0.26) if female < 0.5 else (0, 0.08, 0.06, 0.12, 0.2, 0.24, 0.3)
+    )
     kind = kinds[rng.choice(7, p=chances / chances.sum())]
     length = {
         "bald": 0.0, "shaved": 0.0, "short": rng.uniform(9, 38), "medium": rng.uniform(50, 170), "long": rng.uniform(180, 380),
@@ -67,14 +69,16 @@ def draw_style(rng: np.random.Generator, female: float, years: float, african: f
     }.get(kind, np.zeros(3))
     curl = rng.uniform(0.7, 1.3) if kind == "curly" else (rng.uniform(0.1, 0.4) if rng.random() < 0.3 else rng.uniform(0, 0.1))
     lift = {"tied": 0.02, "curly": rng.uniform(0.3, 1.0), "short": rng.uniform(0.1, 0.55)}.get(kind, rng.uniform(0.05, 0.35))
-    volume = {"tied": 0.02, "curly": rng.uniform(0.1, 0.45), "short": rng.uniform(0.02, 0.12)}.get(kind, rng.uniform(0.02, 0.16))
+    volume = {"tied": 0.02, "curly": rng.uniform(0.1, 0.45), "short": rng.uniform(0.02, 0.12)}.get(
+        kind, rng.uniform(0.02, 0.16)
+    )
     frizz = rng.uniform(0.12, 0.25) if kind == "curly" else rng.uniform(0.01, 0.08)
     receding = float(np.clip(rng.normal((years - 30) * 0.35, 8), 0, 26)) if female < 0.5 else 0.0
     return HairStyle(
         length, rng.uniform(38, 62) if fringe else length, rng.uniform(0.2, 0.7), comb.astype(np.float32), float(part),
         1.0 if kind == "long" or (kind == "medium" and rng.random() < 0.6) else 0.0,
         lift, {"tied": 0.0, "short": rng.uniform(0, 0.1), "curly": rng.uniform(0, 0.12)}.get(kind, rng.uniform(0.12, 0.3)),
-        float(curl), rng.uniform(0.5, 1.4), frizz, kind == "tied", volume, rng.uniform(12, 42), rng.uniform(56, 72),
+        float(curl), rng.uniform(0.5, 1.4), frizz, kind == "tied", volume, rng.uniform(18, 48), rng.uniform(56, 72),
         np.array([rng.normal(0, 4) + 0.6 * receding, 0 if kind == "bald" else rng.uniform(4, 9)], np.float32), receding,
     )  # fmt: skip
 
@@ -103,7 +107,9 @@ def hair_field() -> Floats:
 def _temples() -> Floats:
     """[N]: 1 at the temples and the forehead's corners, where men's hair recedes."""
     v = head_data.MEAN
-    return np.exp(-(((np.abs(v[:, 0]) - 42) / 20) ** 2) - ((v[:, 1] - 66) / 26) ** 2 - ((v[:, 2] + 10) / 34) ** 2).astype(np.float32)
+    return np.exp(-(((np.abs(v[:, 0]) - 42) / 20) ** 2) - ((v[:, 1] - 66) / 26) ** 2 - ((v[:, 2] + 10) / 34) ** 2).astype(
+        np.float32
+    )
 
 
 def growth(style: HairStyle) -> Floats:
@@ -133,11 +139,11 @@ def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats)
         return np.zeros((0, POINTS, 3), np.float32)
     triangles, areas = _scalp()
     chosen = triangles[np.searchsorted(areas, rng.random(_MOST))]
-    weights = rng.dirichlet((1, 1, 1), _MOST).astype(np.float32)[..., None]
-    height = (growth(style)[chosen][..., None] * weights).sum((1, 2)) - style.edge[0]
+    weights = rng.dirichlet((1, 1, 1), _MOST).astype(np.float32)
+    height = np.einsum("sk,sk->s", growth(style)[chosen], weights) - style.edge[0]
     grows = height > rng.normal(0, 0.35 * style.edge[1], _MOST)
-    root = (v[chosen] * weights).sum(1)[grows]
-    out = (normals[chosen] * weights).sum(1)[grows]
+    root = np.einsum("skc,sk->sc", v[chosen[grows]], weights[grows])
+    out = np.einsum("skc,sk->sc", normals[chosen[grows]], weights[grows])
     front = np.clip(root[:, 2] / 40 + 0.9, 0, 1) * (np.abs(root[:, 0]) < 52)
     length = style.length + front * (style.front - style.length)
     if style.length < 40:  # cut shorter at the sides and the nape
@@ -156,14 +162,16 @@ def grow(rng: np.random.Generator, style: HairStyle, v: Floats, normals: Floats)
     hangs = np.where(style.front != style.length, (front < 0.5) * 1.0, 1.0) * (style.length > 60) * style.open_face
     return _grow(
         root.astype(np.float32), direction.astype(np.float32), length.astype(np.float32), phase.astype(np.float32),
-        hangs.astype(np.float32), rng.normal(style.shortest, 4, len(root)).astype(np.float32), skull(v), np.float32(style.weight), np.float32(style.curl), np.float32(style.twist),
-        np.float32(style.volume), style.tied,
+        hangs.astype(np.float32), rng.normal(style.shortest, 4, len(root)).astype(np.float32), skull(v), style.weight,
+        style.curl, style.twist,
+        style.volume, style.tied,
     )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _grow(
-    root: Floats, direction: Floats, length: Floats, phase: Floats, hangs: Floats, least_y: Floats, ball: Floats, weight: float, curl: float,
+    root: Floats, direction: Floats, length: Floats, phase: Floats, hangs: Floats, least_y: Floats, ball: Floats,
+    weight: float, curl: float,
     twist: float, volume: float, tied: bool,
 ) -> Floats:  # fmt: skip
     found = np.empty((len(root), POINTS, 3), np.float32)
@@ -213,7 +221,7 @@ def _grow(
     return found
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def cast_shadow(points: Floats, light: Light) -> None:
     """Enters strands (head space) into the key lamp's shadow map."""
     m = light.to_shadow
@@ -227,7 +235,7 @@ def cast_shadow(points: Floats, light: Light) -> None:
                 light.shadow[i, j] = max(light.shadow[i, j], m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def draw(
     rgba: Floats, nearest: Floats, points: Floats, turned: Floats, xy: Floats, near: Floats, outward: Floats, colours: Floats,
     width_px: int, cover: float, gloss: float, light: Light,
@@ -238,7 +246,8 @@ def draw(
         rgba: [H, W, 4], linear RGB and coverage; nearest: [H, W], depth of what is drawn, larger is nearer.
         points: [S, K, 3], head space; turned: [S, K, 3], the camera's frame; xy: [S, K, 2], px; near: [S, K], depth.
         outward: [S, K, 3]: unit, from the skull, as the camera sees it.
-        colours: [S, 3], linear RGB; width_px: how wide strands are; cover: how much a strand hides, 0 … 1; gloss: strength of the hair's sheen.
+        colours: [S, 3], linear RGB; width_px: how wide strands are; cover: how much a strand hides, 0 … 1;
+            gloss: strength of the hair's sheen.
     """
     height, width = nearest.shape
     hx, hy, hz = light.key[0], light.key[1], light.key[2] + 1
@@ -279,7 +288,10 @@ def draw(
                             deep = 0.42 + 0.58 * min(1.0, (k + 1) / 5)  # roots lie in the shade of what is over them
                             for i in range(3):
                                 sky = irradiance(light.around, nx, ny, nz, i)
-                                r[i] = colours[s, i] * (light.key_colour[i] * body + 0.9 * sky) * deep + sheen * light.key_colour[i]
+                                r[i] = (
+                                    colours[s, i] * (light.key_colour[i] * body + 0.9 * sky) * deep
+                                    + sheen * light.key_colour[i]
+                                )
                         nearest[y, x] = z
                         for i in range(3):
                             rgba[y, x, i] += strength * (r[i] - rgba[y, x, i])

@@ -22,8 +22,8 @@ AUS = tuple(au_name(number) for number in head_expressions.LABELLED)
 """The AUs that rendered heads are labelled for, in the order of their labels."""
 
 PERSON = ("age", "gender", "african", "asian", "european", "ita", "glasses", "beard", "yaw", "occluded")
-"""What an item's "person" says: age in years; gender 0 male to 1 female; shares of ancestry; skin's individual typology angle in
-degrees (over 55 very light, under -30 dark); glasses, occluded 0 or 1; beard 0 to 1; yaw in rad."""
+"""What an item's "person" says: age in years; gender 0 male to 1 female; shares of ancestry; skin's individual typology angle
+in degrees (over 55 very light, under -30 dark); glasses, occluded 0 or 1; beard 0 to 1; yaw in rad."""
 
 
 class HeadCorpus(Dataset[dict[str, Tensor]]):
@@ -76,7 +76,7 @@ class HeadCorpus(Dataset[dict[str, Tensor]]):
         drawn, gaze = head_expressions.draw_expression(rng, heads.DRAWN)
         person = head_scene.draw_person(rng, kind, heads.draw_head(rng, rng.uniform(*kind.spread)))
         shot = photograph(rng, kind, person, drawn, gaze, self.size, self.framing)
-        labels, intensities = head_expressions.label(drawn, heads.DRAWN, shot.parted, shot.mouth_hidden)
+        labels, intensities = head_expressions.label(drawn, heads.DRAWN, shot.parted, shot.mouth_hidden, shot.eyes_hidden)
         ancestry = person.head.ancestry
         beard = max(person.complexion.beard, person.complexion.moustache)
         who = (
@@ -102,6 +102,7 @@ class Shot:
     glasses: bool
     occluded: bool
     mouth_hidden: bool
+    eyes_hidden: bool
 
 
 def photograph(
@@ -123,9 +124,12 @@ def photograph(
     background += rng.beta(2, 1) * (background.mean(-1, keepdims=True) - background)  # rooms and walls are not gaudy
     linear = shrunk[..., :3] + (1 - shrunk[..., 3:]) * background
     landmarks = picture.landmarks * (size / inner)
-    glasses, occluded = rng.random() < kind.glasses, rng.random() < kind.occluders
+    occluded = rng.random() < kind.occluders
+    glasses = props.draw_glasses(rng, picture.eyeballs) if rng.random() < kind.glasses else None
     if glasses:
-        camera.draw_glasses(rng, picture, linear, size / inner)
+        props.put_glasses(
+            rng, linear, glasses, lambda points: picture.camera.project(points)[1] * (size / inner), picture.camera.turn
+        )
     hidden = np.zeros(0, bool)
     if occluded:
         cheeks = landmarks[[29, 30, 31, 35]].astype(int).clip(0, size - 1)
@@ -133,8 +137,14 @@ def photograph(
         cover = props.draw_occluder(rng, linear, landmarks, tone)
         at = landmarks.astype(int).clip(0, size - 1)
         hidden = cover[at[:, 1], at[:, 0]] > 0.5
-    image = camera.develop(rng, kind, linear, level)
+    # Cameras steepen the tones about the face's.
+    steep = (np.maximum(linear.mean(-1, keepdims=True), 1e-4) / (level + 1e-3)) ** np.float32(rng.uniform(0.0, 0.5))
+    image = camera.develop(rng, kind, (linear * steep).astype(np.float32), level)
     if framing == "aligned" and rng.random() < kind.tight:
         props.cut_photo(rng, image, landmarks)
     mouth_hidden = bool(occluded and hidden[48:68].mean() > 0.3)
-    return Shot(image, (landmarks - 0.5).astype(np.float32), picture.parted, picture.yaw, glasses, occluded, mouth_hidden)
+    eyes_hidden = glasses is not None and glasses.tint > 0.5
+    return Shot(
+        image, (landmarks - 0.5).astype(np.float32), picture.parted, picture.yaw, glasses is not None, occluded, mouth_hidden,
+        eyes_hidden,
+    )  # fmt: skip

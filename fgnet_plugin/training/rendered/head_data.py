@@ -6,6 +6,7 @@ between the eyeballs. The file is made by ``weights/make_heads.py``; MakeHuman's
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,10 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 TRIANGLES: Ints = _frozen(_file["triangles"].astype(np.int32))
 """[T, 3]."""
 PART: NDArray[np.uint8] = _frozen(_file["part"])
-"""[T]: what each triangle belongs to: BODY, EYES, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES or HAIR (a hull of long hair)."""
-BODY, EYES, UPPER_TEETH, LOWER_TEETH, TONGUE, LASHES, HAIR = range(7)
-UV: Floats = _frozen(_file["uv"].astype(np.float32) / 65_535)
-"""[C, 2]: corners in MakeHuman's texture, 0 … 1, v up."""
-UV_TRIANGLES: Ints = _frozen(_file["uv_triangles"].astype(np.int32))
-"""[T, 3]: which of the C corners each triangle has."""
+"""[T]: what each triangle belongs to: BODY, EYES, UPPER_TEETH, LOWER_TEETH or TONGUE."""
+BODY, EYES, UPPER_TEETH, LOWER_TEETH, TONGUE = range(5)
 N = len(_file["template"])
-OF_PART: tuple[NDArray[np.intp], ...] = tuple(_frozen(np.unique(TRIANGLES[part == PART])) for part in range(7))
+OF_PART: tuple[NDArray[np.intp], ...] = tuple(_frozen(np.unique(TRIANGLES[part == PART])) for part in range(5))
 """Vertices of each part; parts share none."""
 
 
@@ -71,6 +68,7 @@ LIPS, CAVITY, EARS, LIDS = (
 MACRO: Floats = _frozen(_mm("macro"))
 MACRO_NAMES: tuple[str, ...] = tuple(_file["macro_names"].tolist())
 """[72, N, 3]: displacements, by gender, age, muscle and weight, or by ancestry, gender and age."""
+_MACRO_WORDS = [name.split("-") for name in MACRO_NAMES]
 LOCAL: Floats = _frozen(_mm("local"))
 SCALES: tuple[str, ...] = tuple(_file["scales"].tolist())
 SCALE_ENDS: NDArray[np.int16] = _frozen(_file["scale_ends"])
@@ -98,7 +96,7 @@ def macro_weights(years: float, female: float, muscle: float, weight: float, anc
         **between(weight, (0, 0.5, 1), ("minweight", "averageweight", "maxweight")),
         **dict(zip(("african", "asian", "caucasian"), ancestry.tolist(), strict=True)),
     }
-    return np.array([np.prod([share[word] for word in name.split("-")]) for name in MACRO_NAMES], np.float32)
+    return np.array([math.prod(share[word] for word in words) for words in _MACRO_WORDS], np.float32)
 
 
 def _mean() -> Floats:
@@ -111,11 +109,11 @@ MEAN: Floats = _frozen(_mean())
 
 LANDMARKS: NDArray[np.intp] = _frozen(np.array([
     2405, 1886, 1749, 1893, 1891, 915, 917, 1872, 1947, 4205, 3285, 3283, 4223, 4225, 4087, 4218, 4725,  # jaw
-    212, 206, 204, 205, 209, 2650, 2646, 2645, 2647, 2653,  # brows
-    136, 135, 201, 1705, 325, 313, 317, 2742, 2753,  # nose
+    255, 207, 206, 205, 208, 2649, 2646, 2647, 2648, 2690,  # brows
+    136, 131, 201, 1705, 325, 313, 317, 2742, 2753,  # nose
     24, 2428, 54, 2430, 2438, 2442, 4750, 2504, 4748, 2474, 4762, 4758,  # eyes
-    422, 2003, 450, 455, 2876, 4328, 2848, 2901, 2907, 492, 486, 480,  # lips outside
-    1583, 515, 474, 2928, 3926, 2902, 493, 481,  # lips inside
+    422, 2002, 450, 455, 2876, 4327, 2848, 2901, 2907, 492, 486, 480,  # lips outside
+    1583, 472, 474, 2894, 3926, 2908, 493, 487,  # lips inside
 ], np.intp))  # fmt: skip
 """[68]: the vertices of dlib's landmarks."""
 

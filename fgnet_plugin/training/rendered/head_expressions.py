@@ -9,6 +9,7 @@ from fgnet_plugin.training.rendered.mesh import Floats
 LABELLED = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
 """AUs with labels, as py-feat's detectors name them."""
 
+OF_EYES = (5, 6, 7, 43)
 OF_MOUTH = (10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28)
 
 PRESENT = 0.35
@@ -42,8 +43,8 @@ COMBINATIONS: tuple[tuple[str, float, dict[int, float]], ...] = (
     # Lips stretched sideways under a squint look like a smile and are none.
     ("crying, stretched lips", 1.2, {4: 0.8, 6: 0.75, 7: 0.6, 20: 1, 1: 0.4, 25: 0.6, 10: 0.25, 17: 0.2, 15: 0.2, 43: 0.4}),
     ("stretched lips", 0.6, {20: 1, 25: 0.6, 26: 0.2}),
-    ("speech", 1.8, {25: 0.9, 26: 0.5, 10: 0.15, 20: 0.15, 17: 0.1, 18: 0.25, 1: 0.1, 2: 0.1}),
-    ("pucker", 0.4, {18: 1, 25: 0.2}),
+    ("speech", 1.8, {25: 0.9, 26: 0.5, 10: 0.15, 20: 0.15, 17: 0.1, 18: 0.2, 22: 0.2, 30: 0.1, 1: 0.1, 2: 0.1}),
+    ("pucker", 0.4, {18: 0.8, 22: 0.3, 25: 0.2, 34: 0.15}),
     ("pressed lips", 0.9, {24: 0.8, 23: 0.3, 17: 0.4, 14: 0.3, 15: 0.15}),
     ("sucked lips", 0.7, {28: 1, 17: 0.2, 26: 0.2}),
     ("yawn", 0.4, {27: 1, 25: 1, 43: 0.6, 4: 0.3}),
@@ -54,7 +55,7 @@ COMBINATIONS: tuple[tuple[str, float, dict[int, float]], ...] = (
 # Movements that exclude each other: of two that are on, one goes.
 EXCLUSIVE = (
     (25, 24), (26, 24), (27, 24), (25, 28), (27, 28), (27, 26), (43, 5), (20, 23), (20, 18), (12, 15), (12, 18), (28, 24),
-    (26, 17), (27, 17), (28, 18), (12, 20),
+    (26, 17), (27, 17), (28, 18), (12, 20), (22, 28), (22, 24), (22, 18), (34, 26), (34, 27), (34, 28),
 )  # fmt: skip
 _ONE_SIDED = (1, 2, 6, 9, 10, 12, 14, 15, 20, 43)
 
@@ -75,7 +76,9 @@ def draw_expression(rng: np.random.Generator, aus: tuple[int, ...]) -> tuple[Flo
     on = {au for au in aus if rng.random() < chances.get(au, stray if au in LABELLED else 0.01)}
     for a, b in EXCLUSIVE:
         if a in on and b in on:  # what a combination is named for stays
-            on.discard(b if chances.get(a, 0) > chances.get(b, 0) or (chances.get(a) == chances.get(b) and rng.random() < 0.5) else a)
+            on.discard(
+                b if chances.get(a, 0) > chances.get(b, 0) or (chances.get(a) == chances.get(b) and rng.random() < 0.5) else a
+            )
     if 26 in on or 27 in on:  # lips part when the jaw drops: FACS scores both
         on.discard(24)
         if 28 not in on:
@@ -90,9 +93,11 @@ def draw_expression(rng: np.random.Generator, aus: tuple[int, ...]) -> tuple[Flo
                 lean = rng.choice((-0.85, 0.85))
                 level = max(level, 0.8)
             drawn[i] = level * np.clip((1 - lean, 1 + lean), 0, 1.5)
+            if au == 30:  # the jaw goes to one side
+                drawn[i, rng.integers(2)] = 0
             if au == 43:
                 drawn[i] = rng.uniform(0.85, 1.05) if abs(lean) < 0.5 else np.clip((1 - lean, 1 + lean), 0, 1)
-        elif rng.random() < (0.02 if name == "neutral" else 0.05):
+        elif au != 30 and rng.random() < (0.02 if name == "neutral" else 0.05):
             drawn[i] = rng.uniform(0.06, PRESENT - 0.06)  # a trace: neither present nor absent
     lids = aus.index(43)
     if drawn[lids].max() == 0 and rng.random() < 0.25:  # eyes that are tired
@@ -107,13 +112,16 @@ def draw_expression(rng: np.random.Generator, aus: tuple[int, ...]) -> tuple[Flo
     return drawn, gaze.astype(np.float32)
 
 
-def label(drawn: Floats, aus: tuple[int, ...], parted: float, mouth_hidden: bool = False) -> tuple[Floats, Floats]:
+def label(
+    drawn: Floats, aus: tuple[int, ...], parted: float, mouth_hidden: bool = False, eyes_hidden: bool = False
+) -> tuple[Floats, Floats]:
     """Labels [20] (1, 0 or NaN) and intensities [20] of `LABELLED`, after what is seen.
 
     Args:
         drawn: [len(aus), 2], of `draw_expression`.
         parted: how far the lips are apart, mm.
         mouth_hidden: a hand or a microphone is before the mouth: its AUs can't be seen.
+        eyes_hidden: dark glasses are before the eyes.
     """
     of = {au: float(drawn[i].mean()) for i, au in enumerate(aus)}
     intensities = np.array([of[au] for au in LABELLED], np.float32)
@@ -128,6 +136,8 @@ def label(drawn: Floats, aus: tuple[int, ...], parted: float, mouth_hidden: bool
     labels[at[43]] = 1 if closed.min() >= 0.8 else 0 if closed.max() <= 0.3 else np.nan
     if closed.max() >= 0.8:  # lids that are shut hide their raising and tightening
         labels[at[7]] = np.nan if labels[at[7]] == 1 else labels[at[7]]
+    if eyes_hidden:
+        labels[[at[au] for au in OF_EYES]] = np.nan
     if mouth_hidden:
         labels[[at[au] for au in OF_MOUTH]] = np.nan
     return labels, intensities

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fgnet_plugin.training.rendered import raster
 from fgnet_plugin.training.rendered.domains import Domain
-from fgnet_plugin.training.rendered.head_shader import Light
+from fgnet_plugin.training.rendered.head_shader import Light, depth_map
 from fgnet_plugin.training.rendered.mesh import Floats, Ints
 
 _SHADOW, _REACH = 176, 340.0
@@ -25,9 +25,7 @@ def surroundings(directions: Floats, colours: Floats) -> Floats:
     return (basis @ colours).astype(np.float32)
 
 
-def draw_light(
-    rng: np.random.Generator, domain: Domain, posed: Floats, triangles: Ints, keep: Floats, turn: Floats
-) -> Light:
+def draw_light(rng: np.random.Generator, domain: Domain, posed: Floats, triangles: Ints, keep: Floats, turn: Floats) -> Light:
     """A domain's light.
 
     Args:
@@ -41,7 +39,7 @@ def draw_light(
 
     def tint(share: float = 1.0) -> NDArray[np.float64]:
         """Lamps are warmer or cooler, hardly greener or pinker."""
-        warm = rng.normal(0, share * domain.colour_cast)
+        warm = rng.normal(0, 0.7 * share * domain.colour_cast)
         green = rng.normal(0, 0.25 * share * domain.colour_cast)
         return np.exp(np.array([warm - green, green, -1.3 * warm - green]))
 
@@ -66,9 +64,9 @@ def draw_light(
         np.ascontiguousarray(seen[:, :2]), np.ascontiguousarray(seen[:, 2]), keep, triangles,
         _SHADOW, _SHADOW,
     )  # fmt: skip
-    depth = np.where(found >= 0, (seen[:, 2][triangles[found.clip(0)]] * weights).sum(2), -1e9)
+    depth = depth_map(found, weights, triangles, np.ascontiguousarray(seen[:, 2]), -1e9)
     return Light(
         key, (total * strength * tint()).astype(np.float32), (second / np.linalg.norm(second)).astype(np.float32),
         (total * rng.uniform(0, 0.5) * (rng.random() < 0.6) * tint(1.5)).astype(np.float32), surroundings(directions, colours),
-        np.float32(rng.uniform(0.55, 1.0)), np.float32(rng.uniform(0.4, 1.8)), depth.astype(np.float32), to_shadow,
+        rng.uniform(0.55, 1.0), rng.uniform(0.4, 1.8), depth, to_shadow,
     )  # fmt: skip

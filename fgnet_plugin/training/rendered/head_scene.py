@@ -40,12 +40,29 @@ class HeadPerson:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """Where a head is in front of the camera, and what becomes of its points there."""
+
+    turn: Floats  # [3, 3]: head space -> the camera's frame
+    distance: float  # mm
+    to_pixels: Floats  # [2, 3]
+
+    def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """The camera's frame [..., 3], px [..., 2] and depth [...] (larger is nearer) of points [..., 3] of head space."""
+        seen = ((points - _CENTRE) @ self.turn.T).astype(np.float32)
+        near = np.float32(self.distance) / (np.float32(self.distance) - seen[..., 2])
+        plane = seen[..., :2] * near[..., None] * np.array([1, -1], np.float32)
+        return seen, plane @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], near
+
+
+@dataclass(frozen=True)
 class HeadPicture:
     """A rendered head before the camera's faults."""
 
     rgba: Floats  # [H, W, 4], linear RGB, 0 where nothing is, and coverage 0 or 1
     landmarks: Floats  # [68, 2], px, continuous: a pixel's centre is at + 0.5
-    eyes: tuple[Floats, Floats]  # outlines of both eyes, px
+    camera: Camera
+    eyeballs: Floats  # [2, 3]: centres of the right and left eyeball, head space, mm
     parted: float  # how far the lips are apart, mm
     yaw: float  # rad
 
@@ -64,8 +81,8 @@ def draw_person(rng: np.random.Generator, domain: Domain, head: heads.Head) -> H
         style = headwear.flatten(style, worn.kind)
     return HeadPerson(
         head, look, iris.astype(np.float32), np.array([rng.uniform(0.44, 0.51), rng.uniform(0.28, 0.55)], np.float32),
-        (rng.uniform(0.58, 0.88) * np.array([1.0, rng.uniform(0.91, 0.97), rng.uniform(0.85, 0.95)])).astype(np.float32),
-        (rng.uniform(0.4, 0.75) * np.array([1.0, rng.uniform(0.9, 0.97), rng.uniform(0.74, 0.92)])).astype(np.float32),
+        (rng.uniform(0.40, 0.68) * np.array([1.0, rng.uniform(0.91, 0.97), rng.uniform(0.85, 0.95)])).astype(np.float32),
+        (rng.uniform(0.45, 0.74) * np.array([1.0, rng.uniform(0.9, 0.97), rng.uniform(0.76, 0.93)])).astype(np.float32),
         complexion.linear_rgb(np.array(fabric, np.float32)), np.array(pattern, np.float32),
         np.array([rng.uniform(-200, -135), rng.uniform(-0.2, 1.0)], np.float32),
         style, worn,
@@ -79,7 +96,7 @@ def _drawn_triangles() -> tuple[Ints, NDArray[np.uint8]]:
         head_data.BODY: shader.SKIN, head_data.EYES: shader.EYE, head_data.UPPER_TEETH: shader.TOOTH,
         head_data.LOWER_TEETH: shader.TOOTH, head_data.TONGUE: shader.TONGUE,
     }  # fmt: skip
-    material = np.array([kinds.get(part, shader.HIDDEN) for part in range(7)], np.uint8)[head_data.PART]
+    material = np.array([kinds.get(part, shader.HIDDEN) for part in range(5)], np.uint8)[head_data.PART]
     return np.ascontiguousarray(head_data.TRIANGLES[material != shader.HIDDEN]), material[material != shader.HIDDEN]
 
 
@@ -104,7 +121,7 @@ def attributes() -> Floats:
     open_sky = np.where(body, _seen_sky(v, n, body), 1)
     open_sky = np.where(body & (head_data.CAVITY > 0.3), np.minimum(open_sky, 0.22 * inside), open_sky)
     open_sky[head_data.OF_PART[head_data.EYES]] = 0.75
-    for part, share in ((head_data.UPPER_TEETH, 0.6), (head_data.LOWER_TEETH, 0.45), (head_data.TONGUE, 0.35)):
+    for part, share in ((head_data.UPPER_TEETH, 0.85), (head_data.LOWER_TEETH, 0.6), (head_data.TONGUE, 0.35)):
         mine = head_data.OF_PART[part]
         open_sky[mine] = share * inside[mine]
     found[:, shader.AMBIENT] = open_sky
@@ -129,29 +146,13 @@ def _seen_sky(v: Floats, n: Floats, body: NDArray[np.bool_]) -> Floats:
         scale = side / (np.ptp(q[:, :2], 0).max() + 4)
         xy = ((q[:, :2] - low) * scale).astype(np.float32)
         found, weights = raster.rasterise(xy, np.ascontiguousarray(q[:, 2]), ones, triangles, side, side)
-        depth = np.where(found >= 0, (q[:, 2][triangles[found.clip(0)]] * weights).sum(2), -1e9)
+        depth = shader.depth_map(found, weights, triangles, np.ascontiguousarray(q[:, 2]), -1e9)
         raised = (v + n) @ axes.T
         at = ((raised[:, :2] - low) * scale).astype(int).clip(0, side - 1)
         cosine = np.maximum(n @ d, 0)
         seen += cosine * (raised[:, 2] >= depth[at[:, 1], at[:, 0]] - 1.5)
         total += cosine
     return (seen / (total + 1e-6)).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Where a head is in front of the camera, and what becomes of its points there."""
-
-    turn: Floats  # [3, 3]: head space -> the camera's frame
-    distance: float  # mm
-    to_pixels: Floats  # [2, 3]
-
-    def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
-        """The camera's frame [..., 3], px [..., 2] and depth [...] (larger is nearer) of points [..., 3] of head space."""
-        seen = ((points - _CENTRE) @ self.turn.T).astype(np.float32)
-        near = np.float32(self.distance) / (np.float32(self.distance) - seen[..., 2])
-        plane = seen[..., :2] * near[..., None] * np.array([1, -1], np.float32)
-        return seen, plane @ self.to_pixels[:, :2].T + self.to_pixels[:, 2], near
 
 
 def draw_picture(
@@ -181,19 +182,26 @@ def draw_picture(
     _, xy, near = camera.project(surface.posed)
     found, weights = raster.rasterise(xy, near, surface.keep, surface.triangles, *size)
     colour, relief = complexion.paint(person.complexion, drawn, heads.DRAWN, float(rng.uniform(*domain.furrows)))
-    slope = np.stack([np.gradient(relief, axis=1), -np.gradient(relief, axis=0)], -1) * mesh.UV_SCALE
+    texture = np.concatenate([colour, np.zeros((*relief.shape, 2), np.float32)], -1)
+    texture[:, 1:-1, 4] = (relief[:, 2:] - relief[:, :-2]) * (mesh.UV_SCALE / 2)
+    texture[1:-1, :, 5] = (relief[:-2] - relief[2:]) * (mesh.UV_SCALE / 2)
     strands = hair.grow(np.random.default_rng([person.complexion.seed, 1]), person.style, posed, outward)
     light = head_light.draw_light(rng, domain, surface.posed, surface.casters, surface.keep, camera.turn)
     hair.cast_shadow(strands, light)
     rgba = shader.shade(
         found, weights, surface.triangles, surface.material, surface.rest, surface.posed,
-        (surface.outward @ camera.turn.T).astype(np.float32), surface.texels, surface.attributes, colour,
-        slope.astype(np.float32), _grain(), _look(rng, person, posed, gaze, camera.turn), light,
+        (surface.outward @ camera.turn.T).astype(np.float32), surface.texels, surface.attributes, texture,
+        _grain(), _look(rng, person, posed, gaze, camera.turn), light,
     )  # fmt: skip
-    nearest = np.where(found >= 0, (near[surface.triangles[found.clip(0)]] * weights).sum(2), 0).astype(np.float32)
+    nearest = shader.depth_map(found, weights, surface.triangles, near, 0.0)
     _draw_hair(person, strands, camera, hair.skull(posed), rgba, nearest, light)
+    _draw_lashes(person, posed, camera, rgba, nearest, light)
     landmarks = xy[head_data.LANDMARKS]
-    return HeadPicture(rgba, landmarks, (landmarks[36:42], landmarks[42:48]), heads.lips_parted(face), float(yaw))
+    return HeadPicture(rgba, landmarks, camera, _eyeballs(posed), heads.lips_parted(face), float(yaw))
+
+
+def _eyeballs(posed: Floats) -> Floats:
+    return np.stack([posed[ids].mean(0) for ids in head_data.EYE_VERTICES]).astype(np.float32)
 
 
 def _hang_shoulders(face: Floats, head: Floats, body: Floats) -> Floats:
@@ -260,6 +268,31 @@ def _draw_hair(
     )  # fmt: skip
 
 
+def _draw_lashes(person: HeadPerson, posed: Floats, camera: Camera, rgba: Floats, nearest: Floats, light: shader.Light) -> None:
+    rng = np.random.default_rng([person.complexion.seed, 3])
+    length = rng.uniform(4, 8) + 2.5 * person.complexion.make_up
+    strands = []
+    for corners, lid, eye in (((36, 39), (37, 38), 0), ((45, 42), (44, 43), 1)):
+        outer, inner = posed[head_data.LANDMARKS[list(corners)]]
+        top = posed[head_data.LANDMARKS[list(lid)]].mean(0)
+        t = rng.uniform(0.02, 0.9, 30)[:, None]
+        control = 2 * top - (outer + inner) / 2  # the curve goes through the lid's middle
+        root = (1 - t) ** 2 * outer + 2 * t * (1 - t) * control + t**2 * inner
+        centre = _eyeballs(posed)[eye]
+        away = root - centre
+        away /= np.linalg.norm(away, axis=1, keepdims=True)
+        away[:, 0] += (0.5 - t[:, 0]) * (0.7 if eye else -0.7)
+        along = np.linspace(0, 1, 4)[None, :, None]
+        bend = np.array([0, 0.75, 0]) * along**2
+        size = length * rng.uniform(0.6, 1.0, (30, 1, 1))
+        strands.append(root[:, None] + away[:, None] * (0.4 + size * along * 0.7) + size * bend)
+    points = np.concatenate(strands).astype(np.float32)
+    outward = np.broadcast_to(np.array([0, 0, 1], np.float32) @ camera.turn.T, points.shape)
+    turned, xy, near = camera.project(points)
+    tone = np.tile(np.minimum(person.complexion.brows, 0.02), (len(points), 1)).astype(np.float32)
+    hair.draw(rgba, nearest, points, turned, xy, near, np.ascontiguousarray(outward), tone, 1, 0.55, 0.0, light)
+
+
 @cache
 def _grain() -> Floats:
     """[256, 256, 3]: strands, blotches, a weave."""
@@ -276,8 +309,10 @@ def _gums() -> Floats:
 
 def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Floats, turn: Floats) -> shader.Look:
     points = posed[head_data.LANDMARKS]
-    lids = np.stack([[points[36, 0], points[39, 0], points[37:39, 1].max()], [points[45, 0], points[42, 0], points[43:45, 1].max()]])
-    centres = np.stack([posed[ids].mean(0) for ids in head_data.EYE_VERTICES])
+    lids = np.stack(
+        [[points[36, 0], points[39, 0], points[37:39, 1].max()], [points[45, 0], points[42, 0], points[43:45, 1].max()]]
+    )
+    centres = _eyeballs(posed)
     squint = rng.normal(0, 0.02)  # eyes that meet before or behind the camera
     aim = np.array([[np.sin(gaze[0] + s * (0.03 + squint)), np.sin(gaze[1]), 1.0] for s in (1, -1)])
     aim /= np.linalg.norm(aim, axis=1, keepdims=True)
@@ -285,8 +320,8 @@ def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Flo
     single = np.float32
     return shader.Look(
         person.complexion.skin * single(0.95), person.complexion.lips, person.cloth, person.cloth_pattern, person.neckline,
-        person.complexion.hair, person.style.edge, single(own.uniform(0.15, 1.0)), single(own.uniform(0.4, 1.6)),
-        single(own.uniform(0.6, 1.1)), turn, centres.astype(np.float32), aim.astype(np.float32), person.iris, person.iris_size,
+        person.complexion.hair, person.style.edge, own.uniform(0.15, 1.0), own.uniform(0.4, 1.6),
+        own.uniform(0.6, 1.1), turn, centres, aim.astype(np.float32), person.iris, person.iris_size,
         person.sclera, lids.astype(np.float32), person.teeth, _gums(),
         person.headwear.colour if person.headwear else person.cloth,
     )  # fmt: skip

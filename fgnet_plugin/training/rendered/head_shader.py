@@ -31,8 +31,8 @@ class Light(NamedTuple):
     lamp: Floats  # [3], unit: a second lamp without a shadow
     lamp_colour: Floats  # [3]
     around: Floats  # [9, 3]: irradiance by spherical harmonics of the normal
-    hardness: np.float32  # 0 … 1: how dark the key's shadow is
-    softness: np.float32  # reach of the shadow's edge, texels of its map
+    hardness: float  # 0 … 1: how dark the key's shadow is
+    softness: float  # reach of the shadow's edge, texels of its map
     shadow: Floats  # [h, w]: depth that the key lamp sees
     to_shadow: Floats  # [3, 4]: head space -> column, row, depth of the shadow map
 
@@ -47,9 +47,9 @@ class Look(NamedTuple):
     neckline: Floats  # [2]: height on the mean head, mm, and slope of its V
     hair: Floats  # [3]
     hair_edge: Floats  # [2]: mm that the hairline is moved, mm over which hair thins out (0: no hair)
-    oil: np.float32  # strength of the skin's gloss
-    wet: np.float32  # strength of the lips' gloss
-    bump: np.float32
+    oil: float  # strength of the skin's gloss
+    wet: float  # strength of the lips' gloss
+    bump: float
     turn: Floats  # [3, 3]: head space -> camera
     eyes: Floats  # [2, 3]: centres of the right and left eyeball, head space
     gaze: Floats  # [2, 3]: unit directions of the right and left eye
@@ -62,26 +62,26 @@ class Look(NamedTuple):
     hat: Floats  # [3]
 
 
-@numba.njit(cache=True)
-def _texel(texture: Floats, x: float, y: float, channel: int) -> float:
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def _sample(texture: Floats, x: float, y: float, out: Floats) -> None:
     """Bilinear sample of [H, W, C], clamped at the border."""
     h, w = texture.shape[0], texture.shape[1]
     x = min(max(x, 0.0), w - 1.001)
     y = min(max(y, 0.0), h - 1.001)
     i, j = int(y), int(x)
     fy, fx = y - i, x - j
-    upper = texture[i, j, channel] * (1 - fx) + texture[i, j + 1, channel] * fx
-    lower = texture[i + 1, j, channel] * (1 - fx) + texture[i + 1, j + 1, channel] * fx
-    return upper * (1 - fy) + lower * fy
+    a, b, c, d = (1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx
+    for k in range(texture.shape[2]):
+        out[k] = a * texture[i, j, k] + b * texture[i, j + 1, k] + c * texture[i + 1, j, k] + d * texture[i + 1, j + 1, k]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _step(low: float, high: float, x: float) -> float:
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def irradiance(around: Floats, x: float, y: float, z: float, channel: int) -> float:
     """Light from all around on a surface with normal (x, y, z), relative to what a white sphere gives back."""
     c = around
@@ -100,7 +100,7 @@ def irradiance(around: Floats, x: float, y: float, z: float, channel: int) -> fl
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def lit_share(light: Light, x: float, y: float, z: float) -> float:
     """Share of the key lamp that reaches a point of head space, 0 … 1."""
     m = light.to_shadow
@@ -116,7 +116,7 @@ def lit_share(light: Light, x: float, y: float, z: float) -> float:
     return 1 - light.hardness * (1 - seen)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _eye(x: float, y: float, z: float, look: Look, rgb: Floats, normal: Floats) -> float:
     """Colour of the eyeball at a point of head space; bulges the normal over the cornea. Returns the light that lids leave."""
     side = 0 if x < 0 else 1
@@ -145,19 +145,23 @@ def _eye(x: float, y: float, z: float, look: Look, rgb: Floats, normal: Floats) 
     return (0.45 + 0.55 * _step(0.0, 3.2, lid - y)) * corner
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _skin(
     px: float, py: float, pz: float, tx: float, ty: float, front: float, lip: float, cavity: float, hair: float,
-    colour: Floats, slope: Floats, grain: Floats, look: Look, rgb: Floats, normal: Floats,
+    texture: Floats, texel: Floats, grain: Floats, look: Look, rgb: Floats, normal: Floats,
 ) -> float:  # fmt: skip
     """Colour of skin at a point of the resting head; bends the normal by the relief. Returns the strength of the gloss."""
     mottle = 1 + 0.035 * grain[int(1.4 * py) & 255, int(1.4 * (px + 0.7 * pz)) & 255, 1]
-    gloss = look.oil * (0.5 + front * (_texel(colour, tx, ty, 3) - 0.5))
+    gloss = 0.5 * look.oil
+    if front > 0:
+        _sample(texture, tx, ty, texel)
+        gloss += front * look.oil * (texel[3] - 0.5)
+    else:
+        texel[:] = 0
+    gx, gy = front * look.bump * texel[4], front * look.bump * texel[5]
     for k in range(3):
         plain = look.skin[k] * mottle
-        rgb[k] = plain + front * (_texel(colour, tx, ty, k) - plain)
-    gx, gy = front * look.bump * _texel(slope, tx, ty, 0), front * look.bump * _texel(slope, tx, ty, 1)
-    for k in range(3):
+        rgb[k] = plain + front * (texel[k] - plain)
         normal[k] -= gx * look.turn[k, 0] + gy * look.turn[k, 1]
     red = _step(0.3, 0.62, lip) * look.lips[3]
     if red > 0:
@@ -179,7 +183,7 @@ def _skin(
     return gloss
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def _cloth(x: float, y: float, tone: Floats, grain: Floats, look: Look, rgb: Floats) -> None:
     weave = 1 + look.cloth_pattern[2] * grain[int(3 * y) & 255, int(3 * x) & 255, 2]
     if look.cloth_pattern[0] > 0 and int(np.floor((y + 400) / look.cloth_pattern[0])) % 2 == 0:
@@ -188,18 +192,34 @@ def _cloth(x: float, y: float, tone: Floats, grain: Floats, look: Look, rgb: Flo
         rgb[k] = min(0.95, tone[k] * weave)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
+def depth_map(found: Ints, weights: Floats, triangles: Ints, depth: Floats, empty: float) -> Floats:
+    """[H, W]: the depth [N] of what `raster.rasterise` found at each pixel, `empty` where that is nothing."""
+    out = np.full(found.shape, np.float32(empty), np.float32)
+    for y in range(found.shape[0]):
+        for x in range(found.shape[1]):
+            t = found[y, x]
+            if t >= 0:
+                out[y, x] = (
+                    weights[y, x, 0] * depth[triangles[t, 0]]
+                    + weights[y, x, 1] * depth[triangles[t, 1]]
+                    + weights[y, x, 2] * depth[triangles[t, 2]]
+                )
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=True)
 def shade(
     found: Ints, weights: Floats, triangles: Ints, material: NDArray[np.uint8], rest: Floats, posed: Floats, normals: Floats,
-    where: Floats, attributes: Floats, colour: Floats, slope: Floats, grain: Floats, look: Look, light: Light,
+    where: Floats, attributes: Floats, texture: Floats, grain: Floats, look: Look, light: Light,
 ) -> Floats:  # fmt: skip
     """Colours of what `raster.rasterise` found.
 
     Args:
         rest, posed: [N, 3], mm, the mean head at rest and this head's expression, both unturned; normals: [N, 3], as the camera
-            sees them; where: [N, 2], texel of each vertex in colour and slope; attributes: [N, 5], by the columns above.
-        colour: [h, w, 4], linear RGB and gloss; slope: [h, w, 2], relief's rise to the subject's left and up; grain: [256, 256,
-            3], strands, blotches and a weave, of mean 0.
+            sees them; where: [N, 2], texel of each vertex in texture; attributes: [N, 5], by the columns above.
+        texture: [h, w, 6], linear RGB, gloss, and the relief's rise to the subject's left and up; grain: [256, 256, 3],
+            strands, blotches and a weave, of mean 0.
 
     Returns:
         [H, W, 4]: linear RGB and coverage, 0 or 1.
@@ -208,7 +228,8 @@ def shade(
     out = np.zeros((height, width, 4), np.float32)
     rgb, n, normal = np.zeros(3, np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
     p, r = np.zeros(3, np.float32), np.zeros(3, np.float32)
-    at = np.zeros(5, np.float32)
+    at, texel = np.zeros(5, np.float32), np.zeros(6, np.float32)
+    second_lamp = light.lamp_colour.max() > 0
     half = light.key + np.array([0.0, 0.0, 1.0], np.float32)
     half /= np.sqrt((half * half).sum()) + np.float32(1e-6)
     other = light.lamp + np.array([0.0, 0.0, 1.0], np.float32)
@@ -227,7 +248,7 @@ def shade(
             for k in range(5):
                 at[k] = u * attributes[a, k] + v * attributes[b, k] + w * attributes[c, k]
             kind = material[t]
-            hollow, gloss, power, soft = at[AMBIENT], np.float32(0.3), np.float32(14), np.float32(0)
+            hollow, gloss, power, soft = float(at[AMBIENT]), 0.3, 14.0, 0.0
             shaded = lit_share(light, p[0], p[1], p[2])
             if kind == SKIN and r[1] < look.neckline[0] + look.neckline[1] * abs(r[0]):
                 kind = CLOTH
@@ -235,42 +256,48 @@ def shade(
                 tx = u * where[a, 0] + v * where[b, 0] + w * where[c, 0]
                 ty = u * where[a, 1] + v * where[b, 1] + w * where[c, 1]
                 gloss = _skin(
-                    r[0], r[1], r[2], tx, ty, at[FRONT], at[LIP], at[CAVITY], at[HAIR], colour, slope, grain, look, rgb, normal
+                    r[0], r[1], r[2], tx, ty, at[FRONT], at[LIP], at[CAVITY], at[HAIR], texture, texel, grain, look, rgb, normal
                 )
-                soft = np.float32(0.11)
+                soft = 0.11
             elif kind == EYE:
                 hollow = _eye(p[0], p[1], p[2], look, rgb, normal)
                 shaded *= hollow
-                gloss, power = np.float32(1.2) * hollow, np.float32(90)
+                gloss, power = 1.2 * hollow, 90.0
             elif kind == TOOTH:
+                shaded = max(shaded, 0.5)  # light comes through lips and teeth
                 gap = r[0] / 7.0 - np.round(r[0] / 7.0)
                 white = 1 - 0.3 * np.exp(-((gap * 7.0) ** 2) / 0.35)
                 gum = _step(look.gums[0], look.gums[0] + 1.5, r[1]) + _step(look.gums[1], look.gums[1] - 1.5, r[1])
                 for k in range(3):
                     rgb[k] = white * look.teeth[k] + gum * ((0.33, 0.10, 0.09)[k] - white * look.teeth[k])
                 for k in range(3):  # crowns are rounder than the mesh' boxes
-                    normal[k] = (look.turn[k, 0] * (r[0] / 30 + 0.8 * gap) + 0.1 * look.turn[k, 1] + look.turn[k, 2])
-                gloss, power = np.float32(0.25), np.float32(40)
+                    normal[k] = look.turn[k, 0] * (r[0] / 30 + 0.8 * gap) + 0.1 * look.turn[k, 1] + look.turn[k, 2]
+                gloss, power = 0.25, 40.0
             elif kind == TONGUE:
                 rgb[0], rgb[1], rgb[2] = 0.36, 0.10, 0.09
             else:
                 _cloth(r[0], r[1], look.hat if kind == HAT else look.cloth, grain, look, rgb)
-                gloss = np.float32(0.08)
+                gloss = 0.08
             length = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]) + 1e-6
             if normal[2] < 0:  # seen from behind: the surface that faces the camera has the opposite normal
                 length = -length
             for k in range(3):
                 n[k] = normal[k] / length
             key = n[0] * light.key[0] + n[1] * light.key[1] + n[2] * light.key[2]
-            lamp = n[0] * light.lamp[0] + n[1] * light.lamp[1] + n[2] * light.lamp[2]
-            glint = n[0] * half[0] + n[1] * half[1] + n[2] * half[2]
-            gleam = n[0] * other[0] + n[1] * other[1] + n[2] * other[2]
-            edge = 1 - max(0.0, n[2])
+            edge = 1 - max(0.0, float(n[2]))
             fresnel = 1 + 3 * edge * edge * edge
-            spark = gloss * fresnel * (max(0.0, glint) ** power + 0.35 * max(0.0, glint) ** (0.3 * power)) * shaded
-            if key < 0:
-                spark = 0.0
-            sheen = gloss * fresnel * max(0.0, gleam) ** power * hollow
+            glint = n[0] * half[0] + n[1] * half[1] + n[2] * half[2]
+            spark, sheen, lamp = 0.0, 0.0, 0.0
+            if key > 0 and glint > 0.3:
+                broad = glint ** (0.3 * power)
+                spark = gloss * fresnel * (glint**power + 0.35 * broad) * shaded
+            if second_lamp:
+                lamp = n[0] * light.lamp[0] + n[1] * light.lamp[1] + n[2] * light.lamp[2]
+                gleam = n[0] * other[0] + n[1] * other[1] + n[2] * other[2]
+                if gleam > 0.3:
+                    sheen = gloss * fresnel * gleam**power * hollow
+            if kind == EYE and key > 0:  # the lamp mirrored in the cornea
+                spark += 1.6 * _step(0.980, 0.993, glint) * hollow
             for k in range(3):
                 wrap = soft * (1.0 if k == 0 else 0.5)  # light that enters skin comes out redder beside the shadow's edge
                 direct = max(0.0, (key + wrap) / (1 + wrap)) * shaded * light.key_colour[k]

@@ -1,10 +1,5 @@
 """Heads of people who don't exist: their shape, their expression, where they look.
 
-    head = draw_head(np.random.default_rng(1))
-    drawn = np.zeros((len(DRAWN), 2), np.float32)
-    drawn[DRAWN.index(12)] = 1
-    smiling = pose_head(head, drawn, gaze=(0.2, 0.0))  # [N, 3]
-
 Lengths are in mm; x points to the subject's left, y up, z to the camera, and the origin lies between the eyeballs.
 """
 
@@ -19,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fgnet_plugin.training.rendered import head_data
-from fgnet_plugin.training.rendered.head_aus import DRAWN, movements
+from fgnet_plugin.training.rendered.head_aus import DRAWN, amounts, movements
 from fgnet_plugin.training.rendered.head_data import EYE_VERTICES, LOCAL, LOWER_TEETH, MACRO, SCALES, UPPER_TEETH
 from fgnet_plugin.training.rendered.head_lids import LID_FOLLOWS, follow_gaze, keep_lids_out, set_openings, shut_eyes
 from fgnet_plugin.training.rendered.head_lips import close_lips, lips_parted
@@ -83,7 +78,7 @@ def _local() -> Any:
 
 
 def _local_weights(rng: np.random.Generator, spread: float) -> Floats:
-    amounts = rng.standard_normal(len(SCALES)).astype(np.float32)
+    amounts = np.clip(rng.standard_normal(len(SCALES)), -1.8, 1.8).astype(np.float32)
     right, left = _mirrored()
     amounts[right] = 0.97 * amounts[left] + 0.2 * amounts[right]
     amounts = np.clip(amounts * _deviations() * spread, -_FURTHEST, _FURTHEST)
@@ -105,6 +100,10 @@ def draw_head(
         rng: the source of chance.
         spread: how far the face's features are from the mean of its age, sex and ancestry; 1 is common.
         age: least and greatest age, years; else mostly grown-ups, from 12 to 88.
+
+    Example:
+        >>> draw_head(np.random.default_rng(1)).vertices.shape
+        (5276, 3)
     """
     low, high = age if age is not None else ((18.0, 45.0) if rng.random() < 0.6 else (12.0, 88.0))
     years = float(rng.uniform(low, high))
@@ -130,22 +129,38 @@ def draw_head(
     return Head(v, years, female, muscle, weight, ancestry, centres.astype(np.float32), radius)
 
 
+_TEETH = np.concatenate([head_data.OF_PART[UPPER_TEETH], head_data.OF_PART[LOWER_TEETH]])
+
+
 def pose_head(head: Head, drawn: Floats, gaze: tuple[float, float] = (0.0, 0.0)) -> Floats:
     """The head's vertices with AUs on, [N, 3].
 
     Args:
         head: from `draw_head`.
-        drawn: [22, 2]: intensities of `DRAWN` on the subject's right and left half; 0 is off, 1 as strong as commonly seen.
+        drawn: [25, 2]: intensities of `DRAWN` on the subject's right and left half; 0 is off, 1 as strong as commonly seen.
         gaze: where the eyes look, rad, to the subject's left and up; the lids follow. Eyeballs are spheres, which don't turn.
+
+    Raises:
+        ValueError: `drawn` has another shape.
+
+    Example:
+        >>> drawn = np.zeros((len(DRAWN), 2), np.float32)
+        >>> drawn[DRAWN.index(26)] = 1
+        >>> lips_parted(pose_head(draw_head(np.random.default_rng(1)), drawn)) > 5
+        True
     """
+    if drawn.shape != (len(DRAWN), 2):
+        raise ValueError(f"drawn must be [{len(DRAWN)}, 2], AUs by halves of the face, got {list(drawn.shape)}")
     v = head.vertices.copy()
-    for movement in movements():
-        amount = movement.amount(drawn)
-        if amount > 0:
-            v[movement.vertices] += np.float32(amount) * movement.displacement
+    for movement, amount in zip(movements(), amounts(drawn), strict=True):
+        if amount:
+            v[movement.vertices] += amount * movement.displacement
     follow_gaze(v, gaze[1])
     open_ = (1 - np.clip(drawn[DRAWN.index(43)], 0, 1)) * (1 - LID_FOLLOWS * max(-gaze[1], 0.0))
     shut_eyes(v, head.eyes, 1 - open_)
     keep_lids_out(v, head.vertices, head.eyes, head.eye_radius)
     apart = drawn[[DRAWN.index(au) for au in (25, 26, 27)]].any()
-    return close_lips(v, 0.0 if apart else 2.5)
+    close_lips(v, 0.0 if apart else 2.5)
+    if lips_parted(v) == 0:  # tight lips and a drawn-in chin would touch them
+        v[_TEETH, 2] -= 8
+    return v

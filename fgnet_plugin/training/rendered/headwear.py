@@ -33,9 +33,18 @@ def draw_headwear(rng: np.random.Generator, female: float) -> Headwear:
     chances = np.array((0.4, 0.25, 0.35, 0.0) if female < 0.5 else (0.2, 0.2, 0.25, 0.35))
     kind = kinds[rng.choice(4, p=chances)]
     colour = complexion.linear_rgb(np.array((rng.uniform(8, 92), *rng.normal(0, 14, 2)), np.float32))
-    low = {"cap": rng.uniform(34, 50), "beanie": rng.uniform(26, 50), "band": rng.uniform(32, 48), "scarf": rng.uniform(40, 62)}[kind]
-    thick = {"cap": rng.uniform(6, 10), "beanie": rng.uniform(5, 9), "band": rng.uniform(6, 9), "scarf": rng.uniform(5, 9)}[kind]
-    return Headwear(kind, colour, low, rng.uniform(0.15, 0.42), thick, rng.uniform(14, 34), rng.uniform(45, 75) * (rng.random() < 0.75))
+    low = {
+        "cap": rng.uniform(34, 50),
+        "beanie": rng.uniform(26, 50),
+        "band": rng.uniform(32, 48),
+        "scarf": rng.uniform(40, 62),
+    }[kind]
+    thick = {"cap": rng.uniform(6, 10), "beanie": rng.uniform(5, 9), "band": rng.uniform(6, 9), "scarf": rng.uniform(5, 9)}[
+        kind
+    ]
+    return Headwear(
+        kind, colour, low, rng.uniform(0.15, 0.42), thick, rng.uniform(14, 34), rng.uniform(45, 75) * (rng.random() < 0.75)
+    )
 
 
 def flatten(style: hair.HairStyle, kind: Kind) -> hair.HairStyle:
@@ -43,7 +52,9 @@ def flatten(style: hair.HairStyle, kind: Kind) -> hair.HairStyle:
     if kind == "scarf":
         return replace(style, length=0.0, front=0.0)
     flat = replace(style, lift=0.05, volume=0.01, frizz=min(style.frizz, 0.1), curl=min(style.curl, 0.5))
-    return replace(flat, front=flat.length, length=flat.length) if kind == "band" else replace(flat, front=min(flat.front, 20.0))
+    return (
+        replace(flat, front=flat.length, length=flat.length) if kind == "band" else replace(flat, front=min(flat.front, 20.0))
+    )
 
 
 @cache

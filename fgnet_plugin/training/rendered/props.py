@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +32,87 @@ def draw_occluder(rng: np.random.Generator, image: Floats, landmarks: Floats, to
     return _thing(rng, image, low, high, reach)
 
 
+@dataclass(frozen=True)
+class Glasses:
+    """Outlines in head space, mm: x to the subject's left, y up, z to the camera."""
+
+    lenses: Floats  # [2, 28, 3]
+    bridge: Floats  # [3, 3]
+    arms: Floats  # [2, 2, 3]
+    frame: Floats  # [3], linear RGB
+    thick: float  # mm; 0 is rimless
+    tint: float  # 0 clear … 1 black
+    glare: float  # how much the lenses mirror a window
+
+
+def draw_glasses(rng: np.random.Generator, eyes: Floats) -> Glasses:
+    """Glasses before eyeballs [2, 3]: right and left centre, mm."""
+    wide, high = rng.uniform(21, 28), rng.uniform(13, 23)
+    corner = rng.uniform(2.0, 5.0)  # exponent of a superellipse: round to square
+    t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+    x, y = (np.sign(f(t)) * np.abs(f(t)) ** (2 / corner) for f in (np.cos, np.sin))
+    front, low = rng.uniform(19, 25), rng.uniform(0, 7)
+    lenses, arms = [], []
+    for eye, side in zip(eyes, (-1, 1), strict=True):
+        outwards = eye[0] + side * 1.5 + wide * x
+        bow = 0.0016 * outwards**2
+        lenses.append(np.stack([outwards, eye[1] - low + high * y, eye[2] + front - bow], 1))
+        hinge = np.array(
+            [eye[0] + side * (wide + 2), eye[1] - low + 0.4 * high, eye[2] + front - 0.0016 * (eye[0] + side * wide) ** 2]
+        )
+        arms.append([hinge, [side * 76, eye[1] + 2, eye[2] - 85]])
+    inner = [lens[np.argmin(np.abs(lens[:, 0]))] + [0, 0.35 * high, 0] for lens in lenses]
+    bridge = np.stack([inner[0], (inner[0] + inner[1]) / 2 + [0, 2, 3], inner[1]])
+    tone = rng.uniform(0, 0.6, 3) ** 2.2 if rng.random() < 0.3 else np.full(3, rng.uniform(0, 0.1))
+    if rng.random() < 0.25:
+        tone = np.full(3, rng.uniform(0.06, 0.3))  # metal
+    thick = rng.uniform(0.4, 1.2) if rng.random() < 0.6 else rng.uniform(1.2, 4.0)
+    tint = rng.uniform(0.6, 0.98) if rng.random() < 0.08 else rng.uniform(0.0, 0.15)
+    glare = rng.uniform(0.1, 0.6) if rng.random() < 0.25 else 0.0
+    return Glasses(
+        np.stack(lenses).astype(np.float32), bridge.astype(np.float32), np.array(arms, np.float32), tone.astype(np.float32),
+        thick, float(tint), float(glare),
+    )  # fmt: skip
+
+
+def put_glasses(
+    rng: np.random.Generator, image: Floats, glasses: Glasses, project: Callable[[Floats], Floats], turn: Floats
+) -> None:
+    """Draws glasses into a linear RGB image, in place.
+
+    Args:
+        project: head space [..., 3] to px [..., 2] of the image; turn: [3, 3], head space to the camera's frame.
+    """
+    fixed = [np.round(project(lens) * 16 - 8).astype(np.int32) for lens in glasses.lenses]
+    scale = float(np.linalg.norm(project(glasses.lenses[0, 0]) - project(glasses.lenses[0, 14])))
+    scale /= float(np.ptp(glasses.lenses[0, :, 0]))
+    shade = np.zeros(image.shape[:2], np.float32)
+    for line in fixed:
+        cv2.fillPoly(shade, [line], 1.0, cv2.LINE_AA, 4)
+    image *= 1 - glasses.tint * shade[..., None]
+    if glasses.glare:
+        y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
+        slope, at = rng.normal(0.6, 0.5), project(glasses.lenses[int(rng.integers(2))].mean(0))
+        band = np.clip(2 - np.abs((x - at[0]) + slope * (y - at[1])) / (7 * scale), 0, 1)
+        _blend(image, glasses.glare * band * shade, np.full(3, 0.9, np.float32))
+    thickness = max(1, round(glasses.thick * scale))
+    cover = np.zeros(image.shape[:2], np.float32)
+    lines = [(line, True) for line in fixed] + [(np.round(project(glasses.bridge) * 16 - 8).astype(np.int32), False)]
+    for arm, side in zip(glasses.arms, (-1, 1), strict=True):
+        if side * turn[2, 0] > -0.05:  # the arm on the side that is turned to the camera
+            lines.append((np.round(project(arm) * 16 - 8).astype(np.int32), False))
+    for line, closed in lines:
+        cv2.polylines(cover, [line], closed, 1.0, thickness, cv2.LINE_AA, 4)
+    _blend(image, cover * np.float32(min(1.0, glasses.thick * scale + 0.25)), glasses.frame)
+
+
 def _blend(image: Floats, cover: Floats, colour: Floats) -> None:
     image += cover[..., None] * (colour - image)
 
 
-def _capsule(shape: tuple[int, int], a: NDArray[np.floating], b: NDArray[np.floating], radius: float) -> tuple[Floats, Floats, Floats]:
+def _capsule(
+    shape: tuple[int, int], a: NDArray[np.floating], b: NDArray[np.floating], radius: float
+) -> tuple[Floats, Floats, Floats]:
     """Cover [H, W] of a stick with round ends, and x and y of its outward normal, as seen from the front."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     d = b - a
@@ -56,7 +135,10 @@ def _hand(rng: np.random.Generator, image: Floats, landmarks: Floats, reach: flo
     light = rng.normal(0, 0.6, 2)
     hidden = np.zeros(image.shape[:2], np.float32)
     palm = target - pointing * (length + 1.2 * radius)
-    parts = [(palm - across * 2.0 * radius, palm + across * 2.0 * radius, 2.3 * radius), (palm, palm - pointing * reach, 2.2 * radius)]
+    parts = [
+        (palm - across * 2.0 * radius, palm + across * 2.0 * radius, 2.3 * radius),
+        (palm, palm - pointing * reach, 2.2 * radius),
+    ]
     for i in range(int(rng.integers(3, 5))):
         tip = target + across * (i - 1.5) * 2.05 * radius - pointing * radius * abs(i - 1.5) * rng.uniform(0.5, 1.2)
         parts.append((palm + across * (i - 1.5) * 1.9 * radius, tip, radius))
@@ -86,7 +168,11 @@ def _microphone(rng: np.random.Generator, image: Floats, landmarks: Floats, reac
 
 def _thing(rng: np.random.Generator, image: Floats, low: Floats, high: Floats, reach: float) -> Floats:
     """A cup, a phone, a shoulder: an ellipse or a box with a texture."""
-    where = ((rng.uniform(0, 1), rng.uniform(0.95, 1.2)), (rng.uniform(-0.25, 0.02), rng.random()), (rng.uniform(0.98, 1.25), rng.random()))
+    where = (
+        (rng.uniform(0, 1), rng.uniform(0.95, 1.2)),
+        (rng.uniform(-0.25, 0.02), rng.random()),
+        (rng.uniform(0.98, 1.25), rng.random()),
+    )
     centre = low + (high - low) * where[int(rng.integers(3))]
     axes = rng.uniform((0.1, 0.15), (0.35, 0.5)) * reach
     hidden = np.zeros(image.shape[:2], np.float32)
@@ -112,9 +198,11 @@ def cut_photo(rng: np.random.Generator, image: NDArray[np.uint8], landmarks: Flo
     size = len(image)
     low, high = landmarks.min(0), landmarks.max(0)
     reach = float((high - low).mean())
-    margin = rng.uniform((-0.02, 0.08, -0.02, -0.03), (0.22, 0.5, 0.22, 0.22)) * reach  # left, top, right, bottom
+    margin = rng.uniform((0.0, 0.2, 0.0, -0.01), (0.3, 0.62, 0.3, 0.28)) * reach  # left, top, right, bottom
     edges = np.concatenate([low - margin[:2], high + margin[2:]])
-    left, top, right, bottom = (int(v) for v in np.clip(edges, (0, 0, size // 2, size // 2), (size // 2, size // 2, size, size)))
+    left, top, right, bottom = (
+        int(v) for v in np.clip(edges, (0, 0, size // 2, size // 2), (size // 2, size // 2, size, size))
+    )
     inner = image[top:bottom, left:right]
     wide = cv2.copyMakeBorder(inner, top, size - bottom, left, size - right, cv2.BORDER_REFLECT).astype(np.float32)
     pads = np.maximum(np.array([left, top, size - right, size - bottom], np.float32), 1) * rng.uniform(1.0, 1.8)
