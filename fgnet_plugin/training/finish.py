@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import binary_auroc
 
 from fgnet_plugin.checkpoints.fgnet import load, read_info, save
@@ -86,7 +87,7 @@ def finish(
 
 def _read(net: FGNet, corpus: Corpus, batch_size: int, workers: int) -> tuple[Tensor, Tensor]:
     """Activations and labels [N, A] of all faces of a corpus."""
-    everything = Subset(corpus, range(len(corpus)))  # type: ignore[arg-type]
+    everything = cast(Dataset[dict[str, Tensor]], corpus)
     loader = DataLoader(everything, batch_size, num_workers=workers, worker_init_fn=single_threaded)
     found = [(net.predict(batch["image"], batch_size).activations, batch["labels"]) for batch in loader]
     activations, labels = (torch.cat(parts) for parts in zip(*found, strict=True))

@@ -9,7 +9,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from fgnet_plugin.training.rendered.corpus import RenderedCorpus
@@ -55,18 +55,33 @@ def write_corpus(
     columns += [f"{au}_intensity" for au in corpus.aus]
     columns += PERSON if heads else ()
     path = folder / "faces.csv"
-    faces = DataLoader(corpus, batch_size=None, num_workers=workers, worker_init_fn=single_threaded)
+    rows = DataLoader(_Written(corpus, folder), batch_size=None, num_workers=workers, worker_init_fn=single_threaded)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        for i, face in enumerate(tqdm(faces, total=count, unit="face", desc=str(folder))):
-            image_path = f"aligned_images/{names[i % len(names)]}/{i:05}.png"
-            rgb = face["image"].permute(1, 2, 0).numpy()
-            if not cv2.imwrite(str(folder / image_path), rgb[..., ::-1]):
-                raise OSError(f"{folder / image_path} cannot be written")
-            points = face["landmarks"].numpy()
-            labels = ["" if np.isnan(label) else int(label) for label in face["labels"].numpy()]
-            places = [f"{value:.2f}" for value in (*points[:, 0], *points[:, 1])]
-            numbers = (*face["intensities"].tolist(), *(face["person"].tolist() if heads else ()))
-            writer.writerow([image_path, f"{seed}-{i}", *places, *labels, *(f"{value:.3f}" for value in numbers)])
+        for row in tqdm(rows, total=count, unit="face", desc=str(folder)):
+            writer.writerow(row)
     return path
+
+
+class _Written(Dataset[list[str]]):
+    """The rows of a corpus' CSV file; the process that asks for one writes the picture, which is not sent to another."""
+
+    def __init__(self, corpus: HeadCorpus | RenderedCorpus, folder: Path) -> None:
+        self.corpus, self.folder = corpus, folder
+        self.names = [domain.name for domain in corpus.domains]
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, index: int) -> list[str]:
+        face = self.corpus[index]
+        image_path = f"aligned_images/{self.names[index % len(self.names)]}/{index:05}.png"
+        rgb = face["image"].permute(1, 2, 0).numpy()
+        if not cv2.imwrite(str(self.folder / image_path), rgb[..., ::-1]):
+            raise OSError(f"{self.folder / image_path} cannot be written")
+        points = face["landmarks"].numpy()
+        labels = ["" if np.isnan(label) else str(int(label)) for label in face["labels"].numpy()]
+        numbers = (*face["intensities"].tolist(), *(face["person"].tolist() if "person" in face else ()))
+        places = [f"{value:.2f}" for value in (*points[:, 0], *points[:, 1])]
+        return [image_path, f"{self.corpus.seed}-{index}", *places, *labels, *(f"{value:.3f}" for value in numbers)]
