@@ -62,6 +62,28 @@ def encoder(config: Config, resume: Resume = False, set_: Set = None) -> None:
 
 
 @train_app.command()
+def finish(
+    checkpoint: Annotated[str, typer.Argument(help="fgnet.safetensors of a training on rendered heads.")],
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    count: Annotated[int, typer.Option(min=100, help="Number of held-out faces, of all kinds.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the held-out faces: another than the training's.")] = 2_000_000,
+    least_auc: Annotated[float, typer.Option(min=0, max=1, help="Leave out AUs with a smaller area under the ROC curve.")] = 0.85,
+    pixels: Annotated[float, typer.Option(help="Share of the pixels beside the mesh, in (0, 1].")] = 1.0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 2,
+) -> None:
+    """Choose each AU's decision on held-out rendered heads, and leave out the AUs that can't be read there."""
+    check_installed(TO_RENDER)
+    from fgnet_plugin.training import finish as finishing
+    from fgnet_plugin.training.models.systems import read_system_info
+    from fgnet_plugin.training.rendered import DOMAINS, HeadCorpus
+
+    corpus = HeadCorpus(tuple(DOMAINS), read_system_info(checkpoint).image_size, seed, count)
+    for found in finishing.finish(checkpoint, out, corpus, HeadCorpus.aus, least_auc, pixels, workers=workers):
+        typer.echo(f"{found.au}  AUC {found.auc:.3f}  {'' if found.kept else 'left out'}".rstrip())
+    typer.echo(out)
+
+
+@train_app.command()
 def configs() -> None:
     """The settings files that come with the package."""
     from fgnet_plugin.training.config.bundled import BUNDLED, bundled

@@ -38,13 +38,14 @@ def finish(
     corpus: Corpus,
     aus: Sequence[str],
     least_auc: float = 0.85,
+    pixels: float = 1.0,
     batch_size: int = 64,
     workers: int = 0,
 ) -> tuple[Decision, ...]:
     """Write a checkpoint whose AUs are decided by held-out faces.
 
-    An AU's threshold is where sensitivity and specificity add up to most. It goes into the bias of the layer that writes the
-    heatmap, so that activation 0, and a score of 0.5, are the decision as in any other checkpoint.
+    An AU's threshold is where as many faces are said to have it as do: no more misses than false alarms. It goes into the bias
+    of the layer that writes the heatmap, so that activation 0, and a score of 0.5, are the decision as in any other checkpoint.
 
     Args:
         checkpoint: of a training; `fgnet_plugin.load` says what may stand here.
@@ -52,22 +53,29 @@ def finish(
         corpus: faces that were not trained on; "labels" in the order of `aus`.
         aus: what the labels are of; an AU of the checkpoint that is not among them counts as not read.
         least_auc: AUs with a smaller area under the ROC curve on these faces are left out of the checkpoint.
+        pixels: in (0, 1], what the pixels' part of the latent codes is multiplied by where the network also hears the mesh.
+            Pixels tell more about faces that are drawn as the training's were than about others; the mesh carries over.
         batch_size: faces at once. workers: processes that prepare them.
 
     Returns:
         One decision for each of the checkpoint's AUs, in their order.
 
     Raises:
-        ValueError: no AU is left.
+        ValueError: no AU is left; `pixels` is out of range, or not 1 for a network that has nothing but pixels.
         CheckpointError: no such checkpoint.
     """
     net, info = load(checkpoint), read_info(checkpoint)
+    if not 0 < pixels <= 1 or (pixels < 1 and net.encoder.geometry is None):
+        raise ValueError(f"pixels must be in (0, 1], and 1 for a network without geometry, got {pixels}")
+    for heads in (net.encoder.coarse, net.encoder.middle, net.encoder.fine):
+        heads.linear.data *= pixels
+        heads.linear_bias.data *= pixels
     activations, labels = _read(net, corpus, batch_size, workers)
     decisions = []
     for i, au in enumerate(net.aus):
         truth = labels[:, aus.index(au)] if au in aus else torch.full((len(labels),), math.nan)
         known = ~truth.isnan()
-        auc, threshold = _best_threshold(activations[known, i], truth[known] > 0.5)
+        auc, threshold = _threshold(activations[known, i], truth[known] > 0.5)
         decisions.append(Decision(au, auc, -threshold, auc >= least_auc))
     kept = [i for i, decision in enumerate(decisions) if decision.kept]
     if not kept:
@@ -79,6 +87,7 @@ def finish(
     training = info.training | {
         "left_out": {decision.au: round(decision.auc, 3) for decision in decisions if not decision.kept},
         "decided_on": f"{len(labels)} held-out faces",
+        "pixels": pixels,
     }
     config = dataclasses.replace(net.config, aus=tuple(net.aus[i] for i in kept))
     save(state, out, dataclasses.replace(info, config=config, training=training), half=True)
@@ -94,15 +103,10 @@ def _read(net: FGNet, corpus: Corpus, batch_size: int, workers: int) -> tuple[Te
     return activations, labels
 
 
-def _best_threshold(activations: Tensor, truth: Tensor) -> tuple[float, float]:
-    """Area under the ROC curve, and the threshold with the greatest sum of sensitivity and specificity (Youden 1950)."""
+def _threshold(activations: Tensor, truth: Tensor) -> tuple[float, float]:
+    """Area under the ROC curve, and the threshold that as many activations exceed as there are faces with the AU."""
     if not len(truth) or bool(truth.all()) or not bool(truth.any()):
         return math.nan, 0.0
-    order = activations.argsort()
-    values, hits = activations[order], truth[order].double()
-    below = torch.cat([hits.new_zeros(1), hits.cumsum(0)])  # of the present ones, how many lie under each place
-    sensitivity = 1 - below / hits.sum()
-    specificity = (torch.arange(len(hits) + 1) - below) / (1 - hits).sum()
-    edges = torch.cat([values[:1] - 1e-3, (values[:-1] + values[1:]) / 2, values[-1:] + 1e-3])
-    best = int((sensitivity + specificity).argmax())
-    return float(binary_auroc(activations, truth.long())), float(edges[best])
+    falling = activations.sort(descending=True).values
+    count = int(truth.sum())
+    return float(binary_auroc(activations, truth.long())), float((falling[count - 1] + falling[count]) / 2)
