@@ -9,7 +9,8 @@ import typer
 
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.inference.columns import known_aus
-from fgnet_plugin.utils.journal import growing_path, is_unfinished, read_table, write_table
+from fgnet_plugin.utils.journal import growing_path, is_unfinished, read_table
+from fgnet_plugin.utils.tables import write_pieces
 
 
 def print_summary(fex: pd.DataFrame, seconds: float | None = None) -> None:
@@ -36,6 +37,6 @@ def report_interruption(out: Path) -> None:
         return
     rows = read_table(growing)
     if out != growing:
-        write_table(rows, out, out.suffix)
+        write_pieces([rows], out)
     frames = len(rows[["input", "frame"]].drop_duplicates())
     typer.echo(f"\ninterrupted: {frames} complete frames are in {out}; the same command with --resume continues", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from numbers import Integral
 from pathlib import Path
@@ -17,8 +17,11 @@ from tqdm.auto import tqdm
 from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.batches import Batch, Reader, ReadingOptions
+from fgnet_plugin.inference.columns import IDENTITY, select_columns
+from fgnet_plugin.inference.final_table import PLACES, FinalRows, TableOptions, TablesPerInput
 from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, open_inputs
-from fgnet_plugin.inference.persons import WhichFaces, check_faces, choose_faces, label_persons
+from fgnet_plugin.inference.persons import WhichFaces, check_faces, chosen_rows, label_persons
+from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
 
@@ -33,8 +36,11 @@ class RunDetector(Protocol):
     def fgnet(self) -> AUModel | None:
         """FG-Net, or None with another AU model."""
 
-    def as_table(self, rows: pd.DataFrame, same_person: float) -> pd.DataFrame:
-        """Make a table of all rows, with the column "Identity"."""
+    def identities(self, rows: pd.DataFrame, same_person: float) -> pd.Series:
+        """Tell persons apart by their embeddings: a label for each row, or NaN."""
+
+    def as_table(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Make the table that is returned of its rows."""
 
 
 class DetectRun:
@@ -56,6 +62,7 @@ class DetectRun:
         mixed_sizes: Literal["raise", "single"],
         errors: Literal["raise", "skip"],
         faces: WhichFaces,
+        table: TableOptions,
     ) -> None:
         _check_count("batch_size", batch_size)
         if skip_frames is not None:
@@ -63,7 +70,7 @@ class DetectRun:
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
         check_faces(faces)
-        self.detector, self.reader, self.errors, self.faces = detector, reader, errors, faces
+        self.detector, self.reader, self.errors, self.faces, self.table = detector, reader, errors, faces, table
         self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
@@ -74,14 +81,16 @@ class DetectRun:
         alone = mixed_sizes == "single" and output_size is None and reader.one_size
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)
-        self.videos = {dataset.video.path for dataset in self.datasets if isinstance(dataset, VideoFrames)}
-        self.inputs = [name for dataset in self.datasets for name in _names(dataset)]
+        paths = [path for dataset in self.datasets for path in _paths(dataset)]
+        self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
+        self.videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
+        self.inputs = [self.shown[path] for path in paths]
 
     def settings(self) -> dict[str, object]:
         """Collect what the rows depend on: a run can be resumed only with the same settings."""
         model = self.detector.fgnet
         return {
-            "inputs": [_identity(dataset) for dataset in self.datasets],
+            "inputs": [entry for dataset in self.datasets for entry in _identities(dataset, self.shown)],
             **self.reader.settings(self.batch_sizes),
             "output_size": self.output_size,
             "skip_frames": self.skip_frames,
@@ -91,6 +100,8 @@ class DetectRun:
             "checkpoint": None if model is None else model.digest,
             "precision": None if model is None else model.precision,
             **({} if self.faces == "all" else {"faces": self.faces}),
+            **({} if self.table.columns == "all" else {"columns": self.table.columns}),
+            **({"time": True} if self.table.time else {}),
             **({"compile": True} if model is not None and model.compile else {}),
         }
 
@@ -102,7 +113,8 @@ class DetectRun:
         num_workers: int,
         pin_memory: bool,
     ) -> pd.DataFrame:
-        """Detect, and return all rows."""
+        """Detect, and return all rows, or without `TableOptions.load` a summary of each input."""
+        self.table.check(save)
         if resume and save is None:
             raise ValueError("resume continues the run that save=… holds: give save, too")
         for skipped in self.skipped:
@@ -112,22 +124,20 @@ class DetectRun:
                 warnings.warn(f"{dataset.video.path}: {dataset.video.rate_note()}", stacklevel=3)
         journal = Journal(save, self.settings(), resume) if save is not None else None
         if journal and journal.finished:
-            rows = journal.read()
-            _warn_of_missing(rows, journal.path, self.inputs)
-            return self._table(rows)
+            summary = self._summarise(journal.read_pieces(), journal.path)
+            _warn_of_missing(summary.inputs, journal.path, self.inputs)
+            return self._result(journal, summary)
         kept: list[pd.DataFrame] = []
         try:
             done = journal.batches if journal else 0
             with closing(self._batches(done, progress_bar, num_workers, pin_memory)) as batches:
                 for rows in batches:
                     if journal:
-                        journal.append(rows)
+                        journal.append(None if rows is None else rows[self._growing_columns(rows)])
                     elif rows is not None:
                         kept.append(rows)
             if journal and journal.has_rows:
-                table = self._table(journal.read())
-                journal.finish(pd.DataFrame(table))
-                return table
+                return self._result(journal, self._finish(journal))
         except BaseException as error:
             if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
@@ -170,32 +180,93 @@ class DetectRun:
         """Find the faces of each batch that is not done yet, and start to read them."""
         for dataset, batch_size in zip(self.datasets, self.batch_sizes, strict=True):
             stop = self.errors == "raise"
-            options = ReadingOptions(batch_size, self.threshold, self.skip_frames, self.timed, stop, num_workers, pin_memory)
+            options = ReadingOptions(
+                batch_size,
+                self.threshold,
+                self.skip_frames,
+                self.timed,
+                stop,
+                self.table.time,
+                self.shown,
+                num_workers,
+                pin_memory,
+            )
             batches = self.reader.count(dataset, options)
             skipped, done = min(done, batches), max(done - batches, 0)
             bar.update(self.reader.first_frame(dataset, options, skipped))
             yield from self.reader.start(dataset, options, skipped)
 
+    def _growing_columns(self, rows: pd.DataFrame) -> list[str]:
+        """List the columns that are kept until all rows are there: embeddings, too, because persons are told apart by them."""
+        wanted = {*select_columns(map(str, rows.columns), self.table.columns)}
+        wanted.update(IDENTITY if self._has_embeddings else ())
+        return [name for name in map(str, rows.columns) if name in wanted]
+
+    @property
+    def _has_embeddings(self) -> bool:
+        return self.detector.info["identity_model"] is not None
+
+    def _finish(self, journal: Journal) -> Summary:
+        """Write the whole table, piece by piece, in the place of the growing one."""
+        needed = [*PLACES, *(IDENTITY if self._has_embeddings else ())]
+        final = self._final_rows(pd.concat(journal.read_pieces(needed), ignore_index=True))
+        summary = Summary()
+        with closing(journal.read_pieces()) as pieces:  # also where the disk is full
+            journal.finish(self._passing(final.of_pieces(pieces), journal.path, summary))
+        return summary
+
+    def _summarise(self, pieces: Iterable[pd.DataFrame], path: Path) -> Summary:
+        summary = Summary()
+        for _ in self._passing(pieces, path, summary):
+            pass
+        return summary
+
+    def _passing(self, pieces: Iterable[pd.DataFrame], path: Path, summary: Summary) -> Iterator[pd.DataFrame]:
+        """Pass pieces of the final table on; on their way they are counted, and written to tables of each input."""
+        folder = self.table.per_input
+        tables = None if folder is None else TablesPerInput(folder, path.suffix, self.inputs)
+        try:
+            for rows in pieces:
+                summary.add(rows)
+                if tables:
+                    tables.add(rows)
+                yield rows
+            if tables:
+                tables.close()
+        except BaseException:
+            if tables:
+                tables.discard()
+            raise
+
+    def _result(self, journal: Journal, summary: Summary) -> pd.DataFrame:
+        if not self.table.load:
+            return summary.table()
+        rows = journal.read()
+        if not self._has_embeddings and rows["Identity"].notna().any():
+            rows["Identity"] = rows["Identity"].astype(object)  # as where the labels are made
+        return self.detector.as_table(rows)
+
     def _table(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Make the table of all rows: identities, and which faces are kept."""
-        labelled = "Identity" in rows  # a complete table, read back
-        table = self.detector.as_table(rows, self.same_person)
-        info = self.detector.info
-        if len(table) and info["identity_model"] is None:
-            if labelled:
-                table["Identity"] = table["Identity"].astype(object)
-            elif self.videos and info["face_model"] == "bundled":
-                label_persons(table, self.videos)
-        chosen = choose_faces(table, self.faces, self.videos)
-        others = table["FaceRectX"].count() - chosen["FaceRectX"].count()
+        """Make the table of all rows where they are in memory."""
+        final = self._final_rows(rows) if len(rows) else None
+        return self.detector.as_table(rows if final is None else final.of(rows))
+
+    def _final_rows(self, rows: pd.DataFrame) -> FinalRows:
+        """Tell persons apart, and choose which faces stay."""
+        info, places = self.detector.info, pd.DataFrame(rows[PLACES])
+        places["Identity"] = self.detector.identities(rows, self.same_person).set_axis(rows.index)
+        if not self._has_embeddings and self.videos and info["face_model"] == "bundled":
+            label_persons(places, self.videos)
+        chosen, absent = chosen_rows(places, self.faces, self.videos)
+        faces = places["FaceRectX"].notna().to_numpy()
+        others = int((faces & ~(chosen & ~absent)).sum())
         if others:
             warnings.warn(f"faces={self.faces!r}: {others} faces of others were left out", stacklevel=4)
-        return chosen
+        return FinalRows(places["Identity"], chosen, absent, self.table.columns)
 
 
-def _warn_of_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
+def _warn_of_missing(with_rows: Sequence[str], table: Path, inputs: Sequence[str]) -> None:
     """Warn of inputs without rows in a table that was complete already."""
-    with_rows = set(rows["input"])
     for path in dict.fromkeys(inputs):
         if path not in with_rows:
             warnings.warn(
@@ -208,20 +279,21 @@ def _check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
 
 
-def _names(dataset: InputDataset) -> list[str]:
-    """List what the rows of a dataset have in their column "input"."""
+def _paths(dataset: InputDataset) -> list[str]:
+    """List the files of a dataset."""
     if isinstance(dataset, Pictures):
         return list(dataset.paths)
     return [dataset.video.path] if isinstance(dataset, VideoFrames) else ["tensor"]
 
 
-def _identity(dataset: InputDataset) -> list[object]:
-    """Describe a dataset so that it can be distinguished from another one of the same name."""
+def _identities(dataset: InputDataset, shown: Mapping[str, str]) -> list[list[object]]:
+    """Describe the inputs of a dataset so that each can be distinguished from another of the same name."""
     if isinstance(dataset, Tensors):
         pixels = dataset.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy()
-        return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]
-    files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(dataset)]
-    return [dataset.kind, files, len(dataset)]
+        return [["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]]
+    frames = [len(dataset)] if isinstance(dataset, VideoFrames) else []
+    sizes = {path: Path(path).stat().st_size if Path(path).is_file() else None for path in _paths(dataset)}
+    return [[shown[path], dataset.kind, size, *frames] for path, size in sizes.items()]
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:

@@ -52,7 +52,7 @@ class Pictures(Dataset[Item]):
         """Tell whether the pictures have different sizes; unreadable ones don't count."""
         return len({picture_size(path) for path in self.paths} - {None}) > 1
 
-    def time(self, frame: int) -> str | None:
+    def seconds(self, frame: int) -> float | None:
         """None: pictures have no time."""
         return None
 
@@ -82,7 +82,7 @@ class Tensors(Dataset[Item]):
     def __getitem__(self, i: int) -> Item:
         return _item(self.tensor[i], "tensor", i, None, False)
 
-    def time(self, frame: int) -> str | None:
+    def seconds(self, frame: int) -> float | None:
         """None: a tensor's images have no time."""
         return None
 
@@ -107,10 +107,9 @@ class VideoFrames(Dataset[Item]):
         except (InputError, OSError) as error:
             return {"Error": error, "Path": self.video.path, "Last": True}  # those that follow would fail one by one
 
-    def time(self, frame: int) -> str | None:
-        """Format the time of a frame in minutes and seconds, as py-feat does: ``"01:05"``."""
-        minutes, seconds = divmod(int(max(self.video.time(int(frame)), 0.0)), 60)
-        return f"{minutes:02d}:{seconds:02d}"
+    def seconds(self, frame: int) -> float | None:
+        """Return the time stamp of a frame of the video."""
+        return self.video.time(int(frame))
 
 
 InputDataset = Pictures | Tensors | VideoFrames

@@ -30,6 +30,12 @@ COLUMNS = {
 """The columns of a `Detectorv1`'s Fex by their kinds, as its metadata name them."""
 
 
+def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
+    """List the columns of each kind that a table has; see `COLUMNS`."""
+    present = set(table.columns)
+    return {kind: [name for name in names if name in present] for kind, names in COLUMNS.items()}
+
+
 class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
     """What `Detector.detect` returns: py-feat's Fex, whose plots know FG-Net.
 

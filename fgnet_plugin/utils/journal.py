@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from typing import Any
 import pandas as pd
 
 from fgnet_plugin.errors import InputError, OutputError
+from fgnet_plugin.utils.tables import EXACT, read_pieces, write_pieces
 
 _FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
 _FINISHING, _FINISHED = b"finishing", b"finished"
-_EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 class Journal:
@@ -137,25 +138,30 @@ class Journal:
         """Read the rows so far, every number as it was written. Raises ValueError where there are none."""
         return read_table(self.path if self.finished else self.growing)
 
-    def finish(self, rows: pd.DataFrame) -> None:
-        """Put the whole table in the place of the growing one, and end the run.
+    def read_pieces(self, columns: Sequence[str] | None = None) -> Generator[pd.DataFrame, None, None]:
+        """Read the rows so far piece by piece; see `tables.read_pieces`."""
+        return read_pieces(self.path if self.finished else self.growing, columns)
+
+    def finish(self, rows: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+        """Put the whole table, which may come in pieces, in the place of the growing one, and end the run.
 
         Raises OutputError; the growing table is kept.
         """
         whole = self._whole
         try:
-            write_table(rows, whole, self.path.suffix)
+            write_pieces([rows] if isinstance(rows, pd.DataFrame) else rows, whole, self.path.suffix)
             self._note(_FINISHING)  # from now on the table is only renamed, never cut
         except BaseException as error:
             whole.unlink(missing_ok=True)
             self._cut()
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not isinstance(error, OutputError):  # of another table
                 raise unwritable(self.path, error) from error
             raise
         try:
             self._replace()
         except OSError as error:
             raise unwritable(self.path, error) from error
+        self.finished = True
 
     @property
     def _whole(self) -> Path:
@@ -193,7 +199,7 @@ def is_unfinished(table: Path) -> bool:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV or parquet file; every number of a CSV file exactly as it was written. Raises InputError as `read_csv`."""
-    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, **_EXACT)
+    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, **EXACT)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -229,14 +235,6 @@ def _with_text(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
         text = pd.read_csv(path, usecols=[column], dtype=str, keep_default_na=False)[column]
         table[column] = text.where(text != "")
     return table
-
-
-def write_table(rows: pd.DataFrame, path: Path, suffix: str) -> None:
-    """Write a CSV or parquet file, by the suffix that it will have."""
-    if suffix.lower() == ".parquet":
-        rows.to_parquet(path, index=False)
-    else:
-        rows.to_csv(path, index=False, lineterminator="\n")
 
 
 def _first_line(error: BaseException) -> str:
