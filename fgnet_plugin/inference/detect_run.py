@@ -19,7 +19,7 @@ from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.batches import Batch, Reader, ReadingOptions
 from fgnet_plugin.inference.columns import IDENTITY, select_columns
 from fgnet_plugin.inference.final_table import PLACES, FinalRows, TableOptions, TablesPerInput
-from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, open_inputs
+from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, list_paths, open_inputs
 from fgnet_plugin.inference.persons import WhichFaces, check_faces, chosen_rows, label_persons
 from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.deferred import lookahead
@@ -52,17 +52,17 @@ class DetectRun:
         reader: Reader,
         inputs: object,
         *,
-        data_type: str | None,
+        data_type: str | None = None,
         output_size: int | tuple[int, int] | None = None,
         resize: Resize | None = None,
-        batch_size: int,
-        skip_frames: int | None,
-        face_detection_threshold: float | None,
-        face_identity_threshold: float,
-        mixed_sizes: Literal["raise", "single"],
-        errors: Literal["raise", "skip"],
-        faces: WhichFaces,
-        table: TableOptions,
+        batch_size: int = 1,
+        skip_frames: int | None = None,
+        face_detection_threshold: float | None = None,
+        face_identity_threshold: float = 0.8,
+        mixed_sizes: Literal["raise", "single"] = "raise",
+        errors: Literal["raise", "skip"] = "raise",
+        faces: WhichFaces = "all",
+        table: TableOptions | None = None,
     ) -> None:
         _check_count("batch_size", batch_size)
         if skip_frames is not None:
@@ -70,6 +70,7 @@ class DetectRun:
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
         check_faces(faces)
+        table = table or TableOptions()
         self.detector, self.reader, self.errors, self.faces, self.table = detector, reader, errors, faces, table
         self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
@@ -77,6 +78,8 @@ class DetectRun:
         self.output_size, self.skip_frames = output_size, skip_frames
         self.threshold, self.same_person = face_detection_threshold, face_identity_threshold
         skipped_inputs = self.skipped if errors == "skip" else None
+        given = [] if isinstance(inputs, torch.Tensor) or str(data_type).lower() == "tensor" else list_paths(inputs)
+        inputs = given or inputs
         self.datasets = open_inputs(inputs, data_type, resize, skip_frames, skipped_inputs, reader.upright)
         alone = mixed_sizes == "single" and output_size is None and reader.one_size
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
@@ -85,11 +88,21 @@ class DetectRun:
         self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
         self.videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
         self.inputs = [self.shown[path] for path in paths]
+        self._about: dict[str, object] = {"paths": given, "data_type": data_type, "mixed_sizes": mixed_sizes}
 
     def settings(self) -> dict[str, object]:
-        """Collect what the rows depend on: a run can be resumed only with the same settings."""
+        """Collect what the rows depend on: a run can be resumed only with the same settings; and "about", how it was begun."""
         model = self.detector.fgnet
+        root = self.table.relative_to
+        about = {
+            **self._about,
+            "folder": str(Path.cwd()),
+            "errors": self.errors,
+            "relative_to": None if root is None else str(root),
+            "device": None if model is None else str(model.net.device),
+        }
         return {
+            "about": about,
             "inputs": [entry for dataset in self.datasets for entry in _identities(dataset, self.shown)],
             **self.reader.settings(self.batch_sizes),
             "output_size": self.output_size,
@@ -179,22 +192,39 @@ class DetectRun:
     def _start_batches(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Generator[Batch, None, None]:
         """Find the faces of each batch that is not done yet, and start to read them."""
         for dataset, batch_size in zip(self.datasets, self.batch_sizes, strict=True):
-            stop = self.errors == "raise"
-            options = ReadingOptions(
-                batch_size,
-                self.threshold,
-                self.skip_frames,
-                self.timed,
-                stop,
-                self.table.time,
-                self.shown,
-                num_workers,
-                pin_memory,
-            )
+            options = self._reading_options(batch_size, num_workers, pin_memory)
             batches = self.reader.count(dataset, options)
             skipped, done = min(done, batches), max(done - batches, 0)
             bar.update(self.reader.first_frame(dataset, options, skipped))
             yield from self.reader.start(dataset, options, skipped)
+
+    def _reading_options(self, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> ReadingOptions:
+        return ReadingOptions(
+            batch_size,
+            self.threshold,
+            self.skip_frames,
+            self.timed,
+            self.errors == "raise",
+            self.table.time,
+            self.shown,
+            num_workers,
+            pin_memory,
+        )
+
+    def sample(self, count: int) -> None:
+        """Keep only about `count` frames, from the middle of the longest video or of the most pictures in a row."""
+        longest = max(range(len(self.datasets)), key=lambda i: len(self.datasets[i]), default=None)
+        if longest is None:
+            raise InputError("none of the inputs can be read; the warnings say why")
+        dataset, size = self.datasets[longest], self.batch_sizes[longest]
+        options = self._reading_options(size)
+        first = self.reader.first_frame(dataset, options, self.reader.count(dataset, options) // 2)
+        first = first if first + count <= len(dataset) else 0
+        if isinstance(dataset, VideoFrames):
+            dataset.frames = dataset.frames[first : first + count]
+        elif isinstance(dataset, Pictures):
+            dataset.paths = dataset.paths[first : first + count]
+        self.datasets, self.batch_sizes = [dataset], [size]
 
     def _growing_columns(self, rows: pd.DataFrame) -> list[str]:
         """List the columns that are kept until all rows are there: embeddings, too, because persons are told apart by them."""

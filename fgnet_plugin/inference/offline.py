@@ -117,21 +117,20 @@ class OfflineDetector:
                 `save`; so it is after Ctrl-C.
             OutputError: `save` can't be written.
         """
-        run = DetectRun(
-            self,
-            StretchReader(self.finder, self.fgnet),
+        run = self.plan(
             inputs,
             data_type=data_type,
-            batch_size=1,
             skip_frames=skip_frames,
             face_detection_threshold=face_detection_threshold,
-            face_identity_threshold=0.8,  # there are no identities, but py-feat's detector notes its default, too
-            mixed_sizes="single",
             errors=errors,
             faces=faces,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
         return run(save, resume, progress_bar, 0, False)
+
+    def plan(self, inputs: object, **options: Any) -> DetectRun:
+        """Prepare a run of `detect` without starting it."""
+        return DetectRun(self, StretchReader(self.finder, self.fgnet), inputs, mixed_sizes="single", **options)
 
     def identities(self, rows: pd.DataFrame, same_person: float) -> pd.Series:
         """Return NaN for each row: there are no embeddings; see `DetectRun`."""

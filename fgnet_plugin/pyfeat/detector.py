@@ -302,13 +302,10 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         """
         if kwargs:
             warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)
-        run = DetectRun(
-            self,
-            self._reader(output_size),
+        run = self.plan(
             inputs,
             data_type=data_type,
             output_size=output_size,
-            resize=None if output_size is None else functools.partial(_resized, output_size=output_size),
             batch_size=batch_size,
             skip_frames=skip_frames,
             face_detection_threshold=face_detection_threshold,
@@ -321,6 +318,11 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         with gradients_kept():
             fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)
             return fex
+
+    def plan(self, inputs: object, output_size: int | tuple[int, int] | None = None, **options: Any) -> DetectRun:
+        """Prepare a run of `detect` without starting it."""
+        resize = None if output_size is None else functools.partial(_resized, output_size=output_size)
+        return DetectRun(self, self._reader(output_size), inputs, output_size=output_size, resize=resize, **options)
 
     def _reader(self, output_size: int | tuple[int, int] | None) -> Reader:
         """Choose how frames are read: without py-feat where none of its models, or methods of a subclass, take part."""

@@ -23,6 +23,8 @@ from fgnet_plugin.errors import InputError, OutputError
 from fgnet_plugin.utils.tables import EXACT, read_pieces, write_pieces
 
 _FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
+ABOUT = "about"
+"""The setting that may differ when a run is continued: how it was begun."""
 _FINISHING, _FINISHED = b"finishing", b"finished"
 
 
@@ -31,7 +33,7 @@ class Journal:
 
     Args:
         path: the table.
-        settings: what the rows depend on, as JSON; a run can only be resumed with the same.
+        settings: what the rows depend on, as JSON; a run can only be resumed with the same, but for `ABOUT`.
         resume: continue an interrupted run, if there is one; otherwise an existing table is replaced.
 
     Raises:
@@ -76,9 +78,10 @@ class Journal:
                 raise ValueError("no sizes of a table that grows")
         except (ValueError, RecursionError) as error:
             raise InputError(f"{self.run} is damaged; delete it and start anew") from error
-        if former != self.settings:
-            named = [key for key in {**former, **self.settings} if former.get(key) != self.settings.get(key)]
-            changes = "; ".join(f"{key} was {_short(former.get(key))}, now {_short(self.settings.get(key))}" for key in named)
+        former, now = ({key: s[key] for key in s if key != ABOUT} for s in (former, self.settings))
+        if former != now:
+            named = [key for key in {**former, **now} if former.get(key) != now.get(key)]
+            changes = "; ".join(_change(key, former.get(key), now.get(key)) for key in named)
             raise InputError(
                 f"{self.path} was begun with other settings ({changes}): repeat those to continue, start anew, "
                 "or choose another file"
@@ -181,6 +184,21 @@ class Journal:
         self.run.unlink()
 
 
+def read_settings(table: Path) -> dict[str, Any] | None:
+    """Read the settings of a table's run; None where none was begun. Raises InputError for a damaged file."""
+    run = run_path(table)
+    head, *lines = run.read_bytes().split(b"\n") if run.is_file() else [b""]
+    if not lines:  # or killed while it wrote its first line
+        return None
+    try:
+        settings = json.loads(head)
+        if not isinstance(settings, dict):
+            raise ValueError("no settings")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{run} is damaged; delete it and start anew") from error
+    return settings
+
+
 def run_path(table: Path) -> Path:
     """Name the file with the settings and progress of a table."""
     return table.with_name(table.name + ".run")
@@ -239,6 +257,24 @@ def _with_text(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _change(key: str, was: object, now: object) -> str:
+    """Name what differs in a setting; of a list of named things, which."""
+    if not (_are_named(was) and _are_named(now)):
+        return f"{key} was {_short(was)}, now {_short(now)}"
+    old, new = ({entry[0]: entry for entry in entries} for entries in (was, now))  # type: ignore[attr-defined]
+    kinds = {
+        "without": [name for name in old if name not in new],
+        "with": [name for name in new if name not in old],
+        "with a changed": [name for name in new if name in old and old[name] != new[name]],
+    }
+    parts = [f"{what} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" for what, names in kinds.items() if names]
+    return f"{key}: now {' and '.join(parts) or 'in another order'}"
+
+
+def _are_named(entries: object) -> bool:
+    return isinstance(entries, list) and all(isinstance(e, list) and e and isinstance(e[0], str) for e in entries)
 
 
 def _short(value: object) -> str:

@@ -152,9 +152,10 @@ def test_broken_files_among_good_ones_are_skipped(fgnet: Fgnet) -> None:
     inputs = ["empty.mp4", FACE, "cut.jpg", "turned.jpg", "text.mp4"]
     code, out, err = fgnet("detect", "--offline", *inputs, "--out", "x.csv")
     assert code == 1
-    told = [line for line in err.splitlines() if line.startswith(("warning:", "error:"))]
-    assert [line.split()[1] for line in told] == ["empty.mp4", "text.mp4", "cut.jpg", "not"]
-    assert told[-1] == "error: not read, or not to the end (see the warnings): empty.mp4, text.mp4, cut.jpg"
+    told = [line.removeprefix("warning: ") for line in err.splitlines() if "warning:" in line]
+    assert [line.split()[0] for line in told] == ["empty.mp4", "text.mp4", "cut.jpg"]
+    end = "error: 3 of 5 inputs not read, or not to the end; the first that failed comes first:\n"
+    assert err.endswith(end + "".join(f"  {line}\n" for line in told))
     assert read_table(Path("x.csv"))["input"].tolist() == [str(FACE), "turned.jpg"]
     assert "table: x.csv (2 rows)" in out
     code, out, err = fgnet("detect", "--offline", *inputs, "--out", "x.csv", "--resume")
@@ -257,8 +258,8 @@ def test_an_interrupted_run_goes_on(out: str, how: signal.Signals, batches: int,
     before = growing.read_bytes()
     assert f"{out} holds an interrupted run; --resume continues it" in fgnet(*VIDEO, "--out", out)[2]
     code, _, err = fgnet(*VIDEO, "--faces", "largest", "--out", out, "--resume")
-    changed = f'error: {out} was begun with other settings (faces was null, now "largest"): repeat those to continue, start '
-    assert (code, err) == (1, changed + "anew, or choose another file\n")
+    changed = f"error: {out} was begun with other settings (--faces was all, now largest): leave such options out to continue, "
+    assert (code, err) == (1, changed + "start anew with --overwrite, or choose another file\n")
     assert growing.read_bytes() == before
     code, output, err = fgnet(*VIDEO, "--out", out, "--resume")
     assert (code, f"table: {out} (144 rows)" in output) == (0, True), err
@@ -355,4 +356,4 @@ def test_help_fits_a_narrow_window(command: list[str], fgnet: Fgnet) -> None:
     code, out, _ = fgnet(*command, "--help")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
-    assert "..." not in re.sub(r"\[ARGS\]\.\.\.|inputs(\})?\.\.\.|tables(\})?\.\.\.", "", out), "a sentence that is cut"
+    assert "..." not in re.sub(r"\[ARGS\]\.\.\.|inputs[\]}]?\.\.\.|tables(\})?\.\.\.", "", out), "a sentence that is cut"
