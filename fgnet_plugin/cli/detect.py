@@ -111,7 +111,7 @@ def detect(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")] = Path("outputs/demo"),
 ) -> None:
-    """A photo and a video to AUs, without a download: tables, pictures."""
+    """A photo and a video to AUs, without a download."""
     with package_warnings():
         from fgnet_plugin.cli.demo import run
 

