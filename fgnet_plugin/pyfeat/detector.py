@@ -113,7 +113,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             pyfeats["au_model"] = None  # py-feat takes it only with a landmark model; it is loaded below
         with gradients_kept(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "face_model='retinaface' does not regress 6DoF")  # at every construction
-            with hub.weights_available(wanted, fetch):
+            with hub.weights_available(wanted, fetch, DEFAULT if au_model == "fgnet" else str(au_model) if fgnet else None):
                 if bundled:
                     with without_retinaface():
                         super().__init__(**pyfeats, device=device)
