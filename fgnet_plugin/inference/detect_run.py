@@ -25,6 +25,11 @@ from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
 
+_GONE = (
+    "{path} was there when the run began, and is not any more: connect its disk or network folder again, then continue the "
+    "table that was saved with resume=True, on the command line --resume"
+)
+
 
 class RunDetector(Protocol):
     """What a run needs of the detector beside its `Reader`."""
@@ -88,6 +93,7 @@ class DetectRun:
         self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
         self.videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
         self.inputs = [self.shown[path] for path in paths]
+        self._there = {path for path in paths if Path(path).is_file()}
         self._about: dict[str, object] = {"paths": given, "data_type": data_type, "mixed_sizes": mixed_sizes}
 
     def settings(self) -> dict[str, object]:
@@ -174,8 +180,9 @@ class DetectRun:
         ):
             for batch in lookahead(started) if self.reader.overlaps else started:
                 rows = None if batch.rows is None else batch.rows.result()
-                if batch.failed and self.errors == "raise":
-                    error = batch.failed[0]["Error"]
+                lost = [item for item in batch.failed if self._is_gone(item["Path"])]
+                if lost or (batch.failed and self.errors == "raise"):
+                    error: Any = InputError(_GONE.format(path=lost[0]["Path"])) if lost else batch.failed[0]["Error"]
                     if rows is not None and "Frame" in batch.failed[0]:
                         rows = rows[rows["frame"] < batch.failed[0]["Frame"]]
                     error.rows = rows  # of an incomplete batch: they are returned, but not counted as done
@@ -188,6 +195,15 @@ class DetectRun:
                 yield rows
                 bar.update(batch.frames)
                 yield from [None] * batch.lost
+
+    def _is_gone(self, path: str) -> bool:
+        """Tell whether a file was there when the run began, and is not any more, as where a network folder was lost."""
+        if path not in self._there:
+            return False
+        try:
+            return not Path(path).exists()
+        except OSError:  # of a network that does not answer
+            return True
 
     def _start_batches(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Generator[Batch, None, None]:
         """Find the faces of each batch that is not done yet, and start to read them."""

@@ -23,6 +23,7 @@ from fgnet_plugin.errors import InputError, OutputError
 from fgnet_plugin.utils.tables import EXACT, read_pieces, write_pieces
 
 _FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
+_GONE = {getattr(errno, name, None) for name in ("ENOENT", "ESTALE", "EIO", "ENODEV", "ENXIO", "EHOSTDOWN", "ENOTCONN")}
 ABOUT = "about"
 """The setting that may differ when a run is continued: how it was begun."""
 _FINISHING, _FINISHED = b"finishing", b"finished"
@@ -114,14 +115,16 @@ class Journal:
         try:
             if rows is not None:
                 text = rows.to_csv(None, index=False, header=self._bytes == 0, lineterminator="\n")
-                with self.growing.open("ab") as file:
+                with self.growing.open("r+b") as file:  # never anew: its folder may be gone, and an empty one in its place
+                    file.seek(0, os.SEEK_END)
                     file.write(text.encode())
                     file.flush()
                     os.fsync(file.fileno())
             size = self.growing.stat().st_size
             written = self._note(f"{size}".encode())
         except BaseException as error:  # also Ctrl-C
-            self._cut()
+            with suppress(OSError):  # what can't be cut off now is when the run is continued
+                self._cut()
             if isinstance(error, OSError):
                 raise unwritable(self.path, error) from error
             raise
@@ -129,7 +132,8 @@ class Journal:
 
     def _note(self, line: bytes) -> int:
         """Add a line to the run's file, and return its length."""
-        with self.run.open("ab") as file:
+        with self.run.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
             return file.write(line + b"\n")
 
     @property
@@ -155,8 +159,9 @@ class Journal:
             write_pieces([rows] if isinstance(rows, pd.DataFrame) else rows, whole, self.path.suffix)
             self._note(_FINISHING)  # from now on the table is only renamed, never cut
         except BaseException as error:
-            whole.unlink(missing_ok=True)
-            self._cut()
+            with suppress(OSError):
+                whole.unlink(missing_ok=True)
+                self._cut()
             if isinstance(error, OSError) and not isinstance(error, OutputError):  # of another table
                 raise unwritable(self.path, error) from error
             raise
@@ -287,5 +292,9 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     if error.filename is not None and Path(error.filename) != path:
         reason += f": {error.filename}"
-    advice = "free some space" if error.errno in _FULL else "choose another place"
+    advice = "choose another place"
+    if error.errno in _FULL:
+        advice = "free some space"
+    elif error.errno in _GONE:
+        advice = "connect its folder again"
     return OutputError(error.errno, f"can't be written ({reason}); {advice}", str(path))

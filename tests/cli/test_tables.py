@@ -131,6 +131,35 @@ def test_a_run_goes_on_by_what_its_file_says(study: Path, fgnet: Fgnet, monkeypa
     assert Path("part.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
+@pytest.mark.parametrize("lost", ["study", "tables"])
+def test_a_folder_that_is_lost_in_mid_run(lost: str, study: Path, fgnet: Fgnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the inputs, or of the table; an empty one is in its place, as where a disk was mounted. Nothing is left out for it."""
+    Path("tables").mkdir()
+    assert fgnet(*detect_options("tables/whole.csv"))[0] == 0
+    whole, append, written = Path("tables/whole.csv").read_bytes(), Journal.append, []
+
+    def disconnected(journal: Journal, rows: pd.DataFrame | None) -> None:
+        if len(written) == 1:
+            Path(lost).rename("elsewhere")
+            Path(lost).mkdir()
+        written.append(append(journal, rows))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", disconnected)
+        code, _, err = fgnet(*detect_options("tables/x.csv"))
+    gone = {
+        "study": "error: study/s2/five.jpg was there when the run began, and is not any more: connect its disk",
+        "tables": "error: tables/x.csv can't be written (No such file or directory); connect its folder again",
+    }
+    assert (code, gone[lost] in err, "Traceback" in err) == (1, True, False), err
+    assert not list(Path(lost).iterdir())
+    Path(lost).rmdir()
+    Path("elsewhere").rename(lost)
+    code, _, err = fgnet("detect", "--out", "tables/x.csv", "--resume")
+    assert code == 0, err
+    assert Path("tables/x.csv").read_bytes() == whole
+
+
 def test_changed_files_are_named(study: Path, fgnet: Fgnet) -> None:
     assert fgnet(*detect_options("x.csv"))[0] == 0
     shutil.copy(FACE, study / "s2" / "five.jpg")
