@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from numbers import Integral
 from pathlib import Path
@@ -93,6 +94,7 @@ class DetectRun:
         self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
         self.videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
         self.inputs = [self.shown[path] for path in paths]
+        self._said: dict[str, str] = {}  # warnings of what can't be read, each with its path
         self._there = {path for path in paths if Path(path).is_file()}
         self._about: dict[str, object] = {"paths": given, "data_type": data_type, "mixed_sizes": mixed_sizes}
 
@@ -144,7 +146,7 @@ class DetectRun:
         journal = Journal(save, self.settings(), resume) if save is not None else None
         if journal and journal.finished:
             summary = self._summarise(journal.read_pieces(), journal.path)
-            _warn_of_missing(summary.inputs, journal.path, self.inputs)
+            self._warn_of_missing(summary, journal.path)
             return self._result(journal, summary)
         kept: list[pd.DataFrame] = []
         try:
@@ -156,7 +158,10 @@ class DetectRun:
                     elif rows is not None:
                         kept.append(rows)
             if journal and journal.has_rows:
-                return self._result(journal, self._finish(journal))
+                summary = self._finish(journal)
+                if done:  # what was said before the interruption is said again
+                    self._warn_of_missing(summary, journal.path)
+                return self._result(journal, summary)
         except BaseException as error:
             if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
@@ -173,7 +178,6 @@ class DetectRun:
     ) -> Generator[pd.DataFrame | None, None, None]:
         """Yield the rows of each batch that is not done yet; None for a batch of which no frame could be read."""
         total = sum(len(dataset) for dataset in self.datasets)
-        warned: set[str] = set()
         with (
             tqdm(total=total, unit="frame", disable=not progress_bar) as bar,
             closing(self._start_batches(done, bar, num_workers, pin_memory)) as started,
@@ -189,9 +193,9 @@ class DetectRun:
                     raise error
                 for item in batch.failed:
                     message = item.get("Gap", str(item["Error"]))
-                    if message not in warned:  # all frames of a gap have the same
+                    if message not in self._said:  # all frames of a gap have the same
                         warnings.warn(SkippedInput(message, item["Path"]), stacklevel=2)
-                    warned.add(message)
+                    self._said[message] = item["Path"]
                 yield rows
                 bar.update(batch.frames)
                 yield from [None] * batch.lost
@@ -284,6 +288,22 @@ class DetectRun:
                 tables.discard()
             raise
 
+    def _warn_of_missing(self, summary: Summary, table: Path) -> None:
+        """Warn of inputs that the table lacks in whole or in part, unless this run has done so."""
+        expected = Counter[str]()
+        for dataset in self.datasets:
+            for path in _paths(dataset):
+                expected[path] += len(dataset) if isinstance(dataset, VideoFrames) else 1
+        found = summary.frames_of_inputs
+        for path, frames in expected.items():
+            count = found.get(self.shown[path], 0)
+            if path == "tensor" or path in self._said.values() or count >= frames:
+                continue
+            lacks = f"{frames - count} of {frames} frames" if count else "rows"
+            what = "they" if count else "it"
+            message = f"{table} is complete, without {lacks} of {path}: {what} could not be read"
+            warnings.warn(SkippedInput(message, path), stacklevel=3)
+
     def _result(self, journal: Journal, summary: Summary) -> pd.DataFrame:
         if not self.table.load:
             return summary.table()
@@ -309,15 +329,6 @@ class DetectRun:
         if others:
             warnings.warn(f"faces={self.faces!r}: {others} faces of others were left out", stacklevel=4)
         return FinalRows(places["Identity"], chosen, absent, self.table.columns)
-
-
-def _warn_of_missing(with_rows: Sequence[str], table: Path, inputs: Sequence[str]) -> None:
-    """Warn of inputs without rows in a table that was complete already."""
-    for path in dict.fromkeys(inputs):
-        if path not in with_rows:
-            warnings.warn(
-                SkippedInput(f"{table} is complete, without rows of {path}: it could not be read", path), stacklevel=3
-            )
 
 
 def _check_count(name: str, value: object) -> None:

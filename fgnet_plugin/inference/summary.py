@@ -56,14 +56,14 @@ class Summary:
             of.known += values.notna().sum()
 
     @property
-    def inputs(self) -> list[str]:
-        """The inputs that have rows."""
-        return list(self._inputs)
+    def frames_of_inputs(self) -> dict[str, int]:
+        """How many frames each input has that has rows."""
+        return {name: of.frames for name, of in self._inputs.items()}
 
     @property
     def frames(self) -> int:
         """Frames of all inputs."""
-        return sum(of.frames for of in self._inputs.values())
+        return sum(self.frames_of_inputs.values())
 
     def table(self) -> pd.DataFrame:
         """Make a table with a row for each input.

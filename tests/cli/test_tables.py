@@ -251,7 +251,7 @@ def test_a_summary_in_pieces(pieces: list[pd.DataFrame]) -> None:
     summary = Summary()
     for rows in pieces:
         summary.add(rows)
-    assert (summary.rows, summary.frames, summary.inputs) == (7, 6, ["001", "NA"])
+    assert (summary.rows, summary.frames, summary.frames_of_inputs) == (7, 6, {"001": 4, "NA": 2})
     found = summary.table().round(6).to_dict("list")
     assert found == {
         "input": ["001", "NA"], "frames": [4, 2], "frames_with_face": [3, 2], "faces": [4, 2],
