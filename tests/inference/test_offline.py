@@ -155,9 +155,10 @@ def test_what_was_left_out_before_an_interruption_is_said_again(
         written.append(append(journal, rows))
 
     inputs, options = [str(text), CLIP], {"save": tmp_path / "x.csv", "errors": "skip", "skip_frames": 9, "progress_bar": False}
-    with monkeypatch.context() as patch, pytest.warns(SkippedInput), pytest.raises(KeyboardInterrupt):
-        patch.setattr(Journal, "append", interrupted)
+    monkeypatch.setattr(Journal, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt), pytest.warns(SkippedInput):
         detector.detect(inputs, **options)
+    monkeypatch.setattr(Journal, "append", append)
     for _ in range(2):
         with pytest.warns(SkippedInput, match=r"x\.csv is complete, without rows of .*text\.jpg: it could not be read"):
             detector.detect(inputs, **options, resume=True)
