@@ -106,7 +106,8 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
         pixels = pixels_of(file, upright)
     if frames > 1:
         warnings.warn(
-            f"{path} is animated: of its {frames} frames, only the first is read; as a video (data_type='video'), all are",
+            f"{path} is animated: of its {frames} frames, only the first is read; as a video (data_type='video', "
+            "--data-type video), all are",
             stacklevel=2,
         )
     if turned and not upright:
