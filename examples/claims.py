@@ -126,7 +126,7 @@ def draw(plan: Plan, out: Path) -> None:
             folder = out / "corpora" / name / part
             settings = [f"{count} faces of {kind}, seed {SEEDS[part]}, renderer {RENDERER}"]
             if not is_done(folder / "done.json", settings):
-                write_corpus(folder, (kind,), count, 64, SEEDS[part], workers=2)
+                write_corpus(folder, (kind,), count, 64, SEEDS[part], workers=2, renderer="masks")
                 record(folder / "done.json", settings)
 
 

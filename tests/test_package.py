@@ -36,6 +36,7 @@ def test_weights_and_kernels_reach_the_wheel(installed: Path) -> None:
     assert {p.name for p in (data / "cuda").iterdir()} == {p.name for p in (ROOT / "cuda").iterdir()}
     training = installed / "fgnet_plugin" / "training"
     assert (training / "rendered" / "face_mesh.npz").is_file()
+    assert (data / "weights" / "makehuman-heads.npz").is_file()
     assert {"published.yaml", "rendered-small.yaml"} <= {p.name for p in (training / "configs").iterdir()}
     assert "fgnet = fgnet_plugin.cli:main" in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
 

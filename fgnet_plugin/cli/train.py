@@ -80,6 +80,7 @@ def render(
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other faces.")] = 0,
     framing: Annotated[str, typer.Option(help="aligned as FFHQ is, or photo.")] = "aligned",
     workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 2,
+    renderer: Annotated[str, typer.Option(help="heads, or masks: faces without skulls, of the first version.")] = "heads",
     sheets: Annotated[bool, typer.Option("--sheets", help="Only two pictures: every AU beside neutral, and 64 faces.")] = False,
 ) -> None:
     """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""
@@ -94,4 +95,4 @@ def render(
         face_sheet(out / "rendered_faces.jpg", domains)
         typer.echo(f"{out / 'rendered_aus.jpg'}\n{out / 'rendered_faces.jpg'}")
     else:
-        typer.echo(write_corpus(out, domains, count, size, seed, framing, workers))  # type: ignore[arg-type]
+        typer.echo(write_corpus(out, domains, count, size, seed, framing, workers, renderer))  # type: ignore[arg-type]

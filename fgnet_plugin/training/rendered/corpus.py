@@ -81,7 +81,7 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
         person = scene.draw_person(rng, kind)
         image, landmarks = photograph(rng, kind, person, drawn, self.size, self.framing)
         return {
-            "image": _channels_first(image),
+            "image": channels_first(image),
             "landmarks": torch.from_numpy(landmarks),
             "labels": torch.from_numpy(labels),
             "intensities": torch.from_numpy(intensities),
@@ -94,7 +94,7 @@ def photograph(
     """A photograph of a person, uint8 [size, size, 3], and the 68 landmarks in it, px (integers at pixel centres)."""
     scale = 2 if size <= 96 else 1.5 if size <= 160 else 1
     inner = int(size * scale)
-    picture = scene.draw_picture(rng, kind, person, drawn, _frame(rng, framing, inner), (inner, inner))
+    picture = scene.draw_picture(rng, kind, person, drawn, framed(rng, framing, inner), (inner, inner))
     covered = picture.rgba[..., 3:]
     level = float((picture.rgba[..., :3] * covered).sum() / (3 * covered.sum() + 1))
     linear = picture.rgba[..., :3]
@@ -113,7 +113,9 @@ def photograph(
     return image, (picture.landmarks * (size / inner) - 0.5).astype(np.float32)
 
 
-def _frame(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame:
+def framed(rng: np.random.Generator, framing: Framing, size: int) -> scene.Frame:
+    """Where a picture of `size` px puts a face: `aligned` or anywhere in a `photo`."""
+
     def aligned(landmarks: Floats) -> Floats:
         """The FFHQ square (`alignment.ffhq_square`) of landmarks with a detector's error."""
         reach = float(np.ptp(landmarks[:, 0]))
@@ -144,6 +146,7 @@ def _similarity(centre: np.ndarray, x: np.ndarray, size: int) -> Floats:
     return np.concatenate([rotation, (size / 2 - rotation @ centre)[:, None]], 1).astype(np.float32)
 
 
-def _channels_first(image: np.ndarray) -> Tensor:
+def channels_first(image: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] -> tensor [3, H, W]."""
     # By numpy: torch's threads, where a process has used them, hang in the workers forked from it.
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -45,6 +45,10 @@ class Domain:
     glasses: float = 0.15
     occluders: float = 0.05
     """Share of faces with glasses, and with something before the face."""
+    headwear: float = 0.08
+    """Share of rendered heads with a cap, a hat, a band or a scarf."""
+    tight: float = 0.2
+    """Share of rendered heads whose photo is cut close to the face."""
     contrast: Range = (0.75, 1.3)
     brightness: Range = (-0.35, 0.35)
     """Exposure, stops in natural logarithm."""
@@ -134,6 +138,30 @@ DOMAINS: dict[str, Domain] = {
             glasses=0.12,
             occluders=0.03,
             contrast=(1.1, 1.7),
+        ),
+        Domain(
+            "press",
+            "newspaper photos: mostly grey, sharp, lit by flash or hall, cut to the face, hats and hands",
+            spread=(0.9, 1.4),
+            furrows=(0.7, 1.6),
+            yaw=0.24,
+            pitch=0.14,
+            roll=0.12,
+            distance=(900.0, 4000.0),
+            key=(0.4, 1.5),
+            key_turn=0.7,
+            plain_background=0.3,
+            blur=(0.0, 0.9),
+            noise=(0.0, 0.012),
+            jpeg=(45.0, 97.0),
+            grey=0.8,
+            low_resolution=0.25,
+            glasses=0.15,
+            occluders=0.1,
+            headwear=0.15,
+            tight=0.85,
+            contrast=(0.95, 1.5),
+            brightness=(-0.15, 0.6),
         ),
     )
 }

@@ -45,7 +45,8 @@ def draw_person(rng: np.random.Generator, domain: Domain) -> Person:
     )
 
 
-def _rotation(yaw: float, pitch: float, roll: float) -> Floats:
+def rotation(yaw: float, pitch: float, roll: float) -> Floats:
+    """[3, 3]: turns by yaw about y, then pitch about x, then roll about z, rad."""
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
@@ -81,7 +82,7 @@ def draw_picture(
     starts = np.cumsum([0, *sizes])
     vertices = np.concatenate([face[:468], *(part.vertices for part in person.head)]).astype(np.float32)
     triangles, material, keep, where = _join(person, starts)
-    turn = _rotation(*(np.clip(rng.normal(0, (domain.yaw, domain.pitch, domain.roll)), -0.8, 0.8)))
+    turn = rotation(*(np.clip(rng.normal(0, (domain.yaw, domain.pitch, domain.roll)), -0.8, 0.8)))
     distance = rng.uniform(*domain.distance)
     turned = (vertices - _CENTRE) @ turn.T
     perspective = distance / (distance - turned[:, 2])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, save
 from fgnet_plugin.network import FGNet, decode, normalize
 from fgnet_plugin.training.config.detector import DetectorConfig
+from fgnet_plugin.training.data.augment import change_looks
 from fgnet_plugin.training.data.heatmap_targets import heatmap_loss, heatmap_targets
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch
@@ -59,15 +60,17 @@ class DetectorStage(AUStage):
         """The loss of a batch: over known labels only."""
         (images, landmarks), labels = self.faces(batch), without_unknown(batch["labels"])
         weight = self.label_weight(batch, labels)
+        with torch.autocast(images.device.type, enabled=False):
+            faces = change_looks(normalize(images), self.config.data.looks)
         with _codes(self.net) as codes:
-            loss = self.loss(self.net, images, landmarks, labels)[0] * weight
+            loss = self.loss(self.net, faces, landmarks, labels)[0] * weight
         if self.guide is not None:
             read = self.guide(codes[0].flatten(1)).float()
             loss = loss + self.head_loss(read, landmarks, labels, images.shape[-1], weight)
         return loss
 
     def loss(self, net: FGNet, images: Tensor, landmarks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and heatmaps [B, A, H, H], of images uint8 [B, 3, S, S] with landmarks in their pixels."""
+        """Loss, and heatmaps [B, A, H, H], of images [B, 3, S, S], uint8 or in [-1, 1], with landmarks in their pixels."""
         heatmaps = net(normalize(images)).float()
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 would round the points to half a pixel
             size = net.config.heatmap_size
