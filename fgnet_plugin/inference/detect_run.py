@@ -5,23 +5,21 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
-from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.batches import Batch, Reader, ReadingOptions
-from fgnet_plugin.inference.columns import IDENTITY, select_columns
-from fgnet_plugin.inference.final_table import PLACES, FinalRows, TableOptions, TablesPerInput
+from fgnet_plugin.inference.final_table import FinalTable, RunDetector, TableOptions
 from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, list_paths, open_inputs
-from fgnet_plugin.inference.persons import WhichFaces, check_faces, chosen_rows, label_persons
+from fgnet_plugin.inference.persons import WhichFaces, check_faces
 from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
@@ -30,23 +28,6 @@ _GONE = (
     "{path} was there when the run began, and is not any more: connect its disk or network folder again, then continue the "
     "table that was saved with resume=True, on the command line --resume"
 )
-
-
-class RunDetector(Protocol):
-    """What a run needs of the detector beside its `Reader`."""
-
-    info: dict[str, Any]
-    """The names of its models: "face_model", "identity_model", …"""
-
-    @property
-    def fgnet(self) -> AUModel | None:
-        """FG-Net, or None with another AU model."""
-
-    def identities(self, rows: pd.DataFrame, same_person: float) -> pd.Series:
-        """Tell persons apart by their embeddings: a label for each row, or NaN."""
-
-    def as_table(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Make the table that is returned of its rows."""
 
 
 class DetectRun:
@@ -92,8 +73,9 @@ class DetectRun:
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)
         paths = [path for dataset in self.datasets for path in _paths(dataset)]
         self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
-        self.videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
-        self.inputs = [self.shown[path] for path in paths]
+        videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
+        names = [self.shown[path] for path in paths]
+        self._final = FinalTable(detector, table, faces, face_identity_threshold, videos, names)
         self._said: dict[str, str] = {}  # warnings of what can't be read, each with its path
         self._there = {path for path in paths if Path(path).is_file()}
         self._about: dict[str, object] = {"paths": given, "data_type": data_type, "mixed_sizes": mixed_sizes}
@@ -145,33 +127,33 @@ class DetectRun:
                 warnings.warn(f"{dataset.video.path}: {dataset.video.rate_note()}", stacklevel=3)
         journal = Journal(save, self.settings(), resume) if save is not None else None
         if journal and journal.finished:
-            summary = self._summarise(journal.read_pieces(), journal.path)
+            summary = self._final.summarise(journal)
             self._warn_of_missing(summary, journal.path)
-            return self._result(journal, summary)
+            return self._final.result(journal, summary)
         kept: list[pd.DataFrame] = []
         try:
             done = journal.batches if journal else 0
             with closing(self._batches(done, progress_bar, num_workers, pin_memory)) as batches:
                 for rows in batches:
                     if journal:
-                        journal.append(None if rows is None else rows[self._growing_columns(rows)])
+                        journal.append(None if rows is None else rows[self._final.growing_columns(rows)])
                     elif rows is not None:
                         kept.append(rows)
             if journal and journal.has_rows:
-                summary = self._finish(journal)
+                summary = self._final.finish(journal)
                 if done:  # what was said before the interruption is said again
                     self._warn_of_missing(summary, journal.path)
-                return self._result(journal, summary)
+                return self._final.result(journal, summary)
         except BaseException as error:
             if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
-            _note_progress(error, journal, self._table(_joined(kept)) if kept else None)
+            _note_progress(error, journal, self._final.of_rows(_joined(kept)) if kept else None)
             raise
         if journal:
             journal.discard()
         if not kept:
             raise InputError("none of the inputs could be read; the warnings say why")
-        return self._table(_joined(kept))
+        return self._final.of_rows(_joined(kept))
 
     def _batches(
         self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool
@@ -246,48 +228,6 @@ class DetectRun:
             dataset.paths = dataset.paths[first : first + count]
         self.datasets, self.batch_sizes = [dataset], [size]
 
-    def _growing_columns(self, rows: pd.DataFrame) -> list[str]:
-        """List the columns that are kept until all rows are there: embeddings, too, because persons are told apart by them."""
-        wanted = {*select_columns(map(str, rows.columns), self.table.columns)}
-        wanted.update(IDENTITY if self._has_embeddings else ())
-        return [name for name in map(str, rows.columns) if name in wanted]
-
-    @property
-    def _has_embeddings(self) -> bool:
-        return self.detector.info["identity_model"] is not None
-
-    def _finish(self, journal: Journal) -> Summary:
-        """Write the whole table, piece by piece, in the place of the growing one."""
-        needed = [*PLACES, *(IDENTITY if self._has_embeddings else ())]
-        final = self._final_rows(pd.concat(journal.read_pieces(needed), ignore_index=True))
-        summary = Summary()
-        with closing(journal.read_pieces()) as pieces:  # also where the disk is full
-            journal.finish(self._passing(final.of_pieces(pieces), journal.path, summary))
-        return summary
-
-    def _summarise(self, pieces: Iterable[pd.DataFrame], path: Path) -> Summary:
-        summary = Summary()
-        for _ in self._passing(pieces, path, summary):
-            pass
-        return summary
-
-    def _passing(self, pieces: Iterable[pd.DataFrame], path: Path, summary: Summary) -> Iterator[pd.DataFrame]:
-        """Pass pieces of the final table on; on their way they are counted, and written to tables of each input."""
-        folder = self.table.per_input
-        tables = None if folder is None else TablesPerInput(folder, path.suffix, self.inputs)
-        try:
-            for rows in pieces:
-                summary.add(rows)
-                if tables:
-                    tables.add(rows)
-                yield rows
-            if tables:
-                tables.close()
-        except BaseException:
-            if tables:
-                tables.discard()
-            raise
-
     def _warn_of_missing(self, summary: Summary, table: Path) -> None:
         """Warn of inputs that the table lacks in whole or in part, unless this run has done so."""
         expected = Counter[str]()
@@ -303,32 +243,6 @@ class DetectRun:
             what = "they" if count else "it"
             message = f"{table} is complete, without {lacks} of {path}: {what} could not be read"
             warnings.warn(SkippedInput(message, path), stacklevel=3)
-
-    def _result(self, journal: Journal, summary: Summary) -> pd.DataFrame:
-        if not self.table.load:
-            return summary.table()
-        rows = journal.read()
-        if not self._has_embeddings and rows["Identity"].notna().any():
-            rows["Identity"] = rows["Identity"].astype(object)  # as where the labels are made
-        return self.detector.as_table(rows)
-
-    def _table(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Make the table of all rows where they are in memory."""
-        final = self._final_rows(rows) if len(rows) else None
-        return self.detector.as_table(rows if final is None else final.of(rows))
-
-    def _final_rows(self, rows: pd.DataFrame) -> FinalRows:
-        """Tell persons apart, and choose which faces stay."""
-        info, places = self.detector.info, pd.DataFrame(rows[PLACES])
-        places["Identity"] = self.detector.identities(rows, self.same_person).set_axis(rows.index)
-        if not self._has_embeddings and self.videos and info["face_model"] == "bundled":
-            label_persons(places, self.videos)
-        chosen, absent = chosen_rows(places, self.faces, self.videos)
-        faces = places["FaceRectX"].notna().to_numpy()
-        others = int((faces & ~(chosen & ~absent)).sum())
-        if others:
-            warnings.warn(f"faces={self.faces!r}: {others} faces of others were left out", stacklevel=4)
-        return FinalRows(places["Identity"], chosen, absent, self.table.columns)
 
 
 def _check_count(name: str, value: object) -> None:
@@ -349,8 +263,8 @@ def _identities(dataset: InputDataset, shown: Mapping[str, str]) -> list[list[ob
         pixels = dataset.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy()
         return [["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]]
     frames = [len(dataset)] if isinstance(dataset, VideoFrames) else []
-    sizes = {path: Path(path).stat().st_size if Path(path).is_file() else None for path in _paths(dataset)}
-    return [[shown[path], dataset.kind, size, *frames] for path, size in sizes.items()]
+    sizes = [(path, Path(path).stat().st_size if Path(path).is_file() else None) for path in _paths(dataset)]
+    return [[shown[path], dataset.kind, size, *frames] for path, size in sizes]
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:
