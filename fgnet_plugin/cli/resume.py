@@ -9,7 +9,7 @@ import typer
 
 from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.errors import InputError
-from fgnet_plugin.utils.journal import read_settings
+from fgnet_plugin.utils.journal import ABOUT, read_settings, run_path
 
 _FREE = {"context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"}
 """Options that may change when a run is continued."""
@@ -31,15 +31,15 @@ def settle(context: typer.Context, out: Path) -> dict[str, Any]:
     values = dict(context.params)
     sources = {name: context.get_parameter_source(name) for name in values}
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-    run = read_settings(out)
-    if run is None or "about" not in run:
+    begun = options_of_run(out)
+    if begun is None:
         return values
-    begun = _options(run)
+    folder = begun.pop("folder")
     if values["inputs"]:
         values["inputs"] = find_inputs(values["inputs"], values["recursive"])
     else:
         given.discard("inputs")
-        _check_there(begun["inputs"], run["about"]["folder"], out)
+        _check_there(begun["inputs"], folder, out)
     changes = [
         _change(name, begun[name], values[name])
         for name in begun
@@ -53,12 +53,27 @@ def settle(context: typer.Context, out: Path) -> dict[str, Any]:
     return values | {name: value for name, value in begun.items() if name not in given}
 
 
+def options_of_run(out: Path) -> dict[str, Any] | None:
+    """Read the options with which a table was begun, and as "folder" where; None where none was.
+
+    Raises InputError for a run's file that is damaged.
+    """
+    run = read_settings(out)
+    if run is None or ABOUT not in run:
+        return None
+    try:
+        return _options(run)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run_path(out)} is damaged; delete it and start anew") from error
+
+
 def _options(run: dict[str, Any]) -> dict[str, Any]:
     """Translate a run's settings to options of the command line."""
     models, about = run["models"], run["about"]
     offline = models["face_model"] == "bundled"
     options: dict[str, Any] = {
-        "inputs": about["paths"],
+        "folder": str(about["folder"]),
+        "inputs": [str(path) for path in about["paths"]],
         "data_type": about["data_type"],
         "errors": about["errors"],
         "relative_to": None if about["relative_to"] is None else Path(about["relative_to"]),

@@ -32,7 +32,9 @@ def read_pieces(path: Path, columns: Sequence[str] | None = None, rows: int = PI
     """
     try:
         yield from _pieces(path, columns, rows)
-    except (ValueError, OverflowError) as error:
+    except Exception as error:  # Arrow raises many kinds, among them an OSError without a number where data are damaged
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise InputError(f"{path} is damaged, or no table of detections ({' '.join(str(error).split())})") from error
 
 
