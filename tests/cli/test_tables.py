@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from photos import feat_path
+from pyfeat_weights import hub_cache, real_face_boxes
 
 from fgnet_plugin import OfflineDetector
 from fgnet_plugin.cli.app import main
@@ -158,6 +159,34 @@ def test_a_folder_that_is_lost_in_mid_run(lost: str, study: Path, fgnet: Fgnet, 
     code, _, err = fgnet("detect", "--out", "tables/x.csv", "--resume")
     assert code == 0, err
     assert Path("tables/x.csv").read_bytes() == whole
+
+
+def test_with_made_up_weights_a_run_of_py_feats_models_goes_on_too(study: Path, fgnet: Fgnet, hub_folder: Path) -> None:
+    """Its options are those of the run, and identities are told apart when all rows are there."""
+    options = "--au-model", "fgnet-rendered", "--output-size", 300, "--batch-size", 2, "--mixed-sizes", "raise"
+    append, written = Journal.append, []
+
+    def interrupted(journal: Journal, rows: pd.DataFrame | None) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(append(journal, rows))
+
+    with hub_cache(hub_folder), real_face_boxes(), pytest.MonkeyPatch.context() as patch:
+        for more in ((), ("--only-aus",)):
+            inputs = "study", "--recursive", "--skip-frames", 18, "--columns", "aus", *more
+            assert fgnet("detect", *inputs, *options, "--out", "whole.csv", "--overwrite")[0] == 0
+            patch.setattr(Journal, "append", interrupted)
+            assert fgnet("detect", *inputs, *options, "--out", "part.csv", "--overwrite")[0] == 130
+            patch.setattr(Journal, "append", append)
+            written.clear()
+            code, _, err = fgnet("detect", "--out", "part.csv", "--resume", "--output-size", 200)
+            assert (code, "(--output-size was 300, now 200)" in err) == (1, True), err
+            code, _, err = fgnet("detect", "--out", "part.csv", "--resume")
+            assert code == 0, err
+            assert Path("part.csv").read_bytes() == Path("whole.csv").read_bytes()
+            table = read_table(Path("part.csv"))
+            assert table["Identity"].isna().all() == bool(more)
+            assert "Identity_1" not in table
 
 
 def test_changed_files_are_named(study: Path, fgnet: Fgnet) -> None:
