@@ -4,10 +4,12 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fgnet_plugin.training.rendered import (
     complexion,
@@ -18,12 +20,12 @@ from fgnet_plugin.training.rendered import (
     head_light,
     head_scene,
     head_shader,
+    head_sheets,
     heads,
     headwear,
     props,
     raster,
 )
-from fgnet_plugin.training.rendered.domains import DOMAINS
 from fgnet_plugin.training.rendered.head_corpus import AUS, PERSON, HeadCorpus
 
 DIGEST = """
@@ -33,15 +35,10 @@ faces = HeadCorpus(("studio", "webcam", "street", "press"), size=48, seed=4)
 print(hashlib.sha256(b"".join(t.numpy().tobytes() for i in (7, 2) for t in faces[i].values())).hexdigest())
 """
 
-CALM = replace(
-    DOMAINS["studio"], yaw=0.0, pitch=0.0, roll=0.0, blur=(0.0, 0.0), noise=(0.0, 0.0), jpeg=(98.0, 99.0), grey=0.0,
-    low_resolution=0.0, glasses=0.0, occluders=0.0, headwear=0.0, tight=0.0, plain_background=1.0,
-)  # fmt: skip
-
 
 def person(seed: int = 3) -> head_scene.HeadPerson:
     rng = np.random.default_rng(seed)
-    found = head_scene.draw_person(rng, CALM, heads.draw_head(rng))
+    found = head_scene.draw_person(rng, head_sheets.CALM, heads.draw_head(rng))
     return replace(found, style=replace(found.style, length=0.0))
 
 
@@ -55,7 +52,7 @@ def drawn(**aus: float) -> np.ndarray:
 
 def shot(who: head_scene.HeadPerson, gaze: tuple[float, float] = (0.0, 0.0), size: int = 96, **aus: float) -> head_corpus.Shot:
     rng = np.random.default_rng(1)
-    return head_corpus.photograph(rng, CALM, who, drawn(**aus), np.array(gaze, np.float32), size, "aligned")
+    return head_corpus.photograph(rng, head_sheets.CALM, who, drawn(**aus), np.array(gaze, np.float32), size, "aligned")
 
 
 def box(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -154,7 +151,7 @@ def test_the_head_shades_itself_from_the_key_lamp() -> None:
     rng = np.random.default_rng(0)
     keep = np.ones(head_data.N, np.float32)
     body = np.ascontiguousarray(head_data.TRIANGLES[head_data.PART == head_data.BODY])
-    light = head_light.draw_light(rng, CALM, head_data.MEAN, body, keep, np.eye(3, dtype=np.float32))
+    light = head_light.draw_light(rng, head_sheets.CALM, head_data.MEAN, body, keep, np.eye(3, dtype=np.float32))
     light = light._replace(hardness=1.0)
     beyond = light.key * 300
     assert head_shader.lit_share(light, *(head_data.MEAN[head_data.LANDMARKS[30]] + beyond)) == pytest.approx(1, abs=1e-6)
@@ -247,3 +244,14 @@ def test_bad_arguments_are_named() -> None:
             HeadCorpus(**bad)
     with pytest.raises(IndexError, match="face 3 of 3"):
         HeadCorpus(("studio",), length=3)[3]
+
+
+def test_sheets_are_written(tmp_path: Path) -> None:
+    head_sheets.au_sheet(tmp_path / "aus.png", size=32, people=1)
+    with Image.open(tmp_path / "aus.png") as sheet:
+        assert sheet.size == (150 + 2 * 32, 20 * 32)
+    head_sheets.face_sheet(tmp_path / "faces.png", ("studio",), size=32, columns=2)
+    with Image.open(tmp_path / "faces.png") as sheet:
+        assert sheet.size == (64, 64)
+    with pytest.raises(OSError, match="missing"):
+        head_sheets.face_sheet(tmp_path / "missing" / "faces.png", ("studio",), size=32, columns=1)
