@@ -161,6 +161,7 @@ def test_a_folder_that_is_lost_in_mid_run(lost: str, study: Path, fgnet: Fgnet, 
     assert Path("tables/x.csv").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_with_made_up_weights_a_run_of_py_feats_models_goes_on_too(study: Path, fgnet: Fgnet, hub_folder: Path) -> None:
     """Its options are those of the run, and identities are told apart when all rows are there."""
     options = "--au-model", "fgnet-rendered", "--output-size", 300, "--batch-size", 2, "--mixed-sizes", "raise"
