@@ -137,7 +137,7 @@ def test_without_an_error_the_frame_is_ffhqs() -> None:
             return 1.0
 
     points = torch.from_numpy(RenderedCorpus(("street",), size=64, seed=2, framing="photo")[1]["landmarks"].numpy() + 0.5)
-    matrix = torch.from_numpy(corpus_module._frame(Exact(), "aligned", 64)(points.numpy()))
+    matrix = torch.from_numpy(corpus_module.framed(Exact(), "aligned", 64)(points.numpy()))
     square = ffhq_square(points.double()) @ matrix[:, :2].T.double() + matrix[:, 2].double()
     wanted = torch.tensor([[0.0, 0.0], [0.0, 64.0], [64.0, 64.0], [64.0, 0.0]]).double()
     assert (square - wanted).abs().max() < 1e-3

@@ -181,6 +181,8 @@ def _furrows(
         variant, whim = rng.integers(skin.VARIANTS), np.exp(rng.normal(0, 0.35))
         for half in (0, 1):
             on = sum(share * intensities[row[au], half] for au, share in furrow.aus.items())
+            if furrow.aus.get(12, 0) > 1:  # the heads' cheeks fold beside a smile by their shape already
+                on *= 0.65
             amount = depth * (rest + float(on) * whim)
             if amount < 0.04:
                 continue

@@ -18,7 +18,6 @@ POINTS = 12
 """Points of a strand."""
 _MOST = 4200
 """Strands on a full head of hair."""
-_ROWS = np.array((0, 1, 2))
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _scalp() -> tuple[Ints, NDArray[np.float64]]:
     """Triangles on which hair may grow, and the running sum of their areas on the mean head."""
     body = head_data.TRIANGLES[head_data.PART == head_data.BODY]
     triangles = body[hair_field()[body].max(1) > -6]
-    a, b, c = (head_data.MEAN[triangles[:, k]] for k in _ROWS)
+    a, b, c = (head_data.MEAN[triangles[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     return np.ascontiguousarray(triangles), np.cumsum(area) / area.sum()
 

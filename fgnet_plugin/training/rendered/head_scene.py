@@ -317,9 +317,8 @@ def _look(rng: np.random.Generator, person: HeadPerson, posed: Floats, gaze: Flo
     aim = np.array([[np.sin(gaze[0] + s * (0.03 + squint)), np.sin(gaze[1]), 1.0] for s in (1, -1)])
     aim /= np.linalg.norm(aim, axis=1, keepdims=True)
     own = np.random.default_rng(person.complexion.seed)
-    single = np.float32
     return shader.Look(
-        person.complexion.skin * single(0.95), person.complexion.lips, person.cloth, person.cloth_pattern, person.neckline,
+        person.complexion.skin * np.float32(0.95), person.complexion.lips, person.cloth, person.cloth_pattern, person.neckline,
         person.complexion.hair, person.style.edge, own.uniform(0.15, 1.0), own.uniform(0.4, 1.6),
         own.uniform(0.6, 1.1), turn, centres, aim.astype(np.float32), person.iris, person.iris_size,
         person.sclera, lids.astype(np.float32), person.teeth, _gums(),
