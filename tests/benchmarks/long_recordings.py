@@ -123,12 +123,13 @@ def main() -> None:
     parser.add_argument("what", choices=["rows", "hours"])
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--hours", type=float, default=3.0)
+    parser.add_argument("--skip-frames", type=int, default=30, help="of hours")
     parser.add_argument("--suffix", default=".parquet")
     parser.add_argument("--columns", default="all")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        detector, skip = OfflineDetector(), 1 if arguments.what == "rows" else 30
+        detector, skip = OfflineDetector(), 1 if arguments.what == "rows" else arguments.skip_frames
         if arguments.what == "rows":
             video = small_video(folder / "long.mp4", arguments.rows)
             put_one_face(detector)
