@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.train import train_app
@@ -16,6 +17,7 @@ from fgnet_plugin.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(detect)
+app.command()(annotate)
 app.command()(compare)
 app.command()(demo)
 app.add_typer(weights_app, name="weights")

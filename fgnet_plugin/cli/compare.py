@@ -20,7 +20,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="CSV file for the agreement; with --labels, …-accuracy.csv, too.")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for the figure: .png, .pdf, .svg.")] = None,
 ) -> None:
-    """Agreement of AU models on the same faces; accuracy, given labels."""
+    """Agreement of AU models on the same faces; with labels, accuracy."""
     if len(tables) < 2:
         raise typer.BadParameter("give at least two tables to compare")
     called = names.split(",") if names else [path.stem for path in tables]

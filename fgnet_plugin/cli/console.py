@@ -11,18 +11,18 @@ from fgnet_plugin.errors import SkippedInput
 
 
 @contextmanager
-def package_warnings() -> Iterator[list[str]]:
+def package_warnings() -> Iterator[dict[str, str]]:
     """Show this package's warnings only; those of py-feat and its dependencies stay out of the output.
 
-    Gives a list that grows by the inputs that are left out.
+    Gives a dictionary that grows by the inputs that are left out: path -> the first line of the first warning.
     """
     from tqdm.auto import tqdm
 
-    skipped: list[str] = []
+    skipped: dict[str, str] = {}
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if isinstance(message, SkippedInput):
-            skipped.append(message.path)
+            skipped.setdefault(message.path, str(message).splitlines()[0])
         tqdm.write(f"warning: {message}", file=sys.stderr)  # above the progress bar
 
     with warnings.catch_warnings():

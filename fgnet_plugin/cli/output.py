@@ -9,23 +9,58 @@ import typer
 
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.inference.columns import known_aus
-from fgnet_plugin.utils.journal import growing_path, is_unfinished, read_table, write_table
+from fgnet_plugin.inference.estimate import Estimate
+from fgnet_plugin.inference.summary import Summary
+from fgnet_plugin.utils.journal import growing_path, is_unfinished
+from fgnet_plugin.utils.tables import read_pieces, write_pieces
+
+_WIDE = 40
 
 
-def print_summary(fex: pd.DataFrame, seconds: float | None = None) -> None:
-    """Print how many faces were found in each input, and how often each AU is present."""
-    typer.echo(f"\n{'input':40}{'frames':>8}{'with face':>11}{'faces':>8}")
-    for name, rows in fex.groupby("input", sort=False):
-        faces = rows[rows["FaceRectX"].notna()]
-        shown = str(name) if len(str(name)) < 40 else "…" + str(name)[-38:]
-        typer.echo(f"{shown:40}{rows['frame'].nunique():8}{faces['frame'].nunique():11}{len(faces):8}")
-    typer.echo(f"\n{'AU':6}{'':24}{'mean score':>12}{'present in':>12}")
-    for au in known_aus(fex):
-        values = fex[au].dropna()
-        typer.echo(f"{au:6}{NAMES[au_number(au)]:24}{values.mean():12.2f}{(values > 0.5).mean():12.0%}")
+def print_summary(summary: pd.DataFrame, seconds: float | None = None) -> None:
+    """Print how many faces were found in each input, and how often each AU is present in it; see `Summary.table`."""
+    typer.echo(f"\n{'input':{_WIDE}}{'frames':>8}{'with face':>11}{'faces':>8}")
+    for _, row in summary.iterrows():
+        typer.echo(f"{_short(row['input']):{_WIDE}}{row['frames']:8}{row['frames_with_face']:11}{row['faces']:8}")
+    aus = known_aus(summary)
+    if len(summary) == 1:
+        typer.echo(f"\n{'AU':6}{'':24}{'mean score':>12}{'present in':>12}")
+        for au in aus:
+            mean, present = summary[[au, f"{au}_present"]].iloc[0]
+            typer.echo(f"{au:6}{NAMES[au_number(au)]:24}{mean:12.2f}{present:12.0%}")
+    elif aus:
+        typer.echo(f"\n{'present in % of faces: AU':{_WIDE}}" + "".join(f"{au_number(au):4}" for au in aus))
+        for _, row in summary.iterrows():
+            shares = [row[f"{au}_present"] for au in aus]
+            typer.echo(f"{_short(row['input']):{_WIDE}}" + "".join("   -" if pd.isna(s) else f"{100 * s:4.0f}" for s in shares))
     if seconds is not None:
-        frames = len(fex[["input", "frame"]].drop_duplicates())
+        frames = int(summary["frames"].sum())
         typer.echo(f"\n{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s")
+
+
+def _short(name: str) -> str:
+    return name if len(name) < _WIDE else "…" + name[2 - _WIDE :]
+
+
+def print_estimate(found: Estimate) -> None:
+    """Print how long a run will take, and how large its table will be."""
+    typer.echo(f"{found.frames:,} frames of {found.inputs} inputs")
+    typer.echo(f"measured on {found.measured} frames: {found.rate:.1f} frames/s, {found.faces:.1f} faces a frame")
+    typer.echo(f"about {_duration(found.seconds)}, and a table of about {_bytes(found.size)} as .csv; nothing was written")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("KB", "MB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+    return f"{size / 1000:.1f} GB"
 
 
 def report_interruption(out: Path) -> None:
@@ -34,8 +69,11 @@ def report_interruption(out: Path) -> None:
     if not (is_unfinished(out) and growing.is_file() and growing.stat().st_size):
         typer.echo("\ninterrupted before the first batch was complete; the same command with --resume starts again", err=True)
         return
-    rows = read_table(growing)
     if out != growing:
-        write_table(rows, out, out.suffix)
-    frames = len(rows[["input", "frame"]].drop_duplicates())
-    typer.echo(f"\ninterrupted: {frames} complete frames are in {out}; the same command with --resume continues", err=True)
+        write_pieces(read_pieces(growing), out)
+    summary = Summary()
+    for rows in read_pieces(growing, ["input", "frame", "FaceRectX"]):
+        summary.add(rows)
+    typer.echo(
+        f"\ninterrupted: {summary.frames} complete frames are in {out}; the same command with --resume continues", err=True
+    )

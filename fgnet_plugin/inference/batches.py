@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -39,6 +39,10 @@ class ReadingOptions:
     timed: bool
     """Whether rows have the column "approx_time"; it is None for pictures beside videos."""
     stop_at_error: bool
+    exact_time: bool = False
+    """Whether timed rows also have "time", in seconds."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the column "input" says of an input, where that is not its path."""
     num_workers: int = 0
     pin_memory: bool = False
 
@@ -163,12 +167,21 @@ class BatchReader:
 def with_source(
     rows: pd.DataFrame, dataset: InputDataset, options: ReadingOptions, inputs: Sequence[str], frames: Sequence[int]
 ) -> pd.DataFrame:
-    """Add to rows which input, frame and time they are from: "input", "frame" and, with videos, "approx_time"."""
-    rows["input"] = inputs
+    """Add to rows which "input" and "frame" they are from and, with videos, "approx_time" and on request "time"."""
+    rows["input"] = [options.names.get(name, name) for name in inputs]
     rows["frame"] = frames
     if options.timed:
-        rows["approx_time"] = [dataset.time(frame) for frame in frames]
+        seconds = [dataset.seconds(frame) for frame in frames]
+        rows["approx_time"] = [None if at is None else _minutes_and_seconds(at) for at in seconds]
+        if options.exact_time:
+            rows["time"] = [np.nan if at is None else round(at, 6) for at in seconds]  # a stamp's last digits are noise
     return rows
+
+
+def _minutes_and_seconds(seconds: float) -> str:
+    """Format a time as py-feat does: ``"01:05"``."""
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    return f"{minutes:02d}:{rest:02d}"
 
 
 def _rows_of(parts: list[Deferred[pd.DataFrame]]) -> pd.DataFrame:

@@ -5,7 +5,8 @@ Names, order and types are those of the Fex of py-feat's `Detectorv1`; a test co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ POSE = ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
 EMOTIONS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"]
 IDENTITY = [f"Identity_{i}" for i in range(1, 513)]
 GAZE = ["gaze_pitch", "gaze_yaw", "gaze_angle"]
+WhichColumns = Literal["all", "faces", "aus"]
+"""The columns of a table: py-feat's 695; without emotions, identities and gaze; or also without landmarks and head poses."""
 _FLOAT32 = [*FACEBOX, *LANDMARKS, *POSE, *AUS, *EMOTIONS, *IDENTITY]
 _FLOAT64 = [*GAZE, "FrameHeight", "FrameWidth"]
 _BOX_MARGIN = 1.2  # py-feat's boxes are wider and higher than the face by this factor
@@ -31,6 +34,27 @@ _BOX_MARGIN = 1.2  # py-feat's boxes are wider and higher than the face by this 
 def known_aus(table: pd.DataFrame) -> list[str]:
     """List the AUs of a table that are not NaN throughout."""
     return [au for au in AUS if au in table.columns and table[au].notna().any()]
+
+
+def check_columns(columns: str) -> None:
+    """Raise ValueError for anything but `WhichColumns`."""
+    if columns not in get_args(WhichColumns):
+        raise ValueError(f"columns must be one of {', '.join(map(repr, get_args(WhichColumns)))}, got {columns!r}")
+
+
+def select_columns(names: Iterable[str], columns: WhichColumns) -> list[str]:
+    """List which of a table's columns stay, in their order; see `WhichColumns`.
+
+    Example:
+        >>> select_columns(["FaceScore", "x_0", "AU12", "anger", "input"], "aus")
+        ['FaceScore', 'AU12', 'input']
+    """
+    left_out: set[str] = set()
+    if columns != "all":
+        left_out.update(EMOTIONS, IDENTITY, GAZE)
+    if columns == "aus":
+        left_out.update(LANDMARKS, POSE, ("FrameHeight", "FrameWidth"))
+    return [name for name in names if name not in left_out]
 
 
 def rows_of_faces(

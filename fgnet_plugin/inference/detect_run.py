@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Generator, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
-from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.batches import Batch, Reader, ReadingOptions
-from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, open_inputs
-from fgnet_plugin.inference.persons import WhichFaces, check_faces, choose_faces, label_persons
+from fgnet_plugin.inference.final_table import FinalTable, RunDetector, TableOptions
+from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, list_paths, open_inputs
+from fgnet_plugin.inference.persons import WhichFaces, check_faces
+from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
 
-
-class RunDetector(Protocol):
-    """What a run needs of the detector beside its `Reader`."""
-
-    info: dict[str, Any]
-    """The names of its models: "face_model", "identity_model", …"""
-
-    @property
-    def fgnet(self) -> AUModel | None:
-        """FG-Net, or None with another AU model."""
-
-    def as_table(self, rows: pd.DataFrame, same_person: float) -> pd.DataFrame:
-        """Make a table of all rows, with the column "Identity"."""
+_GONE = (
+    "{path} was there when the run began, and is not any more: connect its disk or network folder again, then continue the "
+    "table that was saved with resume=True, on the command line --resume"
+)
 
 
 class DetectRun:
@@ -46,16 +39,17 @@ class DetectRun:
         reader: Reader,
         inputs: object,
         *,
-        data_type: str | None,
+        data_type: str | None = None,
         output_size: int | tuple[int, int] | None = None,
         resize: Resize | None = None,
-        batch_size: int,
-        skip_frames: int | None,
-        face_detection_threshold: float | None,
-        face_identity_threshold: float,
-        mixed_sizes: Literal["raise", "single"],
-        errors: Literal["raise", "skip"],
-        faces: WhichFaces,
+        batch_size: int = 1,
+        skip_frames: int | None = None,
+        face_detection_threshold: float | None = None,
+        face_identity_threshold: float = 0.8,
+        mixed_sizes: Literal["raise", "single"] = "raise",
+        errors: Literal["raise", "skip"] = "raise",
+        faces: WhichFaces = "all",
+        table: TableOptions | None = None,
     ) -> None:
         _check_count("batch_size", batch_size)
         if skip_frames is not None:
@@ -63,25 +57,43 @@ class DetectRun:
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
         check_faces(faces)
-        self.detector, self.reader, self.errors, self.faces = detector, reader, errors, faces
+        table = table or TableOptions()
+        self.detector, self.reader, self.errors, self.faces, self.table = detector, reader, errors, faces, table
         self.skipped: list[SkippedInput] = []
         if mixed_sizes not in ("raise", "single"):
             raise ValueError(f"mixed_sizes must be 'raise' or 'single', got {mixed_sizes!r}")
         self.output_size, self.skip_frames = output_size, skip_frames
         self.threshold, self.same_person = face_detection_threshold, face_identity_threshold
         skipped_inputs = self.skipped if errors == "skip" else None
+        given = [] if isinstance(inputs, torch.Tensor) or str(data_type).lower() == "tensor" else list_paths(inputs)
+        inputs = given or inputs
         self.datasets = open_inputs(inputs, data_type, resize, skip_frames, skipped_inputs, reader.upright)
         alone = mixed_sizes == "single" and output_size is None and reader.one_size
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)
-        self.videos = {dataset.video.path for dataset in self.datasets if isinstance(dataset, VideoFrames)}
-        self.inputs = [name for dataset in self.datasets for name in _names(dataset)]
+        paths = [path for dataset in self.datasets for path in _paths(dataset)]
+        self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
+        videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
+        names = [self.shown[path] for path in paths]
+        self._final = FinalTable(detector, table, faces, face_identity_threshold, videos, names)
+        self._said: dict[str, str] = {}  # warnings of what can't be read, each with its path
+        self._there = {path for path in paths if Path(path).is_file()}
+        self._about: dict[str, object] = {"paths": given, "data_type": data_type, "mixed_sizes": mixed_sizes}
 
     def settings(self) -> dict[str, object]:
-        """Collect what the rows depend on: a run can be resumed only with the same settings."""
+        """Collect what the rows depend on: a run can be resumed only with the same settings; and "about", how it was begun."""
         model = self.detector.fgnet
+        root = self.table.relative_to
+        about = {
+            **self._about,
+            "folder": str(Path.cwd()),
+            "errors": self.errors,
+            "relative_to": None if root is None else str(root),
+            "device": None if model is None else str(model.net.device),
+        }
         return {
-            "inputs": [_identity(dataset) for dataset in self.datasets],
+            "about": about,
+            "inputs": [entry for dataset in self.datasets for entry in _identities(dataset, self.shown)],
             **self.reader.settings(self.batch_sizes),
             "output_size": self.output_size,
             "skip_frames": self.skip_frames,
@@ -91,6 +103,8 @@ class DetectRun:
             "checkpoint": None if model is None else model.digest,
             "precision": None if model is None else model.precision,
             **({} if self.faces == "all" else {"faces": self.faces}),
+            **({} if self.table.columns == "all" else {"columns": self.table.columns}),
+            **({"time": True} if self.table.time else {}),
             **({"compile": True} if model is not None and model.compile else {}),
         }
 
@@ -102,7 +116,8 @@ class DetectRun:
         num_workers: int,
         pin_memory: bool,
     ) -> pd.DataFrame:
-        """Detect, and return all rows."""
+        """Detect, and return all rows, or without `TableOptions.load` a summary of each input."""
+        self.table.check(save)
         if resume and save is None:
             raise ValueError("resume continues the run that save=… holds: give save, too")
         for skipped in self.skipped:
@@ -112,95 +127,122 @@ class DetectRun:
                 warnings.warn(f"{dataset.video.path}: {dataset.video.rate_note()}", stacklevel=3)
         journal = Journal(save, self.settings(), resume) if save is not None else None
         if journal and journal.finished:
-            rows = journal.read()
-            _warn_of_missing(rows, journal.path, self.inputs)
-            return self._table(rows)
+            summary = self._final.summarise(journal)
+            self._warn_of_missing(summary, journal.path)
+            return self._final.result(journal, summary)
         kept: list[pd.DataFrame] = []
         try:
             done = journal.batches if journal else 0
             with closing(self._batches(done, progress_bar, num_workers, pin_memory)) as batches:
                 for rows in batches:
                     if journal:
-                        journal.append(rows)
+                        journal.append(None if rows is None else rows[self._final.growing_columns(rows)])
                     elif rows is not None:
                         kept.append(rows)
             if journal and journal.has_rows:
-                table = self._table(journal.read())
-                journal.finish(pd.DataFrame(table))
-                return table
+                summary = self._final.finish(journal)
+                if done:  # what was said before the interruption is said again
+                    self._warn_of_missing(summary, journal.path)
+                return self._final.result(journal, summary)
         except BaseException as error:
             if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
-            _note_progress(error, journal, self._table(_joined(kept)) if kept else None)
+            _note_progress(error, journal, self._final.of_rows(_joined(kept)) if kept else None)
             raise
         if journal:
             journal.discard()
         if not kept:
             raise InputError("none of the inputs could be read; the warnings say why")
-        return self._table(_joined(kept))
+        return self._final.of_rows(_joined(kept))
 
     def _batches(
         self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool
     ) -> Generator[pd.DataFrame | None, None, None]:
         """Yield the rows of each batch that is not done yet; None for a batch of which no frame could be read."""
         total = sum(len(dataset) for dataset in self.datasets)
-        warned: set[str] = set()
         with (
             tqdm(total=total, unit="frame", disable=not progress_bar) as bar,
             closing(self._start_batches(done, bar, num_workers, pin_memory)) as started,
         ):
             for batch in lookahead(started) if self.reader.overlaps else started:
                 rows = None if batch.rows is None else batch.rows.result()
-                if batch.failed and self.errors == "raise":
-                    error = batch.failed[0]["Error"]
+                lost = [item for item in batch.failed if self._is_gone(item["Path"])]
+                if lost or (batch.failed and self.errors == "raise"):
+                    error: Any = InputError(_GONE.format(path=lost[0]["Path"])) if lost else batch.failed[0]["Error"]
                     if rows is not None and "Frame" in batch.failed[0]:
                         rows = rows[rows["frame"] < batch.failed[0]["Frame"]]
                     error.rows = rows  # of an incomplete batch: they are returned, but not counted as done
                     raise error
                 for item in batch.failed:
                     message = item.get("Gap", str(item["Error"]))
-                    if message not in warned:  # all frames of a gap have the same
+                    if message not in self._said:  # all frames of a gap have the same
                         warnings.warn(SkippedInput(message, item["Path"]), stacklevel=2)
-                    warned.add(message)
+                    self._said[message] = item["Path"]
                 yield rows
                 bar.update(batch.frames)
                 yield from [None] * batch.lost
 
+    def _is_gone(self, path: str) -> bool:
+        """Tell whether a file was there when the run began, and is not any more, as where a network folder was lost."""
+        if path not in self._there:
+            return False
+        try:
+            return not Path(path).exists()
+        except OSError:  # of a network that does not answer
+            return True
+
     def _start_batches(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Generator[Batch, None, None]:
         """Find the faces of each batch that is not done yet, and start to read them."""
         for dataset, batch_size in zip(self.datasets, self.batch_sizes, strict=True):
-            stop = self.errors == "raise"
-            options = ReadingOptions(batch_size, self.threshold, self.skip_frames, self.timed, stop, num_workers, pin_memory)
+            options = self._reading_options(batch_size, num_workers, pin_memory)
             batches = self.reader.count(dataset, options)
             skipped, done = min(done, batches), max(done - batches, 0)
             bar.update(self.reader.first_frame(dataset, options, skipped))
             yield from self.reader.start(dataset, options, skipped)
 
-    def _table(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Make the table of all rows: identities, and which faces are kept."""
-        labelled = "Identity" in rows  # a complete table, read back
-        table = self.detector.as_table(rows, self.same_person)
-        info = self.detector.info
-        if len(table) and info["identity_model"] is None:
-            if labelled:
-                table["Identity"] = table["Identity"].astype(object)
-            elif self.videos and info["face_model"] == "bundled":
-                label_persons(table, self.videos)
-        chosen = choose_faces(table, self.faces, self.videos)
-        others = table["FaceRectX"].count() - chosen["FaceRectX"].count()
-        if others:
-            warnings.warn(f"faces={self.faces!r}: {others} faces of others were left out", stacklevel=4)
-        return chosen
+    def _reading_options(self, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> ReadingOptions:
+        return ReadingOptions(
+            batch_size,
+            self.threshold,
+            self.skip_frames,
+            self.timed,
+            self.errors == "raise",
+            self.table.time,
+            self.shown,
+            num_workers,
+            pin_memory,
+        )
 
+    def sample(self, count: int) -> None:
+        """Keep only about `count` frames, from the middle of the longest video or of the most pictures in a row."""
+        longest = max(range(len(self.datasets)), key=lambda i: len(self.datasets[i]), default=None)
+        if longest is None:
+            raise InputError("none of the inputs can be read; the warnings say why")
+        dataset, size = self.datasets[longest], self.batch_sizes[longest]
+        options = self._reading_options(size)
+        first = self.reader.first_frame(dataset, options, self.reader.count(dataset, options) // 2)
+        first = first if first + count <= len(dataset) else 0
+        if isinstance(dataset, VideoFrames):
+            dataset.frames = dataset.frames[first : first + count]
+        elif isinstance(dataset, Pictures):
+            dataset.paths = dataset.paths[first : first + count]
+        self.datasets, self.batch_sizes = [dataset], [size]
 
-def _warn_of_missing(rows: pd.DataFrame, table: Path, inputs: Sequence[str]) -> None:
-    """Warn of inputs without rows in a table that was complete already."""
-    with_rows = set(rows["input"])
-    for path in dict.fromkeys(inputs):
-        if path not in with_rows:
-            warnings.warn(
-                SkippedInput(f"{table} is complete, without rows of {path}: it could not be read", path), stacklevel=3
-            )
+    def _warn_of_missing(self, summary: Summary, table: Path) -> None:
+        """Warn of inputs that the table lacks in whole or in part, unless this run has done so."""
+        expected = Counter[str]()
+        for dataset in self.datasets:
+            for path in _paths(dataset):
+                expected[path] += len(dataset) if isinstance(dataset, VideoFrames) else 1
+        found = summary.frames_of_inputs
+        for path, frames in expected.items():
+            count = found.get(self.shown[path], 0)
+            if path == "tensor" or path in self._said.values() or count >= frames:
+                continue
+            lacks = f"{frames - count} of {frames} frames" if count else "rows"
+            what = "they" if count else "it"
+            message = f"{table} is complete, without {lacks} of {path}: {what} could not be read"
+            warnings.warn(SkippedInput(message, path), stacklevel=3)
 
 
 def _check_count(name: str, value: object) -> None:
@@ -208,20 +250,21 @@ def _check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
 
 
-def _names(dataset: InputDataset) -> list[str]:
-    """List what the rows of a dataset have in their column "input"."""
+def _paths(dataset: InputDataset) -> list[str]:
+    """List the files of a dataset."""
     if isinstance(dataset, Pictures):
         return list(dataset.paths)
     return [dataset.video.path] if isinstance(dataset, VideoFrames) else ["tensor"]
 
 
-def _identity(dataset: InputDataset) -> list[object]:
-    """Describe a dataset so that it can be distinguished from another one of the same name."""
+def _identities(dataset: InputDataset, shown: Mapping[str, str]) -> list[list[object]]:
+    """Describe the inputs of a dataset so that each can be distinguished from another of the same name."""
     if isinstance(dataset, Tensors):
         pixels = dataset.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy()
-        return ["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]
-    files = [[name, Path(name).stat().st_size if Path(name).is_file() else None] for name in _names(dataset)]
-    return [dataset.kind, files, len(dataset)]
+        return [["tensor", hashlib.sha256(pixels.tobytes()).hexdigest(), len(dataset)]]
+    frames = [len(dataset)] if isinstance(dataset, VideoFrames) else []
+    sizes = [(path, Path(path).stat().st_size if Path(path).is_file() else None) for path in _paths(dataset)]
+    return [[shown[path], dataset.kind, size, *frames] for path, size in sizes]
 
 
 def _joined(batches: list[pd.DataFrame]) -> pd.DataFrame:

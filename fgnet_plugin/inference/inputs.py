@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, default_collate
 
 from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.media.animation import open_video
-from fgnet_plugin.media.images import SUFFIXES, check_file, check_files, picture_size, read_picture
+from fgnet_plugin.media.images import SUFFIXES, check_file, check_files, picture_size, raise_together, read_picture
 from fgnet_plugin.media.video import DamagedVideoError
 
 _OVERSHOOT = 64.0  # what a bicubic resize may add to pixel values, and more
@@ -52,7 +52,7 @@ class Pictures(Dataset[Item]):
         """Tell whether the pictures have different sizes; unreadable ones don't count."""
         return len({picture_size(path) for path in self.paths} - {None}) > 1
 
-    def time(self, frame: int) -> str | None:
+    def seconds(self, frame: int) -> float | None:
         """None: pictures have no time."""
         return None
 
@@ -82,7 +82,7 @@ class Tensors(Dataset[Item]):
     def __getitem__(self, i: int) -> Item:
         return _item(self.tensor[i], "tensor", i, None, False)
 
-    def time(self, frame: int) -> str | None:
+    def seconds(self, frame: int) -> float | None:
         """None: a tensor's images have no time."""
         return None
 
@@ -107,10 +107,9 @@ class VideoFrames(Dataset[Item]):
         except (InputError, OSError) as error:
             return {"Error": error, "Path": self.video.path, "Last": True}  # those that follow would fail one by one
 
-    def time(self, frame: int) -> str | None:
-        """Format the time of a frame in minutes and seconds, as py-feat does: ``"01:05"``."""
-        minutes, seconds = divmod(int(max(self.video.time(int(frame)), 0.0)), 60)
-        return f"{minutes:02d}:{seconds:02d}"
+    def seconds(self, frame: int) -> float | None:
+        """Return the time stamp of a frame of the video."""
+        return self.video.time(int(frame))
 
 
 InputDataset = Pictures | Tensors | VideoFrames
@@ -206,7 +205,7 @@ def open_inputs(
         upright: turn pictures as their EXIF data say, instead of reading them as stored, as py-feat does.
 
     Raises:
-        FileNotFoundError, InputError: what can't be read; missing and empty files are reported together.
+        FileNotFoundError, InputError: what can't be read: all missing and empty files together, else all unreadable videos.
         TypeError, ValueError: something else than paths or a tensor, or another data_type.
     """
     wanted = data_type.lower() if isinstance(data_type, str) else data_type
@@ -216,18 +215,20 @@ def open_inputs(
         if wanted not in (None, "tensor"):
             raise TypeError(f"data_type={data_type!r} takes paths, got a tensor")
         return [Tensors(inputs)]  # type: ignore[arg-type]  # it says so itself
-    paths = _paths(inputs)
+    paths = list_paths(inputs)
     if skipped is None:
         check_files(paths)
     datasets: list[InputDataset] = []
+    unreadable: list[Exception] = []
     pictures = 0
     for path in paths:
         try:
             video = VideoFrames(path, skip_frames, resize) if (wanted or kind_of(path)) == "video" else None
         except (InputError, OSError) as error:
             if skipped is None:
-                raise
-            skipped.append(SkippedInput(str(error), path))
+                unreadable.append(error)
+            else:
+                skipped.append(SkippedInput(str(error), path))
             continue
         if video is not None:
             datasets.append(video)
@@ -238,10 +239,12 @@ def open_inputs(
         assert isinstance(last, Pictures)
         last.paths.append(path)
         pictures += 1
+    raise_together(unreadable)
     return datasets
 
 
-def _paths(inputs: object) -> list[str]:
+def list_paths(inputs: object) -> list[str]:
+    """List the paths of `detect`'s inputs as text. Raises TypeError or InputError for something else, or none."""
     several = isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping))
     paths = list(inputs) if several else [inputs]  # type: ignore[call-overload]
     for path in paths:

@@ -11,7 +11,9 @@ import torch
 
 from fgnet_plugin.faces.finder import FaceFinder
 from fgnet_plugin.inference.au_model import AUModel
+from fgnet_plugin.inference.columns import WhichColumns
 from fgnet_plugin.inference.detect_run import DetectRun
+from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.persons import WhichFaces
 from fgnet_plugin.inference.stretches import StretchReader
 from fgnet_plugin.network.fgnet import Precision
@@ -82,6 +84,11 @@ class OfflineDetector:
         resume: bool = False,
         errors: Literal["raise", "skip"] = "raise",
         faces: WhichFaces = "all",
+        columns: WhichColumns = "all",
+        time: bool = False,
+        relative_to: str | Path | None = None,
+        per_input: str | Path | None = None,
+        load: bool = True,
     ) -> pd.DataFrame:
         """Find the faces in pictures and videos, and read their AUs.
 
@@ -98,6 +105,7 @@ class OfflineDetector:
             errors: of files that can't be read, or a video that is damaged from some frame on: "raise", or "skip" them with
                 a warning.
             faces: "all", the "largest" of each frame, or of a video, "track" one participant.
+            columns, time, relative_to, per_input, load: what the table holds and where it goes; see `Detector.detect`.
 
         Returns:
             A row for each face, and for each frame without one. Columns, order and types are those of py-feat's Fex: boxes and
@@ -109,27 +117,28 @@ class OfflineDetector:
                 `save`; so it is after Ctrl-C.
             OutputError: `save` can't be written.
         """
-        run = DetectRun(
-            self,
-            StretchReader(self.finder, self.fgnet),
+        run = self.plan(
             inputs,
             data_type=data_type,
-            batch_size=1,
             skip_frames=skip_frames,
             face_detection_threshold=face_detection_threshold,
-            face_identity_threshold=0.8,  # there are no identities, but py-feat's detector notes its default, too
-            mixed_sizes="single",
             errors=errors,
             faces=faces,
+            table=TableOptions(columns, time, relative_to, per_input, load),
         )
         return run(save, resume, progress_bar, 0, False)
 
-    def as_table(self, rows: pd.DataFrame, same_person: float) -> pd.DataFrame:
-        """Add the column "Identity", NaN; see `DetectRun`."""
-        table = rows.copy()  # in one piece, to which pandas adds columns more quickly
-        if "Identity" not in table:
-            table["Identity"] = np.nan
-        return table
+    def plan(self, inputs: object, **options: Any) -> DetectRun:
+        """Prepare a run of `detect` without starting it."""
+        return DetectRun(self, StretchReader(self.finder, self.fgnet), inputs, mixed_sizes="single", **options)
+
+    def identities(self, rows: pd.DataFrame, same_person: float) -> pd.Series:
+        """Return NaN for each row: there are no embeddings; see `DetectRun`."""
+        return pd.Series(np.nan, range(len(rows)), float)
+
+    def as_table(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows as they are; see `DetectRun`."""
+        return rows
 
     def __repr__(self) -> str:
         return f"OfflineDetector(au_model={self.fgnet.name!r}, device={str(self.fgnet.net.device)!r})"

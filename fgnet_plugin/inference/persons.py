@@ -14,7 +14,7 @@ from fgnet_plugin.inference.columns import FACEBOX
 
 WhichFaces = Literal["all", "largest", "track"]
 """Which faces of a frame are kept: see `Detector.detect`."""
-_KEPT = ["FrameHeight", "FrameWidth", "input", "frame", "approx_time"]  # in the row of a frame without the participant
+_KEPT = ["FrameHeight", "FrameWidth", "input", "frame", "approx_time", "time"]  # in the row of a frame without the participant
 
 
 def check_faces(faces: str) -> None:
@@ -45,9 +45,24 @@ def choose_faces(fex: pd.DataFrame, faces: WhichFaces, videos: Collection[str]) 
     """
     if faces == "all" or not len(fex):
         return fex
+    chosen, absent = chosen_rows(fex, faces, videos)
+    return blank(fex.loc[chosen].reset_index(drop=True), absent[chosen])
+
+
+def chosen_rows(
+    fex: pd.DataFrame, faces: WhichFaces, videos: Collection[str]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Choose one row of each frame, as `choose_faces` does; only places of faces, "input" and "frame" are needed.
+
+    Returns:
+        [n], whether a row is kept; [n], whether it has to be made `blank`, because it shows another person.
+    """
+    everyone = np.ones(len(fex), bool)
+    if faces == "all" or not len(fex):
+        return everyone, ~everyone
     corners = _corners(fex)
-    area = pd.Series(np.nan_to_num((corners[:, 2:] - corners[:, :2]).prod(1)), fex.index)
-    participant = np.ones(len(fex), bool)
+    area = np.nan_to_num((corners[:, 2:] - corners[:, :2]).prod(1))
+    participant = everyone
     if faces == "track":
         for video in videos:
             rows = (fex["input"] == video).to_numpy()
@@ -56,12 +71,19 @@ def choose_faces(fex: pd.DataFrame, faces: WhichFaces, videos: Collection[str]) 
             total = np.bincount(persons + 1, area[rows])
             total[0] = -1.0  # no face
             participant[rows] = persons == total.argmax() - 1
-    chosen = area.where(participant, -1.0).groupby([fex["input"], fex["frame"]], sort=False).idxmax()
-    kept = fex.loc[chosen].copy()
-    absent = ~participant[fex.index.get_indexer(chosen)] & kept["FaceRectX"].notna().to_numpy()
-    kept.loc[absent, kept.columns.difference(_KEPT)] = np.nan
-    kept.loc[absent, "FaceScore"] = 0.0
-    return kept.reset_index(drop=True)
+    keys = [fex["input"].to_numpy(), fex["frame"].to_numpy()]
+    best = pd.Series(np.where(participant, area, -1.0)).groupby(keys, sort=False).idxmax().to_numpy()
+    chosen = np.zeros(len(fex), bool)
+    chosen[best] = True
+    return chosen, ~participant & fex["FaceRectX"].notna().to_numpy()
+
+
+def blank(rows: pd.DataFrame, absent: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Make the rows of frames without the participant: all but the frame's own columns NaN. Changes `rows` and returns it."""
+    if absent.any():
+        rows.loc[absent, rows.columns.difference(_KEPT)] = np.nan
+        rows.loc[absent, "FaceScore"] = 0.0
+    return rows
 
 
 def _corners(fex: pd.DataFrame) -> npt.NDArray[np.float64]:

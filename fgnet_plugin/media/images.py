@@ -50,12 +50,17 @@ def check_file(path: str | Path, what: str = "picture") -> None:
 
 def check_files(paths: Sequence[str]) -> None:
     """Raise one FileNotFoundError or InputError for all paths that are not files with content."""
-    errors: list[FileNotFoundError | InputError] = []
+    errors: list[Exception] = []
     for path in paths:
         try:
             check_file(path, "file")
         except (FileNotFoundError, InputError) as error:
             errors.append(error)
+    raise_together(errors)
+
+
+def raise_together(errors: Sequence[Exception]) -> None:
+    """Raise one error, if there are any: of several a FileNotFoundError or InputError whose message lists all."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -101,7 +106,8 @@ def read_picture(path: str | Path, upright: bool = True) -> Tensor:
         pixels = pixels_of(file, upright)
     if frames > 1:
         warnings.warn(
-            f"{path} is animated: of its {frames} frames, only the first is read; as a video (data_type='video'), all are",
+            f"{path} is animated: of its {frames} frames, only the first is read; as a video (data_type='video', "
+            "--data-type video), all are",
             stacklevel=2,
         )
     if turned and not upright:

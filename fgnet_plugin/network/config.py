@@ -120,7 +120,7 @@ class FGNetConfig:
         return tuple(4 * 2**i for i in range(self.n_maps))
 
     def to_json(self) -> str:
-        """Write the config as JSON text, for a checkpoint's metadata, without what it does not use and earlier versions lack."""
+        """Write the config as JSON text, for a checkpoint: without what it does not use and earlier versions lack."""
         fields = dataclasses.asdict(self)
         newer = {field.name: field.default for field in dataclasses.fields(self) if field.name in _NEWER}
         return json.dumps({name: value for name, value in fields.items() if name not in newer or value != newer[name]})

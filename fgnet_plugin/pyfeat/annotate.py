@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def annotate(
     au_model: str | Path | AUModel = "fgnet",
     *,
     source: Where = None,
-    previous: str | None = None,
+    previous: str | Literal[False] | None = None,
     device: str | torch.device = "cpu",
     batch_size: int = 16,
     au_batch_size: int = 8,
@@ -43,8 +43,8 @@ def annotate(
         au_model: as in `Detector`, or a loaded `AUModel`.
         source: where the pictures and videos are, if not where the column "input" says: a file for all rows (which an
             OpenFace table needs as it is), a folder, or {input: path}.
-        previous: keep the AU columns that FG-Net's replace, OpenFace's ``AU01_r``, ``AU01_c`` … too, with this in front of
-            their names. By default they are left out: of the copy that is returned, not of `fex`.
+        previous: keep the AU columns that FG-Net's replace, with this in front of their names. By default, OpenFace's are
+            kept (intensities, presence, AU45) as ``openface_AU45_r``, and others are left out; False leaves out all.
         device, precision: where and how FG-Net computes; see `Detector`.
         batch_size: frames in memory at once; on an NVIDIA GPU twice as many.
         au_batch_size: faces that go through the network at once.
@@ -61,7 +61,7 @@ def annotate(
         CheckpointError, DownloadError: see `Detector`.
 
     Example:
-        >>> new = annotate("openface.csv", source="video.mp4", previous="openface_")  # doctest: +SKIP
+        >>> new = annotate("openface.csv", source="video.mp4")  # doctest: +SKIP
         >>> new[["frame", "AU12", "openface_AU12_r"]]  # doctest: +SKIP
     """
     table = read_table(fex)
@@ -92,15 +92,21 @@ def _batched(frames: Iterable[FrameRows], size: int) -> Iterator[list[FrameRows]
         yield batch
 
 
-def _with_aus(table: pd.DataFrame, plain: pd.DataFrame, aus: np.ndarray[Any, Any], name: str, previous: str | None) -> Fex:
+def _with_aus(
+    table: pd.DataFrame, plain: pd.DataFrame, aus: np.ndarray[Any, Any], name: str, previous: str | Literal[False] | None
+) -> Fex:
     """Copy the table with the AU columns in the place of its first one, and with the table's metadata."""
-    replaced = {*AUS, *(getattr(table, "au_columns", None) or ()), *openface_aus(map(str, plain.columns))}
+    openface = openface_aus(map(str, plain.columns))
+    replaced = {*AUS, *(getattr(table, "au_columns", None) or ()), *openface}
     old = [column for column in plain.columns if column in replaced]
     place = plain.columns.get_loc(old[0]) if old else len(plain.columns)
-    kept = plain[old].rename(columns=lambda column: f"{previous}{column}") if previous else None
+    if previous is None:
+        kept = plain[openface].add_prefix("openface_")
+    else:
+        kept = plain[old if previous else []].add_prefix(previous or "")
     rest = plain.drop(columns=old)
     new = pd.DataFrame(aus, columns=AUS, index=plain.index)
-    parts = [rest.iloc[:, :place], new, rest.iloc[:, place:], *([kept] if kept is not None else [])]
+    parts = [rest.iloc[:, :place], new, rest.iloc[:, place:], kept]
     metadata = {key: getattr(table, key, None) for key in FeatFex._metadata if key not in ("fex_columns", "sessions")}
     metadata |= {"au_columns": AUS, "au_model": name}
     return Fex(pd.concat(parts, axis=1), **metadata, sessions=getattr(table, "sessions", None))

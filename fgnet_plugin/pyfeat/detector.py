@@ -15,14 +15,16 @@ import torch
 from feat.detector import Detectorv1
 from feat.transforms import Rescale
 from feat.utils import FEAT_FACEPOSE_COLUMNS_6D
+from feat.utils.stats import cluster_identities
 from torch import Tensor
 
 from fgnet_plugin.comparison.agreement import Comparison, compare
 from fgnet_plugin.faces.tracking import SEARCH_EVERY, FaceTracker
 from fgnet_plugin.inference.au_model import DEFAULT, AUModel, is_fgnet
 from fgnet_plugin.inference.batches import BatchReader, Reader
-from fgnet_plugin.inference.columns import AUS, LANDMARKS
+from fgnet_plugin.inference.columns import AUS, IDENTITY, LANDMARKS, WhichColumns
 from fgnet_plugin.inference.detect_run import DetectRun
+from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.inputs import Item
 from fgnet_plugin.inference.offline import BUNDLED, check_device
 from fgnet_plugin.inference.persons import WhichFaces
@@ -36,7 +38,7 @@ from fgnet_plugin.pyfeat.bundled_faces import (
     set_landmarks,
     without_retinaface,
 )
-from fgnet_plugin.pyfeat.fex import COLUMNS, Fex
+from fgnet_plugin.pyfeat.fex import Fex, columns_of
 from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
 from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_models
 from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
@@ -111,7 +113,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             pyfeats["au_model"] = None  # py-feat takes it only with a landmark model; it is loaded below
         with gradients_kept(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "face_model='retinaface' does not regress 6DoF")  # at every construction
-            with hub.weights_available(wanted, fetch):
+            with hub.weights_available(wanted, fetch, DEFAULT if au_model == "fgnet" else str(au_model) if fgnet else None):
                 if bundled:
                     with without_retinaface():
                         super().__init__(**pyfeats, device=device)
@@ -251,6 +253,11 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         errors: Literal["raise", "skip"] = "raise",
         mixed_sizes: Literal["raise", "single"] = "raise",
         faces: WhichFaces = "all",
+        columns: WhichColumns = "all",
+        time: bool = False,
+        relative_to: str | Path | None = None,
+        per_input: str | Path | None = None,
+        load: bool = True,
         **kwargs: Any,
     ) -> Fex:
         """Detect faces in pictures and videos, and run the models on them.
@@ -276,6 +283,12 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 or read them one at a time ("single").
             faces: "all"; the "largest" of each frame; or of a video, "track" one participant: the person whose faces are the
                 largest altogether, by where they are. A warning says how many faces of others were left out.
+            columns: "all"; "faces" leaves out emotions, identities and gaze; "aus" leaves out landmarks and head poses, too.
+            time: add a column "time" where there are videos: the frame's time stamp in seconds ("approx_time" has whole ones).
+            relative_to: a folder; the column "input" has paths below it, with "/", instead of the paths as they are given.
+            per_input: a folder for a table of each input, beside `save` and with its suffix, when all are done.
+            load: False returns only a row for each input, see `Summary.table`: however long the videos are, the memory
+                that they take does not grow. The table is in `save`.
             kwargs: ignored, with a warning; py-feat ignores them silently.
 
         Returns:
@@ -289,13 +302,10 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         """
         if kwargs:
             warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)
-        run = DetectRun(
-            self,
-            self._reader(output_size),
+        run = self.plan(
             inputs,
             data_type=data_type,
             output_size=output_size,
-            resize=None if output_size is None else functools.partial(_resized, output_size=output_size),
             batch_size=batch_size,
             skip_frames=skip_frames,
             face_detection_threshold=face_detection_threshold,
@@ -303,10 +313,16 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             mixed_sizes=mixed_sizes,
             errors=errors,
             faces=faces,
+            table=TableOptions(columns, time, relative_to, per_input, load),
         )
         with gradients_kept():
             fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)
             return fex
+
+    def plan(self, inputs: object, output_size: int | tuple[int, int] | None = None, **options: Any) -> DetectRun:
+        """Prepare a run of `detect` without starting it."""
+        resize = None if output_size is None else functools.partial(_resized, output_size=output_size)
+        return DetectRun(self, self._reader(output_size), inputs, output_size=output_size, resize=resize, **options)
 
     def _reader(self, output_size: int | tuple[int, int] | None) -> Reader:
         """Choose how frames are read: without py-feat where none of its models, or methods of a subclass, take part."""
@@ -318,12 +334,15 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             return BatchReader(self)
         return StretchReader(self._faces.finder, self.fgnet)
 
-    def as_table(self, rows: pd.DataFrame, same_person: float) -> Fex:
-        """Make a `Fex` of all rows, with identities of this cosine similarity if they lack them; see `DetectRun`."""
-        fex = Fex(rows.copy(), **COLUMNS, detector="Feat", **self.info)  # a copy is in one piece: quicker
-        if len(fex) and "Identity" not in fex:
-            fex.compute_identities(threshold=same_person, inplace=True)
-        return fex
+    def identities(self, rows: pd.DataFrame, same_person: float) -> pd.Series:
+        """Tell persons apart by their embeddings, of this cosine similarity or more; see `DetectRun`."""
+        if self.info["identity_model"] is None:
+            return pd.Series(np.nan, range(len(rows)), float)
+        return pd.Series(cluster_identities(rows[IDENTITY].to_numpy(np.float64), threshold=same_person))
+
+    def as_table(self, rows: pd.DataFrame) -> Fex:
+        """Make a `Fex` of rows, whose metadata name the columns that it has; see `DetectRun`."""
+        return Fex(rows, **columns_of(rows), detector="Feat", **self.info)
 
     def detect_several(self, inputs: object, au_models: Sequence[str | Path], **options: Any) -> dict[str, Fex]:
         """Run several AU models on the same faces, which are detected once.

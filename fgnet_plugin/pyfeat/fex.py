@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import feat.data
-import feat.plotting
 import feat.utils.io
 import pandas as pd
 from feat.data import Fex as FeatFex
@@ -16,7 +15,7 @@ from feat.data import FexSeries as FeatFexSeries
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import AUS, EMOTIONS, FACEBOX, GAZE, IDENTITY, LANDMARKS, POSE
 from fgnet_plugin.media.video import Video
-from fgnet_plugin.pyfeat.hub import weights_available
+from fgnet_plugin.pyfeat.faces_from_aus import face_model_available
 
 COLUMNS = {
     "au_columns": AUS,
@@ -30,11 +29,53 @@ COLUMNS = {
 """The columns of a `Detectorv1`'s Fex by their kinds, as its metadata name them."""
 
 
+def columns_of(table: pd.DataFrame) -> dict[str, list[str]]:
+    """List the columns of each kind that a table has; see `COLUMNS`."""
+    present = set(table.columns)
+    return {kind: [name for name in names if name in present] for kind, names in COLUMNS.items()}
+
+
 class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
     """What `Detector.detect` returns: py-feat's Fex, whose plots know FG-Net.
 
-    AUs that the checkpoint does not know are NaN. Faces drawn from AUs (``plot_detections(faces="aus")``) show them as 0.
+    AUs that the checkpoint does not know are NaN. Faces drawn from AUs (``plot_detections(faces="aus")``) show them as 0, and
+    `predict`, `regress`, `clean`, `decompose` and `distance`, and `dropna` of a subset, go by the known ones.
     """
+
+    def _known(self) -> Fex:
+        """Leave out AUs without any value."""
+        unknown = [au for au in AUS if au in self.columns and self[au].isna().all()]
+        return self.drop(columns=unknown) if unknown else self
+
+    def _parse_features_labels(self, X: Any, y: Any) -> Any:  # noqa: N803  (py-feat's names)
+        features, labels = super()._parse_features_labels(X, y)
+        return features._known() if isinstance(features, Fex) else features, labels
+
+    def clean(self, *args: Any, **kwargs: Any) -> Fex:
+        """Clean signals as py-feat does; unknown AUs stay NaN. Without filters, no sampling frequency is needed."""
+        known = self._known()
+        if known.sampling_freq is None and not (kwargs.get("low_pass") or kwargs.get("high_pass") or len(args) > 3):
+            known = known.copy()
+            known.sampling_freq = 1.0
+        cleaned = FeatFex.clean(known, *args, **kwargs).reindex(columns=self.columns).__finalize__(self)
+        return cleaned.set_axis(self.index)
+
+    def decompose(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Decompose as py-feat does, without unknown AUs."""
+        parts: dict[str, Any] = FeatFex.decompose(self._known(), *args, **kwargs)
+        return parts
+
+    def distance(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Compute the distances between rows as py-feat does, without unknown AUs."""
+        return FeatFex.distance(self._known(), *args, **kwargs)
+
+    def dropna(self, *args: Any, **kwargs: Any) -> Any:
+        """Drop rows or columns as pandas does; of a `subset`, AUs that the checkpoint does not know don't count."""
+        subset = kwargs.get("subset")
+        if subset is not None and not isinstance(subset, str) and len(self):
+            known = set(self._known().columns)
+            kwargs["subset"] = [name for name in subset if name not in AUS or name in known]
+        return super().dropna(*args, **kwargs)
 
     @property
     def _constructor(self) -> type[Fex]:
@@ -59,13 +100,12 @@ class Fex(FeatFex):  # type: ignore[misc]  # py-feat has no types
         Returns:
             A figure for each frame. Where inputs share numbers of frames, those of the first input come first.
 
-        Raises:
-            DownloadError: ``faces="aus"`` needs a model from py-feat's hub, which is neither on this machine nor reachable.
+        ``faces="aus"`` is drawn with a model from py-feat's hub, or where that can't be reached, of py-feat's package.
         """
         # py-feat takes rows with the same frame number for faces of one picture.
         parts = self._by_input() if self._shared_frame() is not None else [self]
         from_aus = "aus" in (*args[:1], kwargs.get("faces"))
-        with videos_from_pyav(), _aus_to_landmarks_available() if from_aus else nullcontext():
+        with videos_from_pyav(), face_model_available() if from_aus else nullcontext():
             return [figure for part in parts for figure in FeatFex.plot_detections(part, *args, **kwargs)]
 
     def iplot_detections(self, *args: Any, **kwargs: Any) -> Any:
@@ -130,16 +170,6 @@ def _xgb_face_model(fex: Fex) -> Iterator[None]:
         yield
     finally:
         fex.au_model = name
-
-
-@contextmanager
-def _aus_to_landmarks_available() -> Iterator[None]:
-    """Let py-feat load the model that draws a face from 20 AUs; a DownloadError at once, not half a minute of retries."""
-    if "v2" in getattr(feat.plotting, "_PLS_LMK_MODELS", {}):  # loaded before, so that the hub need not be asked
-        yield
-        return
-    with weights_available({"faces": "aus"}):
-        yield
 
 
 @contextmanager

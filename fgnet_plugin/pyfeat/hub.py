@@ -14,6 +14,7 @@ from feat.utils.face_pose_mlp import pose_from_landmarks_mlp
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from fgnet_plugin.checkpoints.registry import manifest
 from fgnet_plugin.errors import DownloadError
 
 _offline_lock = threading.RLock()
@@ -76,12 +77,13 @@ def reachable() -> bool:
 
 
 @contextmanager
-def weights_available(models: Mapping[str, str | None], fetch: bool = True) -> Iterator[None]:
+def weights_available(models: Mapping[str, str | None], fetch: bool = True, au_model: str | None = None) -> Iterator[None]:
     """Let py-feat load these models (argument -> name) from the hub or, where it can't be reached, from its cache.
 
     Args:
         models: argument of `Detectorv1` -> name of a model, or None.
         fetch: use the hub; without, what the cache lacks is an error.
+        au_model: FG-Net's weights that are loaded afterwards: where they are missing as well, the error names them, too.
 
     Raises:
         DownloadError: a model that is not on this machine can't be fetched. At once, not after the hub's half minute of
@@ -90,7 +92,7 @@ def weights_available(models: Mapping[str, str | None], fetch: bool = True) -> I
     lacking = missing(models)
     online = fetch and reachable()
     if lacking and not online:
-        raise DownloadError(_advice(lacking, fetch))
+        raise DownloadError(_advice(lacking, fetch, au_model))
     with _offline_lock:  # the setting is that of the whole process
         before = constants.HF_HUB_OFFLINE
         constants.HF_HUB_OFFLINE = before or not online
@@ -100,12 +102,12 @@ def weights_available(models: Mapping[str, str | None], fetch: bool = True) -> I
             if not (isinstance(error, _UNFETCHED) or type(error).__module__.startswith(_HTTP)):
                 raise
             lines = missing(models) or [f"{argument} {name!r}" for argument, name in models.items() if name is not None]
-            raise DownloadError(_advice(lines, fetch)) from error
+            raise DownloadError(_advice(lines, fetch, au_model)) from error
         finally:
             constants.HF_HUB_OFFLINE = before
 
 
-def _advice(lines: list[str], fetch: bool) -> str:
+def _advice(lines: list[str], fetch: bool, au_model: str | None = None) -> str:
     listed = "\n".join(f"  {line}" for line in lines)
     why = f"{constants.ENDPOINT} can't be reached" if fetch else "nothing is to be downloaded"
     advice = (
@@ -115,6 +117,9 @@ def _advice(lines: list[str], fetch: bool) -> str:
     )
     if lines and lines[0].startswith("faces "):  # of a plot
         return advice + "Or draw faces='landmarks', which needs no model."
+    entry = manifest().get(au_model or "")
+    if entry is not None and not entry.path.is_file():
+        advice += f"FG-Net's weights are missing, too: fgnet weights download {entry.name}; or {entry.how_to_get()}\n"
     return advice + (
         "Or leave models out, as in emotion_model=None; on the command line, --only-aus leaves out all that AUs do not need.\n"
         "Or work without any download: Detector.offline(), or fgnet detect --offline."

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import feat
+import feat.plotting
 from feat.detector import Detectorv1
 
 from fgnet_plugin.inference.au_model import is_fgnet, names
 from fgnet_plugin.pyfeat.detector import Detector
+from fgnet_plugin.pyfeat.faces_from_aus import drawable
 from fgnet_plugin.pyfeat.fex import Fex
 
 _before: dict[str, Any] = {}
@@ -91,8 +93,9 @@ def register() -> None:
     """Make FG-Net known to py-feat in this process.
 
     ``feat.Detectorv1(au_model="fgnet")`` then gives a `Detector`, ``feat.detector_capabilities()`` lists FG-Net's models, and
-    ``feat.Detector``, which py-feat removed in 2.0, exists again (`OldDetector`). Detectors with other AU models remain
-    py-feat's. Calling it twice does no harm; `unregister` undoes it.
+    ``feat.Detector``, which py-feat removed in 2.0, exists again (`OldDetector`). ``feat.plotting.plot_face`` takes AUs
+    that are not known (NaN). Detectors with other AU models remain py-feat's. Calling it twice does no harm; `unregister`
+    undoes it.
     """
     if _before:
         return
@@ -102,6 +105,8 @@ def register() -> None:
     models["au_model"]["options"] += names()
     Detectorv1.SUPPORTED_MODELS = models
     Detectorv1.__new__ = _new
+    _before["plot_face"] = feat.plotting.plot_face
+    feat.plotting.plot_face = drawable(feat.plotting.plot_face)
     if not hasattr(feat, "Detector"):
         feat.Detector = OldDetector
         _before["Detector"] = True
@@ -113,6 +118,7 @@ def unregister() -> None:
         return
     del Detectorv1.__new__
     Detectorv1.SUPPORTED_MODELS = _before["models"]
+    feat.plotting.plot_face = _before["plot_face"]
     if _before.get("Detector"):
         del feat.Detector
     _before.clear()

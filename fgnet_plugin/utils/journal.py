@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from typing import Any
 import pandas as pd
 
 from fgnet_plugin.errors import InputError, OutputError
+from fgnet_plugin.utils.tables import EXACT, read_pieces, write_pieces
 
 _FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
+_GONE = {getattr(errno, name, None) for name in ("ENOENT", "ESTALE", "EIO", "ENODEV", "ENXIO", "EHOSTDOWN", "ENOTCONN")}
+ABOUT = "about"
+"""The setting that may differ when a run is continued: how it was begun."""
 _FINISHING, _FINISHED = b"finishing", b"finished"
-_EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 class Journal:
@@ -30,7 +34,7 @@ class Journal:
 
     Args:
         path: the table.
-        settings: what the rows depend on, as JSON; a run can only be resumed with the same.
+        settings: what the rows depend on, as JSON; a run can only be resumed with the same, but for `ABOUT`.
         resume: continue an interrupted run, if there is one; otherwise an existing table is replaced.
 
     Raises:
@@ -75,9 +79,10 @@ class Journal:
                 raise ValueError("no sizes of a table that grows")
         except (ValueError, RecursionError) as error:
             raise InputError(f"{self.run} is damaged; delete it and start anew") from error
-        if former != self.settings:
-            named = [key for key in {**former, **self.settings} if former.get(key) != self.settings.get(key)]
-            changes = "; ".join(f"{key} was {_short(former.get(key))}, now {_short(self.settings.get(key))}" for key in named)
+        former, now = ({key: s[key] for key in s if key != ABOUT} for s in (former, self.settings))
+        if former != now:
+            named = [key for key in {**former, **now} if former.get(key) != now.get(key)]
+            changes = "; ".join(_change(key, former.get(key), now.get(key)) for key in named)
             raise InputError(
                 f"{self.path} was begun with other settings ({changes}): repeat those to continue, start anew, "
                 "or choose another file"
@@ -110,14 +115,16 @@ class Journal:
         try:
             if rows is not None:
                 text = rows.to_csv(None, index=False, header=self._bytes == 0, lineterminator="\n")
-                with self.growing.open("ab") as file:
+                with self.growing.open("r+b") as file:  # never anew: its folder may be gone, and an empty one in its place
+                    file.seek(0, os.SEEK_END)
                     file.write(text.encode())
                     file.flush()
                     os.fsync(file.fileno())
             size = self.growing.stat().st_size
             written = self._note(f"{size}".encode())
         except BaseException as error:  # also Ctrl-C
-            self._cut()
+            with suppress(OSError):  # what can't be cut off now is when the run is continued
+                self._cut()
             if isinstance(error, OSError):
                 raise unwritable(self.path, error) from error
             raise
@@ -125,7 +132,8 @@ class Journal:
 
     def _note(self, line: bytes) -> int:
         """Add a line to the run's file, and return its length."""
-        with self.run.open("ab") as file:
+        with self.run.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
             return file.write(line + b"\n")
 
     @property
@@ -137,25 +145,31 @@ class Journal:
         """Read the rows so far, every number as it was written. Raises ValueError where there are none."""
         return read_table(self.path if self.finished else self.growing)
 
-    def finish(self, rows: pd.DataFrame) -> None:
-        """Put the whole table in the place of the growing one, and end the run.
+    def read_pieces(self, columns: Sequence[str] | None = None) -> Generator[pd.DataFrame, None, None]:
+        """Read the rows so far piece by piece; see `tables.read_pieces`."""
+        return read_pieces(self.path if self.finished else self.growing, columns)
+
+    def finish(self, rows: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+        """Put the whole table, which may come in pieces, in the place of the growing one, and end the run.
 
         Raises OutputError; the growing table is kept.
         """
         whole = self._whole
         try:
-            write_table(rows, whole, self.path.suffix)
+            write_pieces([rows] if isinstance(rows, pd.DataFrame) else rows, whole, self.path.suffix)
             self._note(_FINISHING)  # from now on the table is only renamed, never cut
         except BaseException as error:
-            whole.unlink(missing_ok=True)
-            self._cut()
-            if isinstance(error, OSError):
+            with suppress(OSError):
+                whole.unlink(missing_ok=True)
+                self._cut()
+            if isinstance(error, OSError) and not isinstance(error, OutputError):  # of another table
                 raise unwritable(self.path, error) from error
             raise
         try:
             self._replace()
         except OSError as error:
             raise unwritable(self.path, error) from error
+        self.finished = True
 
     @property
     def _whole(self) -> Path:
@@ -173,6 +187,21 @@ class Journal:
         """Remove a table without rows."""
         self.growing.unlink(missing_ok=True)
         self.run.unlink()
+
+
+def read_settings(table: Path) -> dict[str, Any] | None:
+    """Read the settings of a table's run; None where none was begun. Raises InputError for a damaged file."""
+    run = run_path(table)
+    head, *lines = run.read_bytes().split(b"\n") if run.is_file() else [b""]
+    if not lines:  # or killed while it wrote its first line
+        return None
+    try:
+        settings = json.loads(head)
+        if not isinstance(settings, dict):
+            raise ValueError("no settings")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{run} is damaged; delete it and start anew") from error
+    return settings
 
 
 def run_path(table: Path) -> Path:
@@ -193,7 +222,7 @@ def is_unfinished(table: Path) -> bool:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV or parquet file; every number of a CSV file exactly as it was written. Raises InputError as `read_csv`."""
-    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, **_EXACT)
+    return read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, **EXACT)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -231,16 +260,26 @@ def _with_text(table: pd.DataFrame, path: Path | str) -> pd.DataFrame:
     return table
 
 
-def write_table(rows: pd.DataFrame, path: Path, suffix: str) -> None:
-    """Write a CSV or parquet file, by the suffix that it will have."""
-    if suffix.lower() == ".parquet":
-        rows.to_parquet(path, index=False)
-    else:
-        rows.to_csv(path, index=False, lineterminator="\n")
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _change(key: str, was: object, now: object) -> str:
+    """Name what differs in a setting; of a list of named things, which."""
+    if not (_are_named(was) and _are_named(now)):
+        return f"{key} was {_short(was)}, now {_short(now)}"
+    old, new = ({entry[0]: entry for entry in entries} for entries in (was, now))  # type: ignore[attr-defined]
+    kinds = {
+        "without": [name for name in old if name not in new],
+        "with": [name for name in new if name not in old],
+        "with a changed": [name for name in new if name in old and old[name] != new[name]],
+    }
+    parts = [f"{what} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" for what, names in kinds.items() if names]
+    return f"{key}: now {' and '.join(parts) or 'in another order'}"
+
+
+def _are_named(entries: object) -> bool:
+    return isinstance(entries, list) and all(isinstance(e, list) and e and isinstance(e[0], str) for e in entries)
 
 
 def _short(value: object) -> str:
@@ -253,5 +292,9 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     if error.filename is not None and Path(error.filename) != path:
         reason += f": {error.filename}"
-    advice = "free some space" if error.errno in _FULL else "choose another place"
+    advice = "choose another place"
+    if error.errno in _FULL:
+        advice = "free some space"
+    elif error.errno in _GONE:
+        advice = "connect its folder again"
     return OutputError(error.errno, f"can't be written ({reason}); {advice}", str(path))

@@ -112,7 +112,23 @@ def settings(folder: Path) -> list[bytes]:
 
 
 def runs(folder: Path) -> list[bytes]:
-    run = {"inputs": ["a.mp4"], "skip_frames": None, "au_model": "fgnet", "sha": "0" * 64}
+    about = {
+        "paths": ["a.mp4"],
+        "data_type": None,
+        "mixed_sizes": "single",
+        "folder": "/",
+        "errors": "skip",
+        "relative_to": None,
+    }
+    models = {
+        "face_model": "retinaface",
+        "au_model": "fgnet",
+        "emotion_model": None,
+        "identity_model": None,
+        "gaze_model": None,
+    }
+    run = {"about": {**about, "device": "cpu"}, "inputs": [["a.mp4", "video", 99, 72]], "batch_size": 8, "models": models}
+    run |= {"output_size": None, "skip_frames": None, "precision": "float32", "checkpoint": "0" * 64}
     return [
         b"\n".join([json.dumps(run).encode(), b"120", b"340", *end]) for end in ([b""], [b"finishing", b""], [b"finished", b""])
     ]

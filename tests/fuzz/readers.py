@@ -45,16 +45,18 @@ def read_table(path: Path) -> None:
     from fgnet_plugin.comparison.openface import read_landmarks
     from fgnet_plugin.pyfeat.fex_frames import read_table
     from fgnet_plugin.utils.journal import read_csv
+    from fgnet_plugin.utils.tables import read_pieces
 
-    _each(path, read_csv, read_table, read_landmarks)
+    _each(path, read_csv, read_table, read_landmarks, lambda table: list(read_pieces(table)))
 
 
 def read_parquet(path: Path) -> None:
     from fgnet_plugin.cli.plots import read_parquet
     from fgnet_plugin.utils.journal import read_table
+    from fgnet_plugin.utils.tables import read_pieces
 
     path = path.replace(path.with_suffix(".parquet"))
-    _each(path, read_table, read_parquet)
+    _each(path, read_table, read_parquet, lambda table: list(read_pieces(table)))
 
 
 def read_settings(path: Path) -> None:
@@ -65,12 +67,14 @@ def read_settings(path: Path) -> None:
 
 
 def read_run(path: Path) -> None:
+    from fgnet_plugin.cli.resume import options_of_run
     from fgnet_plugin.utils.journal import Journal, is_unfinished, run_path
 
     table = path.with_name("fuzzed.csv")
     table.write_text("a,b\n" + "1,2\n" * 100)
     path.replace(run_path(table))
     is_unfinished(table)
+    options_of_run(table)
     Journal(table, json.loads(originals.runs(path)[0].split(b"\n")[0]), resume=True)
 
 

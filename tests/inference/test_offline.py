@@ -143,6 +143,27 @@ def test_an_interrupted_run_is_resumed(
         detector.detect(inputs, progress_bar=False, save=save, resume=True, skip_frames=3)
 
 
+def test_what_was_left_out_before_an_interruption_is_said_again(
+    detector: OfflineDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, append, written = tmp_path / "text.jpg", Journal.append, []
+    text.write_text("no picture")
+
+    def interrupted(journal: Journal, rows: pd.DataFrame | None) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(append(journal, rows))
+
+    inputs, options = [str(text), CLIP], {"save": tmp_path / "x.csv", "errors": "skip", "skip_frames": 9, "progress_bar": False}
+    monkeypatch.setattr(Journal, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt), pytest.warns(SkippedInput):
+        detector.detect(inputs, **options)
+    monkeypatch.setattr(Journal, "append", append)
+    for _ in range(2):
+        with pytest.warns(SkippedInput, match=r"x\.csv is complete, without rows of .*text\.jpg: it could not be read"):
+            detector.detect(inputs, **options, resume=True)
+
+
 def test_what_cannot_be_read_is_named_and_the_rest_kept(detector: OfflineDetector, tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("no picture")

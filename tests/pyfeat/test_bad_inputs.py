@@ -478,7 +478,7 @@ def test_a_finished_table_is_not_taken_for_the_result_of_other_settings(detect: 
         with pytest.raises(InputError, match="begun with other settings"):
             detect("a.mp4", save="x.csv", resume=True, **options)
     Path("a.mp4").write_bytes(feat_path("no_face.mp4").read_bytes())  # another video of that name
-    with pytest.raises(InputError, match=r"begun with other settings \(inputs was"):
+    with pytest.raises(InputError, match=r"begun with other settings \(inputs: now with a changed a\.mp4\)"):
         detect("a.mp4", save="x.csv", skip_frames=24, resume=True)
     frames = torch.zeros(2, 3, 64, 64)
     detect(frames, save="y.csv")

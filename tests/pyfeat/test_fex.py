@@ -17,9 +17,10 @@ import feat
 import matplotlib as mpl
 from offline import offline_detector
 
-from fgnet_plugin.errors import DownloadError, InputError
+from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.pyfeat.detector import Detector
+from fgnet_plugin.pyfeat.faces_from_aus import from_mesh_model
 from fgnet_plugin.pyfeat.fex import Fex, FexSeries
 
 mpl.use("Agg")
@@ -197,23 +198,69 @@ def test_plots_of_several_inputs_do_not_mix_their_faces(photo: Fex, video: Fex, 
     assert several[several["input"] == str(feat_path(five))].iplot_detections(bounding_boxes=True).layout.shapes
 
 
-def test_the_model_of_drawn_faces_that_cannot_be_fetched(
-    photo: Fex, hub_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_faces_are_drawn_offline_too(
+    photo: Fex, hub_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
+    """With the hub's model where there is one, else with that of py-feat's package: nearly the same face."""
     import feat.plotting
     import feat.utils.io
     from huggingface_hub import constants
 
     with hub_cache(hub_folder):
         assert photo.plot_detections(faces="aus")
-    monkeypatch.setattr(feat.plotting, "_PLS_LMK_MODELS", {})
+    assert not [warning for warning in recwarn if "AU-to-mesh" in str(warning.message)]
+    feat.plotting._PLS_LMK_MODELS.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert len(photo.plot_detections(faces="au_regions")) == 1  # which needs none
     monkeypatch.setattr(feat.utils.io, "get_resource_path", lambda: str(tmp_path))  # an empty cache
     monkeypatch.setattr(feat.plotting, "get_resource_path", lambda: str(tmp_path))
     for plot in (lambda: photo.plot_detections("aus"), lambda: photo.iloc[0].plot_detections(faces="aus", muscles=True)):
-        with pytest.raises(DownloadError, match=r"faces 'aus' \(py-feat/au_to_landmarks: au_to_landmarks_pls_v2\.npz\)"):
-            plot()
+        with pytest.warns(UserWarning, match="faces are drawn with the AU-to-mesh model of py-feat's package"):
+            (figure,) = plot()
+        assert len(figure.axes[0].lines) > 5
+    assert feat.plotting._PLS_LMK_MODELS == {}
+    closed, smile = (from_mesh_model().predict(np.array([[0.0] * 9 + [au12] + [0.0] * 10])).reshape(2, 68) for au12 in (0, 1))
+    corners = closed[:, [48, 54]], smile[:, [48, 54]]
+    assert np.ptp(corners[1][0]) > np.ptp(corners[0][0]) + 5, "the mouth is wider"
+    assert closed[1, 8] > closed[1, 30] > closed[1, 27], "y points down: chin, tip and root of the nose"
+
+
+def test_py_feats_tutorials_with_aus_that_are_not_known(video: Fex) -> None:
+    """Five of twenty columns are NaN throughout."""
+    smiling = pd.Series(np.where(video["frame"] > 20, 1.0, 0.0), index=video.index)
+    model, scores = video.predict(X="aus", y=smiling, cv_kwargs={"cv": 2})
+    assert (model.n_features_in_, len(scores)) == (15, 2)
+    assert len(video.predict(X=video.aus, y=smiling, cv_kwargs={"cv": 2})[1]) == 2
+    assert video.regress(X="aus", y=video[["AU12"]])[0].shape == (16, 1)
+    assert video.regress(X=pd.DataFrame({"smile": smiling}), y="aus")[0].shape == (2, 20)
+    cleaned = video.aus.clean(detrend=True, standardize=True)
+    assert (type(cleaned), list(cleaned.columns), list(cleaned.index)) == (Fex, AUS, list(video.index))
+    assert cleaned["AU05"].isna().all()
+    np.testing.assert_allclose([cleaned["AU12"].mean(), cleaned["AU12"].std(ddof=0)], [0, 1], atol=0.05)
+    for algorithm in ("pca", "nnmf", "ica", "fa"):
+        parts = video.aus.decompose(algorithm=algorithm, axis=1, n_components=2)
+        assert (parts["components"].shape, parts["weights"].shape) == ((12, 2), (15, 2))
+    np.testing.assert_allclose(video.aus.distance(), video[video.aus._known().columns].distance())
+    assert len(video.dropna(subset=video.au_columns)) == 12
+    assert len(pd.concat([video, video.assign(AU12=np.nan)]).dropna(subset=video.au_columns)) == 12
+    assert len(video.dropna(subset=["AU12"])) == len(video.dropna(subset="AU12")) == 12
+    assert len(video.dropna()) == 0, "emotions are not known"
+
+
+def test_plot_face_takes_aus_that_are_not_known(video: Fex) -> None:
+    import fgnet_plugin
+
+    fgnet_plugin.register()
+    try:
+        from feat.plotting import plot_face
+
+        with pytest.warns(UserWarning, match="AUs that are not known are drawn as absent"):
+            drawn = plot_face(au=video.aus.mean().values, muscles={"all": "heatmap"})
+        expected = plot_face(au=video.aus.mean().fillna(0).values)
+        for line, other in zip(drawn.lines, expected.lines, strict=True):
+            np.testing.assert_allclose(line.get_xydata(), other.get_xydata())
+        assert drawn.patches
+    finally:
+        fgnet_plugin.unregister()
 
 
 def test_interactive_plots(photo: Fex, video: Fex, group: Fex) -> None:

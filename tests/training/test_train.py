@@ -145,6 +145,29 @@ DetectorStage.training_step = training_step
     assert_same_training(tmp_path, snapshots[10])
 
 
+@pytest.mark.parametrize(
+    ("step", "how"), [(7, "goes on after step 6"), (1, "starts from the beginning: no step was saved yet")]
+)
+def test_ctrl_c_says_how_to_go_on(
+    step: int, how: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fgnet_plugin.training.config.detector import read_detector
+    from fgnet_plugin.training.stages.detector import DetectorStage
+    from fgnet_plugin.training.train import train_detector
+
+    training_step = DetectorStage.training_step
+
+    def interrupted(stage: DetectorStage, batch: object) -> object:
+        if stage.step == step:
+            raise KeyboardInterrupt
+        return training_step(stage, batch)
+
+    monkeypatch.setattr(DetectorStage, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(read_detector(str(toy / "settings.yaml"), [f"trainer.out={tmp_path}"]))
+    assert f"\ninterrupted after step {step}; the same command with --resume {how}\n" in capsys.readouterr().out
+
+
 def test_a_training_is_not_overwritten_nor_resumed_with_other_settings(snapshots: dict[int, Path], toy: Path) -> None:
     from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.train import train_detector

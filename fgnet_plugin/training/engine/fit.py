@@ -44,6 +44,7 @@ def fit(stage: Stage, resume: bool) -> None:
     Raises:
         ValueError: the settings don't fit the machine, or the training diverged, or no validation gave a value to choose by.
         ConnectionError: of several processes, one was lost.
+        KeyboardInterrupt: after saying how to go on.
     """
     settings, last = stage.machine, Path(stage.machine.out) / LAST
     begin = steps_done(last) if resume and last.is_file() else 0
@@ -66,7 +67,13 @@ def fit(stage: Stage, resume: bool) -> None:
         stage.setup(fabric.device)
         if begin:
             checkpoint.load()
-        _train(fabric, stage, checkpoint)
+        try:
+            _train(fabric, stage, checkpoint)
+        except KeyboardInterrupt:
+            saved = steps_done(last) if last.is_file() else 0
+            how = f"goes on after step {saved:,}" if saved else "starts from the beginning: no step was saved yet"
+            say(f"\ninterrupted after step {stage.step:,}; the same command with --resume {how}")
+            raise
     if checkpoint.best is None:
         raise shared_error(
             f"no validation gave a value of {stage.monitor}: the validation faces need some with each AU and some without"

@@ -1,0 +1,111 @@
+"""What ``fgnet detect`` does once its options are settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fgnet_plugin.cli.inputs import find_inputs
+from fgnet_plugin.cli.output import print_estimate, print_summary, report_interruption
+from fgnet_plugin.errors import InputError, OutputError
+from fgnet_plugin.inference.final_table import TableOptions
+from fgnet_plugin.utils.journal import is_unfinished
+
+_INTERRUPTED = 130  # exit status of shells for Ctrl-C
+
+
+class DetectCommand:
+    """A run of ``fgnet detect``.
+
+    Args:
+        values: the command's options by name; see `cli.detect.detect`.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self._out: Path = values["out"]
+        self.paths = find_inputs(values["inputs"], values["recursive"])
+        self._offline: bool = values["offline"]
+
+    def run(self) -> None:
+        """Detect, print a summary and write pictures."""
+        values, out, plots = self._values, self._out, self._values["plots"]
+        if plots is not None:
+            plots.mkdir(parents=True, exist_ok=True)
+            from fgnet_plugin.cli.plots import write_plots
+        detector = self._detector()
+        if values["heatmaps"] and detector.fgnet is None:
+            raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {values['au_model']}")
+        complete = values["resume"] and out.exists() and not is_unfinished(out)
+        start = time.perf_counter()
+        table = {"columns": values["columns"], "relative_to": values["relative_to"], "per_input": values["per_file"]}
+        try:
+            summary = detector.detect(
+                self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **self._options()
+            )
+        except KeyboardInterrupt:
+            report_interruption(out)
+            raise typer.Exit(_INTERRUPTED) from None
+        except OutputError as error:
+            more = ", then continue with the same command and --resume" if is_unfinished(out) else ""
+            typer.echo(f"error: {error}{more}", err=True)
+            raise typer.Exit(1) from None
+        print_summary(summary, None if complete else time.perf_counter() - start)
+        rows = int((summary["faces"] + summary["frames"] - summary["frames_with_face"]).sum())
+        typer.echo(f"\ntable: {out} ({rows} rows{', complete already' if complete else ''})")
+        if values["per_file"] is not None:
+            typer.echo(f"a table of each input: {values['per_file']}")
+        if plots is not None:
+            shown = TableOptions(relative_to=values["relative_to"]).shown
+            sources = {shown(path): path for path in self.paths}
+            for path in write_plots(out, plots, sources, detector.fgnet if values["heatmaps"] else None):
+                typer.echo(f"picture: {path}")
+
+    def estimate(self) -> None:
+        """Measure the speed on a few frames, and print how long the run will take. Nothing is written."""
+        from fgnet_plugin.inference.estimate import estimate
+
+        table = TableOptions(self._values["columns"], time=True)
+        print_estimate(estimate(self._detector(), self.paths, table=table, **self._options()))
+
+    def _options(self) -> dict[str, Any]:
+        """The options of `detect` on which its rows depend."""
+        values = self._values
+        options = {name: values[name] for name in ("skip_frames", "faces", "data_type", "errors")}
+        if not self._offline:
+            options |= {name: values[name] for name in ("batch_size", "mixed_sizes", "output_size")}
+        return options
+
+    def _detector(self) -> Any:
+        values = self._values
+        au_model = values["au_model"] or ("fgnet-rendered" if self._offline else "fgnet")
+        models: dict[str, Any] = {"au_model": au_model, "device": values["device"]}
+        models |= {"precision": values["precision"], "compile": values["compile_"]}
+        if not self._offline or values["device"] != "cpu":  # offline on a CPU, no digit depends on the batch size
+            models["au_batch_size"] = max(values["batch_size"], 8)  # the faces of all these frames share a pass
+        return _offline_detector(models) if self._offline else _pyfeats_detector(models, values["only_aus"])
+
+
+def _offline_detector(models: dict[str, Any]) -> Any:
+    """Make the detector of ``--offline``: without py-feat, unless its AU models are wanted."""
+    from fgnet_plugin.inference.au_model import is_fgnet
+
+    if is_fgnet(models["au_model"]):
+        from fgnet_plugin.inference.offline import OfflineDetector
+
+        return OfflineDetector(**models)
+    from fgnet_plugin.pyfeat.detector import Detector
+
+    return Detector.offline(**models)
+
+
+def _pyfeats_detector(models: dict[str, Any], only_aus: bool) -> Any:
+    from fgnet_plugin.pyfeat.detector import Detector
+
+    if only_aus:
+        models = models | {"emotion_model": None, "identity_model": None, "gaze_model": None}
+    return Detector(**models)
