@@ -52,6 +52,7 @@ def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
         "fgnet-bp4d",
         "fgnet-disfa",
         "fgnet-rendered",
+        "fgnet-rendered-1",
         "pretrained-rendered",
     ]
 

@@ -67,7 +67,9 @@ def finish(
     out: Annotated[Path, typer.Argument(help="The file to write.")],
     count: Annotated[int, typer.Option(min=100, help="Number of held-out faces, of all kinds.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the held-out faces: another than the training's.")] = 2_000_000,
-    least_auc: Annotated[float, typer.Option(min=0, max=1, help="Leave out AUs with a smaller area under the ROC curve.")] = 0.85,
+    least_auc: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out AUs with a smaller area under the ROC curve.")
+    ] = 0.85,
     pixels: Annotated[float, typer.Option(help="Share of the pixels beside the mesh, in (0, 1].")] = 1.0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 2,
 ) -> None:

@@ -210,7 +210,7 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 def test_manifest_names() -> None:
-    assert set(manifest()) == {"fgnet-bp4d", "fgnet-disfa", "fgnet-rendered", "pretrained-rendered"}
+    assert set(manifest()) == {"fgnet-bp4d", "fgnet-disfa", "fgnet-rendered", "fgnet-rendered-1", "pretrained-rendered"}
     assert (data_folder("cuda")).is_dir()
 
 

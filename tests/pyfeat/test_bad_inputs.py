@@ -190,13 +190,13 @@ def test_odd_pictures_have_the_pixels_of_ordinary_ones(detect: Callable[..., Fex
     fex = detect(names, batch_size=3)
     assert fex["input"].tolist() == names
     aus = fex.aus.dropna(axis=1).set_axis(names)
-    assert aus.shape[1] == 15
-    assert ((aus > 0.5) == (aus.loc["rgb.png"] > 0.5)).all(axis=None)
+    assert aus.shape[1] == 12
+    assert (aus - aus.loc["rgb.png"]).abs().max(axis=None) < 0.12  # without its colours a face is read a little differently
     for name, same in {"rgba": "rgb", "rgb16": "rgb", "grey16": "grey", "grey-alpha": "grey"}.items():
         assert np.allclose(aus.loc[f"{name}.png"], aus.loc[f"{same}.png"], atol=1e-5), name
     noise = read_picture("cmyk.jpg").float() - read_picture("rgb.jpg")
     assert noise.abs().mean() < 1
-    assert (aus.loc["cmyk.jpg"] - aus.loc["rgb.jpg"]).abs().max() < 0.15  # AU01 is that sensitive to this noise
+    assert (aus.loc["cmyk.jpg"] - aus.loc["rgb.jpg"]).abs().max() < 0.02
 
 
 def test_transparent_is_white(tmp_path: Path) -> None:
