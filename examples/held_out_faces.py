@@ -2,8 +2,9 @@
 
     python examples/held_out_faces.py [--checkpoint FILE] [--domain film] [--count 2000]
 
-Groups are those that renderings alone know exactly: age, gender, ancestry, skin, glasses, beards, turned and covered faces. In each,
-AUC is the mean over the AUs, and "bias" how much higher (or lower) scores of faces without an AU are than those of all such faces.
+Groups are those that renderings alone know exactly: age, gender, ancestry, skin, glasses, beards, turned and covered faces. In
+each, AUC is the mean over the AUs, and "bias" how much higher (or lower) scores of faces without an AU are than those of all
+such faces.
 Needs the extra `train`.
 """
 

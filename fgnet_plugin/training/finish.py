@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import binary_auroc
 
 from fgnet_plugin.checkpoints.fgnet import load, read_info, save
-from fgnet_plugin.network import FGNet
+from fgnet_plugin.network import FGNet, decode
 from fgnet_plugin.training.data.loading import Corpus
 from fgnet_plugin.utils.threads import single_threaded
 
@@ -70,20 +70,23 @@ def finish(
     for heads in (net.encoder.coarse, net.encoder.middle, net.encoder.fine):
         heads.linear.data *= pixels
         heads.linear_bias.data *= pixels
-    activations, labels = _read(net, corpus, batch_size, workers)
+    activations, shifts, labels = _read(net, corpus, batch_size, workers)
     decisions = []
     for i, au in enumerate(net.aus):
         truth = labels[:, aus.index(au)] if au in aus else torch.full((len(labels),), math.nan)
         known = ~truth.isnan()
-        auc, threshold = _threshold(activations[known, i], truth[known] > 0.5)
-        decisions.append(Decision(au, auc, -threshold, auc >= least_auc))
+        here = truth[known] > 0.5
+        has_both = bool(here.any()) and not bool(here.all())
+        auc = float(binary_auroc(activations[known, i], here.long())) if has_both else math.nan
+        shift = _shift(shifts[known, i], int(here.sum())) if has_both else 0.0
+        decisions.append(Decision(au, auc, shift, auc >= least_auc))
     kept = [i for i, decision in enumerate(decisions) if decision.kept]
     if not kept:
         raise ValueError(f"{checkpoint}: no AU reaches an AUC of {least_auc} on these faces")
     state = net.state_dict()
-    shifts = torch.tensor([decisions[i].shift for i in kept])
+    added = torch.tensor([decisions[i].shift for i in kept])
     state["interpreter.readout.weight"] = state["interpreter.readout.weight"][kept]
-    state["interpreter.readout.bias"] = state["interpreter.readout.bias"][kept] + shifts
+    state["interpreter.readout.bias"] = state["interpreter.readout.bias"][kept] + added
     training = info.training | {
         "left_out": {decision.au: round(decision.auc, 3) for decision in decisions if not decision.kept},
         "decided_on": f"{len(labels)} held-out faces",
@@ -94,19 +97,24 @@ def finish(
     return tuple(decisions)
 
 
-def _read(net: FGNet, corpus: Corpus, batch_size: int, workers: int) -> tuple[Tensor, Tensor]:
-    """Activations and labels [N, A] of all faces of a corpus."""
+def _read(net: FGNet, corpus: Corpus, batch_size: int, workers: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of all faces of a corpus [N, A]: activations, what brings each to 0 when it is added to the heatmap, and labels."""
     everything = cast(Dataset[dict[str, Tensor]], corpus)
-    loader = DataLoader(everything, batch_size, num_workers=workers, worker_init_fn=single_threaded)
-    found = [(net.predict(batch["image"], batch_size).activations, batch["labels"]) for batch in loader]
-    activations, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return activations, labels
+    found = []
+    for batch in DataLoader(everything, batch_size, num_workers=workers, worker_init_fn=single_threaded):
+        prediction = net.predict(batch["image"], batch_size)
+        low = torch.full_like(prediction.activations, -2.0)
+        high = -low
+        for _ in range(24):  # heatmaps are clamped before their mean is taken, so what is added does not simply add up
+            middle = (low + high) / 2
+            present = decode(prediction.heatmaps + middle[..., None, None]) > 0
+            low, high = torch.where(present, low, middle), torch.where(present, middle, high)
+        found.append((prediction.activations, (low + high) / 2, batch["labels"]))
+    activations, shifts, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return activations, shifts, labels
 
 
-def _threshold(activations: Tensor, truth: Tensor) -> tuple[float, float]:
-    """Area under the ROC curve, and the threshold that as many activations exceed as there are faces with the AU."""
-    if not len(truth) or bool(truth.all()) or not bool(truth.any()):
-        return math.nan, 0.0
-    falling = activations.sort(descending=True).values
-    count = int(truth.sum())
-    return float(binary_auroc(activations, truth.long())), float((falling[count - 1] + falling[count]) / 2)
+def _shift(shifts: Tensor, count: int) -> float:
+    """What is added to a heatmap so that `count` of the faces, which need `shifts` [n], have a positive activation."""
+    rising = shifts.sort().values
+    return float((rising[count - 1] + rising[count]) / 2)

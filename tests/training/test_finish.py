@@ -61,7 +61,7 @@ def test_aus_without_labels_are_left_out(made: tuple[Path, Faces], tmp_path: Pat
 
 def test_what_cannot_be_finished(made: tuple[Path, Faces], tmp_path: Path) -> None:
     path, faces = made
-    with pytest.raises(ValueError, match="no AU reaches an AUC of 0.9"):
+    with pytest.raises(ValueError, match=r"no AU reaches an AUC of 0\.9"):
         finish(path, tmp_path / "out.safetensors", faces, ("AU01", "AU02", "AU04"), least_auc=0.9)
     with pytest.raises(ValueError, match="pixels must be"):
         finish(path, tmp_path / "out.safetensors", faces, ("AU06", "AU12", "AU25"), pixels=0.5)
