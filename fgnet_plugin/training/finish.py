@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import binary_auroc
 from fgnet_plugin.checkpoints.fgnet import load, read_info, save
 from fgnet_plugin.network import FGNet, decode
 from fgnet_plugin.training.data.loading import Corpus
-from fgnet_plugin.utils.threads import single_threaded
+from fgnet_plugin.utils.threads import single_threaded, stop_opencv_threads
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def _read(net: FGNet, corpus: Corpus, batch_size: int, workers: int) -> tuple[Te
     """Of all faces of a corpus [N, A]: activations, what brings each to 0 when it is added to the heatmap, and labels."""
     everything = cast(Dataset[dict[str, Tensor]], corpus)
     found = []
+    stop_opencv_threads()
     for batch in DataLoader(everything, batch_size, num_workers=workers, worker_init_fn=single_threaded):
         prediction = net.predict(batch["image"], batch_size)
         low = torch.full_like(prediction.activations, -2.0)

@@ -91,9 +91,20 @@ def gradients_kept() -> Iterator[None]:
         torch.set_grad_enabled(before)
 
 
+def stop_opencv_threads() -> None:
+    """Make OpenCV do without threads in this process from now on, where it is loaded: before worker processes are forked.
+
+    Its threads do not survive a fork, and a worker that waits for them waits for ever.
+    """
+    opencv = sys.modules.get("cv2")
+    if opencv is not None:
+        opencv.setNumThreads(0)
+
+
 def single_threaded(worker: int) -> None:
     """Make a loader's worker process use one thread, as there are several of them and the trainer needs the cores.
 
+    The process that starts it has called `stop_opencv_threads`.
     numba is left alone: the renderer's loops use no threads of it, and asking it to limit them starts them, which hangs in a
     process forked from one that has used OpenMP.
     """

@@ -90,7 +90,7 @@ def test_tables_that_people_can_open(study: Path, fgnet: Fgnet, suffix: str) -> 
     assert f"table: {out} (13 rows)" in said
     present = (table[table["input"] == "s2/five.jpg"][["AU01", "AU12"]] > 0.5).mean() * 100
     shares = said.split("present in % of faces")[1].split("s2/five.jpg")[1].split("\n")[0].split()
-    assert [float(shares[i]) for i in (0, 7)] == present.round().tolist()
+    assert [float(shares[i]) for i in (0, 5)] == present.round().tolist()
     assert fgnet("detect", FACE, "--offline", "--plots", "p", "--columns", "aus")[0] == 2
 
 
@@ -99,7 +99,9 @@ def test_faces_without_what_is_empty_offline(study: Path, fgnet: Fgnet) -> None:
     table = read_table(Path("faces.csv"))
     assert set(table.columns) >= {*FACEBOX, *LANDMARKS, *POSE, *AUS, "FrameHeight"}
     assert "anger" not in table
-    assert [name for name in table if table[name].isna().all()] == ["AU05", "AU11", "AU20", "AU28", "AU43"]
+    assert [name for name in table if table[name].isna().all()] == [
+        *("AU05", "AU07", "AU09", "AU11", "AU14", "AU17", "AU23", "AU28")
+    ]
 
 
 def test_a_run_goes_on_by_what_its_file_says(study: Path, fgnet: Fgnet, monkeypatch: pytest.MonkeyPatch) -> None:

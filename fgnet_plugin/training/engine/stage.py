@@ -16,7 +16,7 @@ from fgnet_plugin.training.collectives import shared_error, summed
 from fgnet_plugin.training.config.detector import RENDERER, Optimiser, Trainer
 from fgnet_plugin.training.config.yaml_dataclass import differences
 from fgnet_plugin.training.data.loading import Corpus, StepSampler, step_seed
-from fgnet_plugin.utils.threads import single_threaded
+from fgnet_plugin.utils.threads import single_threaded, stop_opencv_threads
 from fgnet_plugin.version import __version__
 
 Batch = dict[str, Tensor]
@@ -198,6 +198,7 @@ class Stage(nn.Module):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Each step's faces, from where the training stands."""
         self.sampler.start = self.step
+        stop_opencv_threads()
         return DataLoader(
             cast(Dataset[Batch], self.corpus),
             batch_sampler=self.sampler,
@@ -212,6 +213,7 @@ class Stage(nn.Module):
         faces, parts, count = cast(Dataset[Batch], self.val_corpus), self.sampler.parts, len(self.val_corpus)
         if count < parts:
             raise shared_error(f"{count} validation faces can't be divided among {parts} processes")
+        stop_opencv_threads()
         return DataLoader(
             faces if parts == 1 else Subset(faces, range(self.sampler.rank, count, parts)),
             batch_size=self.settings.batch_size // (parts * self.sampler.accumulate),

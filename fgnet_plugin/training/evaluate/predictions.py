@@ -21,7 +21,7 @@ from fgnet_plugin.training.evaluate.test_sets import Test
 from fgnet_plugin.training.models.systems import System
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.journal import Journal
-from fgnet_plugin.utils.threads import single_threaded
+from fgnet_plugin.utils.threads import single_threaded, stop_opencv_threads
 from fgnet_plugin.version import __version__
 
 
@@ -93,6 +93,7 @@ def _compute(
     done = len(_table(journal)) if journal.has_rows else 0
     model = system()
     columns = [model.aus.index(au) for au in test.aus]
+    stop_opencv_threads()
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
         Subset(corpus, range(done, len(corpus))),  # type: ignore[arg-type]
         batch_size=batch_size,

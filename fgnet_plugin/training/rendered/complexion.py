@@ -16,8 +16,8 @@ from fgnet_plugin.training.rendered.furrows import FOLD, FURROWS
 from fgnet_plugin.training.rendered.mesh import UV_HEIGHT, UV_WIDTH, Floats
 
 LIGHTNESS = ((40.0, 7.0), (59.0, 5.5), (63.5, 4.5))
-"""Mean and deviation of skin's L* in African, Asian and European faces: chosen so that rendered skin looks like skin, and so wide
-that they overlap, as they do in people. They are no measurements."""
+"""Mean and deviation of skin's L* in African, Asian and European faces: chosen so that rendered skin looks like skin, and so
+wide that they overlap, as they do in people. They are no measurements."""
 
 
 @dataclass(frozen=True)
