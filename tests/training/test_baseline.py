@@ -189,7 +189,7 @@ def test_fgnets_are_systems_too(small_checkpoint: Path, small_faces: Tensor, tmp
         assert (system.aus, system.image_size, system.info.kind) == (net.aus, 64, "fgnet")
         assert torch.equal(system.predict(small_faces), net.predict(small_faces).activations)
         assert (system.info.corpus, system.info.recipe) == ("BP4D", {})
-    assert load_system("fgnet-rendered").image_size == 64
+    assert load_system("fgnet-rendered").image_size == 128
     with pytest.raises(TypeError, match="faces must be uint8"):
         load_system(small_checkpoint).predict(small_faces.float())
 
