@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from fgnet_plugin.alignment import ffhq_square
 from fgnet_plugin.training.config.detector import Csv
 from fgnet_plugin.training.data.csv_corpus import read_csv
-from fgnet_plugin.training.rendered import AUS, DOMAINS, RenderedCorpus, mesh, muscles, sheets, write_corpus
+from fgnet_plugin.training.rendered import AUS, DOMAINS, HeadCorpus, RenderedCorpus, mesh, muscles, sheets, write_corpus
 from fgnet_plugin.training.rendered import corpus as corpus_module
 from fgnet_plugin.training.rendered.expressions import LABELLED, PRESENT, draw_expression
 
@@ -185,10 +186,13 @@ def test_bad_arguments_are_named() -> None:
         RenderedCorpus(("studio",), length=5)[5]
 
 
-def test_written_faces_read_back_as_a_csv_corpus(tmp_path: Path) -> None:
-    path = write_corpus(tmp_path, ("studio", "film"), count=6, size=64, seed=3)
-    read = read_csv(path, AUS, 64, Csv(train=str(path)))
-    drawn = RenderedCorpus(("studio", "film"), size=64, seed=3, length=6)
+@pytest.mark.parametrize(("renderer", "corpus"), [("masks", RenderedCorpus), ("heads", HeadCorpus)])
+def test_written_faces_read_back_as_a_csv_corpus(
+    renderer: Literal["masks", "heads"], corpus: type[RenderedCorpus | HeadCorpus], tmp_path: Path
+) -> None:
+    path = write_corpus(tmp_path, ("studio", "film"), count=6, size=64, seed=3, renderer=renderer)
+    read = read_csv(path, corpus.aus, 64, Csv(train=str(path)))
+    drawn = corpus(("studio", "film"), size=64, seed=3, length=6)
     assert len(read) == 6
     assert read.subjects[5] == "3-5"
     for i in range(6):
