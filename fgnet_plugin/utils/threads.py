@@ -98,7 +98,7 @@ def stop_opencv_threads() -> None:
     """
     opencv = sys.modules.get("cv2")
     if opencv is not None:
-        opencv.setNumThreads(0)
+        opencv.setNumThreads(1)  # ends those that there are; 0 would keep them waiting
 
 
 def single_threaded(worker: int) -> None:

@@ -15,6 +15,7 @@ from fgnet_plugin.action_units import au_name
 from fgnet_plugin.training.rendered import camera, expressions, scene
 from fgnet_plugin.training.rendered.domains import DOMAINS, Domain, domain
 from fgnet_plugin.training.rendered.mesh import Floats
+from fgnet_plugin.utils.threads import stop_opencv_threads
 
 AUS = tuple(au_name(number) for number in expressions.LABELLED)
 """The AUs that rendered faces are labelled for, in the order of their labels."""
@@ -67,7 +68,7 @@ class RenderedCorpus(Dataset[dict[str, Tensor]]):
             raise ValueError(f"size {size} must be at least 16, length {length} at least 1, seed {seed} at least 0")
         self.size, self.seed, self.length, self.framing = size, seed, length, framing
         # OpenCV's threads do not survive a fork: workers of a process that has used them would hang.
-        cv2.setNumThreads(0)
+        stop_opencv_threads()
 
     def __len__(self) -> int:
         return self.length

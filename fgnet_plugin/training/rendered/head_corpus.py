@@ -17,6 +17,7 @@ from fgnet_plugin.training.rendered import camera, head_expressions, head_scene,
 from fgnet_plugin.training.rendered.corpus import Framing, channels_first, framed
 from fgnet_plugin.training.rendered.domains import DOMAINS, Domain, domain
 from fgnet_plugin.training.rendered.mesh import Floats
+from fgnet_plugin.utils.threads import stop_opencv_threads
 
 AUS = tuple(au_name(number) for number in head_expressions.LABELLED)
 """The AUs that rendered heads are labelled for, in the order of their labels."""
@@ -63,7 +64,7 @@ class HeadCorpus(Dataset[dict[str, Tensor]]):
         if size < 16 or length < 1 or seed < 0:
             raise ValueError(f"size {size} must be at least 16, length {length} at least 1, seed {seed} at least 0")
         self.size, self.seed, self.length, self.framing = size, seed, length, framing
-        cv2.setNumThreads(0)
+        stop_opencv_threads()
 
     def __len__(self) -> int:
         return self.length
