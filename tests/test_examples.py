@@ -74,7 +74,7 @@ def test_two_conditions(tmp_path: Path) -> None:
     two_conditions("--out", tmp_path, "--skip-frames", 8)
     table = pd.read_csv(tmp_path / "t_tests.csv").set_index("AU")
     assert table.loc["AU25", "smiling"] > table.loc["AU25", "not smiling"] + 0.3
-    assert len(table) == 15
+    assert len(table) == 12
     assert colours(tmp_path / "two_conditions.png") > 50
 
 
@@ -112,6 +112,8 @@ def test_turned_and_mirrored_faces_keep_their_scores() -> None:
     turned = example("turned_faces")
     photos = {name: Image.open(feat_path(name)).convert("RGB") for name in turned.PHOTOS}
     for how, (old, new, lost) in turned.changes(Detector.offline(), photos).items():
-        assert np.abs(new - old).mean() < 0.05, how
-        assert ((old > 0.5) != (new > 0.5)).mean() < 0.03, how
+        change, other = np.abs(new - old), (old > 0.5) != (new > 0.5)
+        assert change.mean() < (0.05 if how == "mirrored" else 0.02), how
+        assert not other[np.abs(old - 0.5) > 0.2].any(), how
+        assert how == "mirrored" or other.mean() < 0.03, how
         assert lost <= 1, how
