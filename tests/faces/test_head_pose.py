@@ -77,7 +77,7 @@ def test_rendered_heads(finder: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> 
     poses = [(pitch, roll, yaw) for yaw in (-40.0, -20.0, 0.0, 20.0, 40.0) for pitch, roll in tilts]
     for seed, angles in enumerate(poses):
         rng = np.random.default_rng(seed)
-        monkeypatch.setattr(scene, "_rotation", lambda *_, angles=angles: rotation(*angles).numpy())
+        monkeypatch.setattr(scene, "rotation", lambda *_, angles=angles: rotation(*angles).numpy())
         person = scene.draw_person(rng, domain("studio"))
         neutral = np.zeros((len(muscles.DRAWN), 2), np.float32)
         rgba = scene.draw_picture(rng, domain("studio"), person, neutral, framed, (size, size)).rgba
