@@ -1,0 +1,1 @@
+"""From a table of scores for each frame to numbers that a study can publish."""

@@ -1,0 +1,1 @@
+"""Detection over folders of recordings, on many processes and machines."""
