@@ -68,10 +68,11 @@ def peaks_of(recording: Recording) -> list[tuple[int, Event]]:
 
 def chosen_places(recording: Recording, most: int) -> list[int]:
     """Choose the frames whose pictures are on the page: those of peaks, and others at even distances, up to `most`."""
-    peaks = sorted({event.apex for _, event in sorted(peaks_of(recording), key=lambda peak: -peak[1].score)[:most]})
-    left = min(most, len(recording.frames)) - len(peaks)
-    even = np.unique(np.linspace(0, len(recording.frames) - 1, max(left, 0)).round().astype(int)).tolist()
-    return sorted({*peaks, *even})
+    if most >= len(recording.frames):
+        return list(range(len(recording.frames)))
+    peaks = {event.apex for _, event in sorted(peaks_of(recording), key=lambda peak: -peak[1].score)[:most]}
+    even = np.linspace(0, len(recording.frames) - 1, most - len(peaks)).round().astype(int)
+    return sorted(peaks.union(even.tolist()))
 
 
 class Illustrator:
@@ -91,9 +92,8 @@ class Illustrator:
         self._frames = None if recording.is_picture and picture_size(file) is not None else open_video(file)
         self._picture = read_picture(file) if self._frames is None else None
         if self._frames is not None and len(self._frames) <= recording.frames[-1]:
-            raise InputError(
-                f"{file} has {len(self._frames)} frames, but the table has rows up to frame {recording.frames[-1]}"
-            )
+            count, last = len(self._frames), recording.frames[-1]
+            raise InputError(f"{file} has {count} frames, but the table has rows up to frame {last}: it is another recording")
 
     def frames(self, places: Sequence[int]) -> Iterator[Shown]:
         """Make the pictures of frames."""

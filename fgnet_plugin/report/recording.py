@@ -113,17 +113,17 @@ class Recording:
 
 
 def recordings(table: pd.DataFrame | Path, threshold: float = 0.5) -> Iterator[Recording]:
-    """Read the recordings of a table one after the other, in its order; one of them is in memory at a time.
+    """Read the recordings of a table, in its order, in which rows of one input follow one another; one is in memory at a time.
 
     Args:
         table: of ``fgnet detect`` or a `Fex`: in memory, or its .csv or .parquet file.
         threshold: score from which an AU counts as present.
 
     Raises:
-        InputError: a table without rows, AUs or frame numbers; rows of one input that do not follow one another.
+        InputError: a table without rows, AUs or frame numbers.
     """
     pieces = read_pieces(table, NEEDED) if isinstance(table, Path) else [pd.DataFrame(table)]
-    name, kept, seen = "", list[pd.DataFrame](), set[str]()
+    name, kept = "", list[pd.DataFrame]()
     for piece in pieces:
         if "frame" not in piece or not any(au in piece for au in AUS):
             raise InputError(
@@ -136,10 +136,6 @@ def recordings(table: pd.DataFrame | Path, threshold: float = 0.5) -> Iterator[R
             if kept and current != name:
                 yield of_rows(name, pd.concat(kept, ignore_index=True), threshold)
                 kept = []
-            if not kept:
-                if current in seen:
-                    raise InputError(f"the rows of {current} do not follow one another: sort the table by input and frame")
-                seen.add(current)
             name = current
             kept.append(rows)
     if not kept:

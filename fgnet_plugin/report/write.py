@@ -181,13 +181,18 @@ def _model(made: Provenance, au_model: str | Path | None, options: PageOptions) 
 
 
 def _inputs(table: pd.DataFrame | str | Path) -> list[str]:
-    """List the inputs of a table in its order."""
+    """List the inputs of a table in its order. Raises InputError where the rows of one do not follow one another."""
     from fgnet_plugin.utils.tables import read_pieces
 
     pieces = read_pieces(Path(table), ["input"]) if isinstance(table, str | Path) else [table]
     names: dict[str, None] = {}
+    last = None
     for piece in pieces:
-        names.update(dict.fromkeys(piece["input"].astype(str) if "input" in piece else [""]))
+        inputs = piece["input"].astype(str) if "input" in piece else pd.Series([""])
+        for name in inputs[inputs != inputs.shift()]:
+            if name in names and name != last:
+                raise InputError(f"the rows of {name} do not follow one another: sort the table by input and frame")
+            names[name], last = None, name
     if not names:
         raise InputError(f"{table if isinstance(table, str | Path) else 'the table'} has no rows")
     return list(names)

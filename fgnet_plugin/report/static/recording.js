@@ -248,7 +248,7 @@ function drawPersons() {
     context.fillRect(0, 0, 600, 14);
     context.fillStyle = "#0072b2";
     person.certainty.forEach((value, i) => { if (value !== null) context.fillRect((600 * i) / frames.length, 0, Math.max(600 / frames.length, 1), 14); });
-    label.append(name, strip);
+    label.append(name, frames.length > 1 ? strip : "");
     set.append(label);
   });
 }
