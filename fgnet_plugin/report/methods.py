@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fgnet_plugin.checkpoints.registry import manifest
-from fgnet_plugin.report.recording import Recording
+from fgnet_plugin.report.timeline import Timeline
 from fgnet_plugin.utils.journal import read_settings
 from fgnet_plugin.version import __version__
 
@@ -83,7 +83,7 @@ def citations(made: Provenance) -> list[str]:
     return [CITATIONS[key] for key in keys]
 
 
-def methods_paragraph(shown: Sequence[Recording], made: Provenance, threshold: float) -> str:
+def methods_paragraph(shown: Sequence[Timeline], made: Provenance, threshold: float) -> str:
     """Write the paragraph for a methods section, with the numbers of these recordings."""
     frames = sum(len(recording.frames) for recording in shown)
     with_face = sum(len(recording.boxes) for recording in shown)

@@ -21,7 +21,7 @@ from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.comparison.agreement import Comparison
 from fgnet_plugin.report.methods import Provenance, citations, methods_paragraph
 from fgnet_plugin.report.pictures import Peak, Shown
-from fgnet_plugin.report.recording import Event, Person, Recording
+from fgnet_plugin.report.timeline import Event, Person, Timeline
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.files import atomic_write
 
@@ -33,7 +33,7 @@ _STEPS = 10_000
 
 def write_page(
     path: Path,
-    recording: Recording,
+    recording: Timeline,
     made: Provenance,
     threshold: float,
     pictures: Sequence[Shown] = (),
@@ -95,8 +95,8 @@ def write_page(
 
 
 def thinned(
-    recording: Recording, every: int, pictures: Sequence[Shown], peaks: Sequence[Peak]
-) -> tuple[Recording, Sequence[Shown], Sequence[Peak]]:
+    recording: Timeline, every: int, pictures: Sequence[Shown], peaks: Sequence[Peak]
+) -> tuple[Timeline, Sequence[Shown], Sequence[Peak]]:
     """Make one point of so many frames: of each AU the largest score, of all else the first frame's."""
     if every <= 1:
         return recording, pictures, peaks
@@ -176,7 +176,7 @@ def _packed(values: npt.ArrayLike, kind: Any) -> str:
     return base64.b64encode(np.asarray(values).astype(np.dtype(kind).newbyteorder("<")).tobytes()).decode()
 
 
-def _person(person: Person, recording: Recording) -> dict[str, Any]:
+def _person(person: Person, recording: Timeline) -> dict[str, Any]:
     length = len(recording.frames)
     boxes = np.full((length, 4), -1.0)
     if "FaceRectX" in person.rows:
@@ -191,7 +191,7 @@ def _person(person: Person, recording: Recording) -> dict[str, Any]:
     }
 
 
-def _summary(person: Person, recording: Recording, threshold: float) -> dict[str, Any]:
+def _summary(person: Person, recording: Timeline, threshold: float) -> dict[str, Any]:
     """For each AU of a person: how often, how strong, how long."""
     rows = []
     step = recording.step if recording.timed else math.nan
@@ -218,7 +218,7 @@ def _summary(person: Person, recording: Recording, threshold: float) -> dict[str
     return {"person": person, "rows": rows, "share": len(person.places) / len(recording.frames)}
 
 
-def _longest_gap(recording: Recording) -> tuple[float, float]:
+def _longest_gap(recording: Timeline) -> tuple[float, float]:
     """Return the length of the longest stretch without any face, and when it begins; NaN where there is none."""
     missing = np.ones(len(recording.frames) + 2, bool)
     missing[0] = missing[-1] = False

@@ -19,7 +19,7 @@ from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import FACEBOX, LANDMARKS
 from fgnet_plugin.media.animation import open_video
 from fgnet_plugin.media.images import picture_size, read_picture
-from fgnet_plugin.report.recording import Event, Recording
+from fgnet_plugin.report.timeline import Event, Timeline
 from fgnet_plugin.utils.arrays import Floats
 
 _LONGER_SIDE = 480
@@ -56,7 +56,7 @@ class Peak:
     """The same face under its heatmap; empty without FG-Net."""
 
 
-def peaks_of(recording: Recording) -> list[tuple[int, Event]]:
+def peaks_of(recording: Timeline) -> list[tuple[int, Event]]:
     """Choose the strongest events of each person and AU, in order of AUs: the person's number and the event."""
     chosen = []
     for number, person in enumerate(recording.persons):
@@ -66,7 +66,7 @@ def peaks_of(recording: Recording) -> list[tuple[int, Event]]:
     return chosen
 
 
-def chosen_places(recording: Recording, most: int) -> list[int]:
+def chosen_places(recording: Timeline, most: int) -> list[int]:
     """Choose the frames whose pictures are on the page: those of peaks, and others at even distances, up to `most`."""
     if most >= len(recording.frames):
         return list(range(len(recording.frames)))
@@ -87,7 +87,7 @@ class Illustrator:
     Raises InputError, FileNotFoundError for a file that can't be read.
     """
 
-    def __init__(self, recording: Recording, file: Path, blurred: bool = False) -> None:
+    def __init__(self, recording: Timeline, file: Path, blurred: bool = False) -> None:
         self._recording, self._blurred = recording, blurred
         self._frames = None if recording.is_picture and picture_size(file) is not None else open_video(file)
         self._picture = read_picture(file) if self._frames is None else None

@@ -15,7 +15,7 @@ from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.comparison.agreement import Comparison
 from fgnet_plugin.report.methods import Provenance, citations, methods_paragraph
 from fgnet_plugin.report.page import agreement_tables, embedded, environment
-from fgnet_plugin.report.recording import Recording
+from fgnet_plugin.report.timeline import Timeline
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.files import atomic_write
 
@@ -30,13 +30,13 @@ _NOTES = 10
 class StudyRow:
     """What the page of a study shows of a recording, and what its paragraph counts."""
 
-    recording: Recording
+    recording: Timeline
     """Without its rows, which are too many for a whole study."""
     data: dict[str, Any]
     """For the page's script."""
 
 
-def study_row(recording: Recording, name: str, threshold: float, link: str | None) -> StudyRow:
+def study_row(recording: Timeline, name: str, threshold: float, link: str | None) -> StudyRow:
     """Gather what the page of a study shows of a recording.
 
     Args:
@@ -65,7 +65,7 @@ def study_row(recording: Recording, name: str, threshold: float, link: str | Non
         "curves": curves,
         "link": link,
     }
-    bare = Recording(
+    bare = Timeline(
         recording.input, recording.frames, recording.times, recording.timed, recording.aus, [], recording.boxes, recording.notes
     )
     return StudyRow(bare, data)

@@ -15,8 +15,8 @@ from fgnet_plugin.inference.au_model import AUModel, is_fgnet
 from fgnet_plugin.report.methods import Provenance, provenance_of
 from fgnet_plugin.report.page import write_page
 from fgnet_plugin.report.pictures import Illustrator, Peak, Shown, chosen_places
-from fgnet_plugin.report.recording import Recording, recordings
 from fgnet_plugin.report.study import study_row, write_study
+from fgnet_plugin.report.timeline import Timeline, timelines
 from fgnet_plugin.utils.distinct_names import distinct_names
 
 
@@ -97,11 +97,11 @@ def report(
     names = distinct_names(_inputs(table))
     whole = file if file is not None else pd.DataFrame(table)
     if len(names) == 1:
-        (recording,) = recordings(whole, threshold)
+        (recording,) = timelines(whole, threshold)
         _write(path, recording, made, options, model, notes, comparison=comparison)
         return [path]
     folder, written, rows = path.with_name(f"{path.stem}_files"), [path], []
-    for number, recording in enumerate(recordings(whole, threshold), start=1):
+    for number, recording in enumerate(timelines(whole, threshold), start=1):
         page = folder / f"{names[recording.input]}.html"
         if progress is not None:
             progress(f"{number} of {len(names)}: {recording.input}")
@@ -114,7 +114,7 @@ def report(
 
 def _write(
     path: Path,
-    recording: Recording,
+    recording: Timeline,
     made: Provenance,
     options: PageOptions,
     model: AUModel | None,
@@ -126,7 +126,7 @@ def _write(
     write_page(path, recording, made, options.threshold, shown, peaks, [*notes, *more], back, comparison)
 
 
-def _illustrate(recording: Recording, options: PageOptions, model: AUModel | None) -> tuple[list[Shown], list[Peak], list[str]]:
+def _illustrate(recording: Timeline, options: PageOptions, model: AUModel | None) -> tuple[list[Shown], list[Peak], list[str]]:
     """Make the pictures of a recording; where it can't be read, say why."""
     if not options.pictures:
         return [], [], ["Pictures were left out, as was asked for."]

@@ -25,7 +25,7 @@ from fgnet_plugin.media.images import read_photo
 from fgnet_plugin.report import report
 from fgnet_plugin.report.page import clock, thinned
 from fgnet_plugin.report.pictures import blur_faces
-from fgnet_plugin.report.recording import of_rows, recordings
+from fgnet_plugin.report.timeline import of_rows, timelines
 
 in_browser = pytest.mark.skipif(not browser_is_there(), reason="needs selenium, and Debian's chromium and chromium-driver")
 
@@ -186,10 +186,10 @@ def test_times_of_pyfeat_s_tables() -> None:
     rows = pd.DataFrame(
         {"input": "v", "frame": frames, "AU12": 0.1, "approx_time": [f"00:{int(f / 29.97):02}" for f in frames]}
     )
-    (recording,) = recordings(rows)
+    (recording,) = timelines(rows)
     assert recording.timed
     assert np.abs(recording.times - frames / 29.97).max() < 1
-    (untimed,) = recordings(rows.drop(columns="approx_time"))
+    (untimed,) = timelines(rows.drop(columns="approx_time"))
     assert not untimed.timed
     assert "The table has no times" in untimed.notes[0]
 

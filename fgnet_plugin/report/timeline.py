@@ -13,6 +13,7 @@ import pandas as pd
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import AUS, FACEBOX, LANDMARKS, POSE, known_aus
+from fgnet_plugin.measures.events import find_events
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.tables import read_pieces
 
@@ -37,7 +38,7 @@ _GAP = 2.5  # times the usual step between frames
 
 @dataclass(frozen=True)
 class Event:
-    """A stretch in which an AU is present, in places of the recording's frames: the last is part of it."""
+    """An event of `fgnet_plugin.measures.find_events`, in places of the recording's frames: the last is part of it."""
 
     au: str
     onset: int
@@ -67,7 +68,7 @@ class Person:
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class Timeline:
     """A recording, or a picture, as its rows of a table tell it."""
 
     input: str
@@ -112,7 +113,7 @@ class Recording:
         return np.flatnonzero(steps > _GAP * self.step) if len(steps) else np.empty(0, int)
 
 
-def recordings(table: pd.DataFrame | Path, threshold: float = 0.5) -> Iterator[Recording]:
+def timelines(table: pd.DataFrame | Path, threshold: float = 0.5) -> Iterator[Timeline]:
     """Read the recordings of a table, in its order, in which rows of one input follow one another; one is in memory at a time.
 
     Args:
@@ -143,8 +144,8 @@ def recordings(table: pd.DataFrame | Path, threshold: float = 0.5) -> Iterator[R
     yield of_rows(name, pd.concat(kept, ignore_index=True), threshold)
 
 
-def of_rows(name: str, rows: pd.DataFrame, threshold: float = 0.5) -> Recording:
-    """Make a recording of its rows; see `recordings`."""
+def of_rows(name: str, rows: pd.DataFrame, threshold: float = 0.5) -> Timeline:
+    """Make a recording of its rows; see `timelines`."""
     rows = rows.sort_values("frame", kind="stable").reset_index(drop=True)
     frames, places = np.unique(rows["frame"].to_numpy(int), return_inverse=True)
     times, timed = _times(rows, places, len(frames))
@@ -153,26 +154,28 @@ def of_rows(name: str, rows: pd.DataFrame, threshold: float = 0.5) -> Recording:
     )
     aus, notes = known_aus(rows), list[str]()
     persons = [
-        Person(person.label, person.places, person.rows, events_of(person, len(frames), aus, threshold))
+        Person(person.label, person.places, person.rows, events_of(person, times, timed, aus, threshold))
         for person in _persons(rows, places, found, len(frames), notes)
     ]
     if not timed and len(frames) > 1:
         notes.append("The table has no times: numbers of frames take their place.")
     elif timed and "time" not in rows and len(frames) > 1:
         notes.append("The table has no exact times (--columns with time): they are whole seconds and frame numbers in between.")
-    return Recording(name, frames, times, timed, aus, persons, _boxes(rows, places, found), notes)
+    return Timeline(name, frames, times, timed, aus, persons, _boxes(rows, places, found), notes)
 
 
-def events_of(person: Person, length: int, aus: list[str], threshold: float) -> list[Event]:
-    """Find the stretches in which each AU's score is over the threshold, by their first frame."""
-    events = []
-    for au in aus:
-        scores = person.spread(au, length)
-        present = np.concatenate([[False], np.nan_to_num(scores, nan=-1.0) > threshold, [False]])
-        edges = np.flatnonzero(np.diff(present.astype(np.int8)))
-        for first, after in edges.reshape(-1, 2).tolist():
-            apex = first + int(np.argmax(scores[first:after]))
-            events.append(Event(au, first, apex, after - 1, float(scores[apex])))
+def events_of(person: Person, times: Floats, timed: bool, aus: list[str], threshold: float) -> list[Event]:
+    """Find the events of each AU by `find_events`, in order of their first frames; of one frame, the AUs over the threshold."""
+    if len(times) == 1:
+        scores = {au: float(person.rows[au].iloc[0]) for au in aus}
+        return [Event(au, 0, 0, 0, score) for au, score in scores.items() if score > threshold]
+    shortest = {} if timed else {"min_duration": 0.0, "min_gap": 0.0, "max_gap": _GAP}
+    found = find_events(person.rows[aus].reset_index(drop=True), times[person.places], threshold, **shortest)
+    onset, apex, offset = person.places[found[["first_row", "apex_row", "last_row"]].to_numpy(int).T]
+    events = [
+        Event(str(au), int(first), int(best), int(last), float(peak))
+        for au, first, best, last, peak in zip(found["AU"], onset, apex, offset, found["peak"], strict=True)
+    ]
     return sorted(events, key=lambda event: (event.onset, event.au))
 
 
