@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fgnet_plugin.measures.calibration import Calibration, calibrate, calibrated, conformal_sets
     from fgnet_plugin.measures.curves import Method, Threshold
     from fgnet_plugin.measures.origin import made_by, origin_of
+    from fgnet_plugin.measures.powered import prediction_powered
 
 __all__ = [
     "Calibration",
@@ -18,6 +19,7 @@ __all__ = [
     "conformal_sets",
     "made_by",
     "origin_of",
+    "prediction_powered",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -31,5 +33,6 @@ __getattr__, __dir__ = lazy_names(
         "conformal_sets": "fgnet_plugin.measures.calibration",
         "made_by": "fgnet_plugin.measures.origin",
         "origin_of": "fgnet_plugin.measures.origin",
+        "prediction_powered": "fgnet_plugin.measures.powered",
     },
 )
