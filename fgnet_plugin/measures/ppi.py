@@ -80,11 +80,14 @@ def estimate(coded: Rows, every: Rows, confidence: float = 0.95) -> PPIResult:
     labels, correction = of_coded[:, 0], of_all[:, 0] - of_coded[:, 1]
     u = without[..., 0] - labels
     v = all_without[..., 0] - without[..., 1] - correction
-    spread = (v**2).sum(0)
-    power = np.divide(-(u * v).sum(0), spread, out=np.zeros(p), where=spread > 0).clip(0, 1)
+    product, square = u * v, v**2
+    power = _power(product.sum(0), square.sum(0))
+    # Also the power is fitted to the people, and would be another without one of them.
+    powers = _power(product.sum(0) - product, square.sum(0) - square)
+    w = u + powers * (v + correction) - power * correction
     share = (coded_people - 1) / coded_people
     return PPIResult(
-        _interval(labels + power * correction, share * ((u + power * v) ** 2).sum(0), coded_people - p - 1, confidence),
+        _interval(labels + power * correction, share * (w**2).sum(0), coded_people - p - 1, confidence),
         _interval(labels, share * (u**2).sum(0), coded_people - p, confidence),
         _interval(of_all[:, 0], _jackknife(all_without[..., 0] - of_all[:, 0], all_people), all_people - p, confidence),
         power,
@@ -113,6 +116,11 @@ def _coefficients(rows: Rows, people: int) -> tuple[Floats, Floats]:
                 "a coefficient rests on one person, or the predictors say the same: code more people, or leave a predictor out"
             )
     return np.linalg.solve(total[:, :p], total[:, p:]), np.linalg.solve(rest[..., :p], rest[..., p:])
+
+
+def _power(products: Floats, squares: Floats) -> Floats:
+    """λ of the smallest variance, in [0, 1]: 0 where the scores change nothing."""
+    return np.divide(-products, squares, out=np.zeros_like(products), where=squares > 0).clip(0, 1)
 
 
 def _sums(values: Floats, person: Integers, people: int) -> Floats:

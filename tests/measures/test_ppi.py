@@ -63,7 +63,7 @@ def test_coverage_of_500_studies(people: int, predictors: list[str], truth: floa
     assert powered >= 0.93
     assert coded_only >= 0.93
     assert naive < 0.05
-    assert widths[:, 0].mean() < 0.9 * widths[:, 1].mean()
+    assert widths[:, 0].mean() < 0.95 * widths[:, 1].mean()
     assert values.mean() == pytest.approx(truth, abs=3 * values.std() / np.sqrt(500))  # no bias
 
 
@@ -89,14 +89,14 @@ def test_a_mean_with_one_face_each_is_the_papers() -> None:
 def test_useless_scores_cost_little() -> None:
     """Nor does the power that is fitted to noise make intervals too narrow."""
     rng = np.random.default_rng(1)
-    held, ratio, power = np.empty(500), np.empty(500), np.empty(500)
-    for i in range(500):
+    held, ratio, power = np.empty(1000), np.empty(1000), np.empty(1000)
+    for i in range(1000):
         study = made_study(rng, people=60, faces=30).assign(score=lambda table: rng.random(len(table)))
         found = result(study, coded_rows(rng, study, 10, 15), [])
         held[i], power[i] = covers(found.powered, RATE), found.power[0]
         ratio[i] = width(found.powered) / width(found.coded_only)
     assert held.mean() >= 0.93
-    assert 0.9 < ratio.mean() < 1.03
+    assert 0.95 < ratio.mean() < 1.06
     assert np.median(power) < 0.3
 
 
