@@ -10,6 +10,7 @@ import typer
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
+from fgnet_plugin.cli.measure import calibrate, calibrated, estimate, sample
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
 from fgnet_plugin.errors import CheckpointError, DownloadError
@@ -19,6 +20,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command()(detect)
 app.command()(annotate)
 app.command()(compare)
+app.command()(sample)
+app.command()(calibrate)
+app.command(name="apply-calibration")(calibrated)
+app.command()(estimate)
 app.command()(demo)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")
