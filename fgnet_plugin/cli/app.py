@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fgnet_plugin.cli.again import sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
@@ -24,6 +25,8 @@ app.command()(sample)
 app.command()(calibrate)
 app.command(name="apply-calibration")(calibrated)
 app.command()(estimate)
+app.command()(sides)
+app.command()(uncertainty)
 app.command()(demo)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from photos import feat_path
 
 from fgnet_plugin.cli import main
 from fgnet_plugin.measures import made_by
@@ -104,3 +105,20 @@ def test_what_is_refused(fgnet: Fgnet) -> None:
         code, _, err = fgnet(*arguments)
         assert code in (1, 2), arguments
         assert says in err.replace("\n", " "), err
+
+
+def test_faces_again(fgnet: Fgnet) -> None:
+    clip = str(feat_path("single_face.mp4"))
+    assert fgnet("detect", clip, "--offline", "--skip-frames", "36", "--out", "clip.csv")[0] == 0
+    code, out, err = fgnet("sides", "clip.csv")
+    assert (code, err, out) == (0, "", "table: sides.csv (2 rows)\n")
+    assert pd.read_csv("sides.csv")[["AU12_left", "AU12_right"]].notna().all(axis=None)
+    code, out, err = fgnet("uncertainty", "clip.csv", "--passes", "2", "--out", "u.parquet")
+    assert (code, err, out) == (0, "", "table: u.parquet (2 rows)\n")
+    assert (pd.read_parquet("u.parquet")["AU12_spread"] > 0).all()
+    code, _, err = fgnet("uncertainty", "clip.csv", "--passes", "2", "--au-model", "fgnet-rendered-1")
+    assert (code, "of other weights than fgnet-rendered-1" in err) == (0, True)
+    code, _, err = fgnet("sides", "clip.csv")
+    assert (code, "sides.csv holds a table already" in err) == (1, True)
+    code, _, err = fgnet("sides", "truth.csv", "--out", "x.csv")
+    assert (code, "no column x_0" in err) == (1, True)
