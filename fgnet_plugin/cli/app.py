@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from fgnet_plugin.cli.again import sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.report import report
 from fgnet_plugin.cli.summarize import summarize
+from fgnet_plugin.cli.measure import calibrate, calibrated, estimate, sample
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
 from fgnet_plugin.errors import CheckpointError, DownloadError
@@ -23,6 +25,12 @@ app.command()(annotate)
 app.command()(compare)
 app.command()(report)
 app.command()(summarize)
+app.command()(sample)
+app.command()(calibrate)
+app.command(name="apply-calibration")(calibrated)
+app.command()(estimate)
+app.command()(sides)
+app.command()(uncertainty)
 app.command()(demo)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

@@ -43,6 +43,7 @@ from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
 from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_models
 from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
 from fgnet_plugin.utils.deferred import Deferred
+from fgnet_plugin.utils.made_by import MadeBy
 from fgnet_plugin.utils.threads import gradients_kept
 
 
@@ -379,6 +380,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 fex[AUS] = combined[[f"{name}:{au}" for au in AUS]].to_numpy()
                 model = others[name]
                 fex.au_model = model.name if isinstance(model, AUModel) else name
+                digest = model.digest if isinstance(model, AUModel) else None
+                MadeBy.of_models(digest, {**self.info, "au_model": fex.au_model}).note(fex)
             results[name] = fex
         return results
 
