@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +57,9 @@ class VideoIndex:
     def save(self, path: Path) -> None:
         """Write the index to an .npz file, without what was found out about damage: readers find that out again."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _FOUND_OUT}
+        arrays: dict[str, Any] = {name: np.nan if value is None else value for name, value in values.items()}
         with path.open("wb") as file:
-            np.savez_compressed(file, **{name: np.nan if value is None else value for name, value in values.items()})
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> VideoIndex:
