@@ -19,6 +19,7 @@ from fgnet_plugin.scale.layout import is_running
 from fgnet_plugin.utils.threads import core_count
 
 _PREFIX = "fgnet-ray-"
+_NICE = "RAY_worker_niceness"  # as Ray spells it
 _LONGEST = 40  # letters of a temporary folder: the paths of sockets in it may have 107
 _STORE = 100_000_000  # bytes of memory for what goes through Ray: little, as neither frames nor rows do
 
@@ -31,7 +32,7 @@ def ray_session(address: str | None, workers: int, cpus: float, gpus: float, nic
         address: of a cluster, or "auto" for ``$RAY_ADDRESS`` or one on this machine; None starts Ray on this machine, for this
             process alone: it listens on free ports, and does what it is asked only by those who know a random token.
         workers, cpus, gpus: how many workers it is for, and what each takes.
-        nice: of the workers, where Ray is started.
+        nice: of the workers, where Ray is started, unless this environment variable of Ray says otherwise.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
@@ -49,8 +50,9 @@ def ray_session(address: str | None, workers: int, cpus: float, gpus: float, nic
             ray.shutdown()  # of this process's connection
         return
     folder = _temporary_folder()
+    nice = int(os.environ.get(_NICE, nice))
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with _environment(token | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": str(nice)}):
+    with _environment(token | {"RAY_USAGE_STATS_ENABLED": "0", _NICE: str(nice)}):
         try:
             ray = _ray()
             ray.init(

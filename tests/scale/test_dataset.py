@@ -2,14 +2,12 @@
 
 import functools
 import json
-import os
 import shutil
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from dataset_checks import assert_clean, assert_equal, expected_rows
 from dataset_faults import StandInDetector, end_at_clip, end_of_process
 from in_process import without_ray
 from photos import feat_path
@@ -23,17 +21,7 @@ from fgnet_plugin.scale.settings import versions
 from fgnet_plugin.scale.work import Worker
 
 pytest.importorskip("ray", reason="Ray is not installed")
-HELPERS = Path(__file__).parents[1] / "helpers"
 FILES = Path(__file__).parents[1] / "media" / "files"
-DETECT = {"errors": "skip", "time": True, "progress_bar": False}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def helpers_for_workers() -> Iterator[None]:
-    """Processes that Ray starts find the detectors that fail."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +41,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def expected(clips: list[str]) -> pd.DataFrame:
     """What one process makes of them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return OfflineDetector().detect(clips, **DETECT)
-
-
-def assert_equal(out: Path, expected: pd.DataFrame) -> None:
-    """All rows, to the last digit; and nothing in the folder but them."""
-    inputs = expected["input"].drop_duplicates().tolist()
-    found = pd.DataFrame(read_dataset(out, inputs))
-    text = dict.fromkeys(["input", "approx_time", "Identity"], "str")
-    pd.testing.assert_frame_equal(found.astype(text), expected.reset_index(drop=True).astype(text), check_exact=True)
-    assert_clean(out)
-
-
-def assert_clean(out: Path) -> None:
-    assert not [path for path in out.rglob("*") if path.is_file() and not is_expected(path)]
-
-
-def is_expected(path: Path) -> bool:
-    return path.name in ("part-0.parquet", "run.json") or path.suffix == ".jsonl"
+    return expected_rows(clips)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +72,7 @@ def test_what_failed_has_its_reason(filled: tuple[Path, Report], clips: list[str
     found = status(out)
     assert (found.inputs, found.done, found.frames, found.rows, found.faces) == (9, 6, 139, 143, 142)
     reasons = {Path(name).name: reason for name, reason in found.failed.items()}
-    assert sorted(reasons) == ["corrupt.mp4", "z_cut.jpg", "empty.mp4"]
+    assert sorted(reasons) == ["corrupt.mp4", "empty.mp4", "z_cut.jpg"]
     assert "is empty (0 bytes)" in reasons["empty.mp4"]
     assert "cannot be read as a video" in reasons["corrupt.mp4"]
     assert reasons["z_cut.jpg"].startswith(str(Path(clips[0]).with_name("z_cut.jpg")))
