@@ -46,7 +46,7 @@ def run(text: str, folder: Path, **variables: object) -> subprocess.CompletedPro
     "arguments",
     [
         ("clips/", "--out", "corpus/", "--offline", "--tasks", "16", "--gpus-per-task", "1"),
-        ("it's here", "--out", "corpus $HOME", "--tasks", "2", "--sbatch=--partition=gpu"),
+        ("it's here", "--out", "my corpus", "--tasks", "2", "--sbatch=--partition=gpu"),
         ("clips/", "--out", "corpus/", "--tasks", "4", "--shared-cluster", "--gpus-per-task", "2"),
         ("train", "detector", "--config", "claims", "--gpus-per-task", "4"),
     ],
