@@ -20,6 +20,7 @@ PUBLIC = {
     "fgnet_plugin.comparison": "Comparison compare",
     "fgnet_plugin.faces": "FaceFinder FoundFaces find_faces read_photo",
     "fgnet_plugin.network": "FGNet FGNetConfig Prediction decode normalize scores small_config",
+    "fgnet_plugin.scale": "DifferentSettingsError Progress Report Status detect_dataset read_dataset status",
     "fgnet_plugin.training.rendered": "AUS DOMAINS Domain HeadCorpus RenderedCorpus write_corpus",
 }
 

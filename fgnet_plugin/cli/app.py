@@ -14,6 +14,8 @@ from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.report import report
 from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.measure import calibrate, calibrated, estimate, sample
+from fgnet_plugin.cli.detect_dataset import status
+from fgnet_plugin.cli.slurm import slurm
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
 from fgnet_plugin.errors import CheckpointError, DownloadError
@@ -21,6 +23,8 @@ from fgnet_plugin.version import __version__
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(detect)
+app.command()(status)
+app.command(context_settings={"ignore_unknown_options": True})(slurm)
 app.command()(annotate)
 app.command()(compare)
 app.command()(report)

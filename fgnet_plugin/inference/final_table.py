@@ -135,7 +135,7 @@ class FinalTable:
 
     def finish(self, journal: Journal) -> Summary:
         """Write the whole table, piece by piece, in the place of the growing one."""
-        final = self._final_rows(pd.concat(journal.read_pieces([*PLACES, *self._embeddings]), ignore_index=True))
+        final = self.final_rows(pd.concat(journal.read_pieces([*PLACES, *self._embeddings]), ignore_index=True))
         summary = Summary()
         with closing(journal.read_pieces()) as pieces:  # also where the disk is full
             journal.finish(self._passing(final.of_pieces(pieces), journal.path, summary))
@@ -159,7 +159,7 @@ class FinalTable:
 
     def of_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Make the table of all rows where they are in memory."""
-        return self._noted(self._final_rows(rows).of(rows) if len(rows) else rows)
+        return self._noted(self.final_rows(rows).of(rows) if len(rows) else rows)
 
     def _noted(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Make the detector's table of rows, and note in its attributes what made it."""
@@ -184,8 +184,8 @@ class FinalTable:
                 tables.discard()
             raise
 
-    def _final_rows(self, rows: pd.DataFrame) -> FinalRows:
-        """Tell persons apart, and choose which faces stay."""
+    def final_rows(self, rows: pd.DataFrame) -> FinalRows:
+        """Tell persons apart, and choose which faces stay, by the columns `PLACES` and any embeddings of all rows."""
         places = pd.DataFrame(rows[PLACES])
         places["Identity"] = self._detector.identities(rows, self._same_person).set_axis(rows.index)
         if not self._embeddings and self._videos and self._detector.info["face_model"] == "bundled":

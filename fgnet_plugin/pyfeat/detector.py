@@ -254,6 +254,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         errors: Literal["raise", "skip"] = "raise",
         mixed_sizes: Literal["raise", "single"] = "raise",
         faces: WhichFaces = "all",
+        frames: tuple[int, int] | None = None,
         columns: WhichColumns = "all",
         time: bool = False,
         relative_to: str | Path | None = None,
@@ -284,6 +285,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 or read them one at a time ("single").
             faces: "all"; the "largest" of each frame; or of a video, "track" one participant: the person whose faces are the
                 largest altogether, by where they are. A warning says how many faces of others were left out.
+            frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
+                table of all frames, but for the names of persons, who are told apart among these.
             columns: "all"; "faces" leaves out emotions, identities and gaze; "aus" leaves out landmarks and head poses, too.
             time: add a column "time" where there are videos: the frame's time stamp in seconds ("approx_time" has whole ones).
             relative_to: a folder; the column "input" has paths below it, with "/", instead of the paths as they are given.
@@ -314,6 +317,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             mixed_sizes=mixed_sizes,
             errors=errors,
             faces=faces,
+            frames=frames,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
         with gradients_kept():

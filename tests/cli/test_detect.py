@@ -171,7 +171,7 @@ def test_broken_files_among_good_ones_are_skipped(fgnet: Fgnet) -> None:
         ([], 2, "Missing argument"),
         ([FACE, "--batch-size", "0"], 2, "--batch-size"),
         ([FACE, "--skip-frames", "none"], 2, "--skip-frames"),
-        ([FACE, "--out", "x.xlsx"], 2, "--out must end in .csv or .parquet, not '.xlsx'"),
+        ([FACE, "--out", "x.xlsx"], 2, "--out must end in .csv or .parquet, not '.xlsx', or be a folder"),
         ([FACE, "--heatmaps"], 2, "--heatmaps needs --plots FOLDER"),
         (["no.jpg", FACE, "no.mp4"], 1, "error: 2 files can't be read:\n  no.jpg: no such file; check the path\n  no.mp4: no"),
         (["nothing here"], 1, "error: nothing here: no pictures or videos in this folder\n"),
