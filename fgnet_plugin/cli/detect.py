@@ -73,6 +73,7 @@ def detect(
         bool, typer.Option("--resume", help="Continue an interrupted run; its inputs and options need not be repeated.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for scripts.")] = False,
 ) -> None:
     """AUs of the faces in pictures and videos, a row for each face."""
     from fgnet_plugin.cli.resume import settle
