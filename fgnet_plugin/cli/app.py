@@ -11,6 +11,7 @@ from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.doctor import doctor, print_next_steps
+from fgnet_plugin.cli.events import events, labels
 from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
@@ -22,6 +23,8 @@ app.command()(detect)
 app.command()(annotate)
 app.command()(compare)
 app.command()(summarize)
+app.command()(events)
+app.command()(labels)
 app.command()(demo)
 app.command()(doctor)
 app.add_typer(weights_app, name="weights")

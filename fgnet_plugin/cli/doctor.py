@@ -15,7 +15,7 @@ _WIDE = 28
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """What works on this machine, what is missing, and the line that mends it.
+    """What is missing on this machine, and how to mend it.
 
     The exit status is 1 if something is broken; what is missing and optional is no error.
     """
