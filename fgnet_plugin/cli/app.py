@@ -12,6 +12,7 @@ from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.doctor import doctor, print_next_steps
 from fgnet_plugin.cli.events import events, labels
+from fgnet_plugin.cli.provenance import provenance
 from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
@@ -26,6 +27,7 @@ app.command()(summarize)
 app.command()(events)
 app.command()(labels)
 app.command()(demo)
+app.command()(provenance)
 app.command()(doctor)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")
