@@ -28,6 +28,7 @@ from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.inputs import Item
 from fgnet_plugin.inference.offline import BUNDLED, check_device
 from fgnet_plugin.inference.persons import WhichFaces
+from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.inference.stretches import StretchReader
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat import hub
@@ -322,7 +323,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         )
         with gradients_kept():
             fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)
-            return fex
+            return with_origin(fex, run.settings())
 
     def plan(self, inputs: object, output_size: int | tuple[int, int] | None = None, **options: Any) -> DetectRun:
         """Prepare a run of `detect` without starting it."""
