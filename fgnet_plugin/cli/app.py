@@ -11,14 +11,14 @@ from fgnet_plugin.cli.again import sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
-from fgnet_plugin.cli.report import report
+from fgnet_plugin.cli.detect_dataset import status
 from fgnet_plugin.cli.doctor import doctor, print_next_steps
 from fgnet_plugin.cli.events import events, labels
-from fgnet_plugin.cli.provenance import provenance
-from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.measure import calibrate, calibrated, estimate, sample
-from fgnet_plugin.cli.detect_dataset import status
+from fgnet_plugin.cli.provenance import provenance
+from fgnet_plugin.cli.report import report
 from fgnet_plugin.cli.slurm import slurm
+from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
 from fgnet_plugin.errors import CheckpointError, DownloadError
