@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fgnet_plugin.checkpoints.registry import manifest
+from fgnet_plugin.inference.provenance import provenance
 from fgnet_plugin.report.timeline import Timeline
 from fgnet_plugin.utils.journal import read_settings
-from fgnet_plugin.version import __version__
 
 CITATIONS = {
     "fgnet": "Yin, Y., Chang, D., Song, G., Sang, S., Zhi, T., Liu, J., Luo, L., & Soleymani, M. (2024). FG-Net: Facial action "
@@ -29,7 +30,7 @@ CITATIONS = {
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a table was made, as far as the file beside it tells."""
+    """How a table was made, as far as that is known."""
 
     au_model: str | None
     """Name of the AU model, or None where unknown."""
@@ -41,6 +42,8 @@ class Provenance:
     """The run's settings that are not at their defaults, in words."""
     folder: Path | None = None
     """From where the inputs are named."""
+    version: str | None = None
+    """Of fgnet-plugin, where the run noted it."""
 
     @property
     def is_fgnet(self) -> bool:
@@ -54,21 +57,26 @@ class Provenance:
         return f"{entry.name}: {entry.about} ({entry.licence})." if entry else ""
 
 
-def provenance_of(table: Path | None) -> Provenance:
-    """Read how a table was made from the .run file beside it; without one, all is unknown.
-
-    Raises InputError for a damaged one.
-    """
-    run = None if table is None else read_settings(table)
-    if not run or "models" not in run:
+def provenance_of(table: pd.DataFrame | Path) -> Provenance:
+    """Tell how a table was made by `fgnet_plugin.provenance`, as far as pages show it. Raises InputError for a damaged file."""
+    told = provenance(table, hashes=False)
+    models, weights, run = told["models"], told["weights"], told["settings"]
+    if not models:
         return Provenance(None, None, None, {})
-    models = run["models"]
     named = {"skip_frames": "every so many-th frame", "faces": "faces", "precision": "precision", "output_size": "output size"}
     usual = {"faces": "all", "precision": "float32"}
     settings = {text: run[key] for key, text in named.items() if run.get(key) not in (None, usual.get(key))}
-    folder = run.get("about", {}).get("folder")
-    offline = models["face_model"] == "bundled"
-    return Provenance(models["au_model"], run.get("checkpoint"), offline, settings, None if folder is None else Path(folder))
+    version = told["versions"].get("fgnet-plugin")
+    begun = None if isinstance(table, pd.DataFrame) else read_settings(table)
+    folder = None if begun is None else begun.get("about", {}).get("folder")
+    return Provenance(
+        models["au_model"],
+        None if weights is None else weights["digest"],
+        models["face_model"] == "bundled",
+        settings,
+        None if folder is None else Path(folder),
+        version,
+    )
 
 
 def citations(made: Provenance) -> list[str]:
@@ -112,8 +120,8 @@ def _model(made: Provenance) -> str:
     if made.au_model is None:
         return "[the AU model: the table does not name it]"
     if made.is_fgnet:
-        own = " (FG-Net; Yin et al., 2024"
-        return f"{made.au_model}{own}; weights sha256 {str(made.digest)[:12]}…; fgnet-plugin {__version__})"
+        version = f"fgnet-plugin {made.version}" if made.version else "fgnet-plugin"
+        return f"{made.au_model} (FG-Net; Yin et al., 2024; weights sha256 {str(made.digest)[:12]}…; {version})"
     return f"py-feat's model {made.au_model}"
 
 

@@ -88,14 +88,13 @@ def report(
     path = Path(out)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{path}: a report is an .html file")
-    file = Path(table) if isinstance(table, str | Path) else None
-    made = provenance_of(file)
+    whole = Path(table) if isinstance(table, str | Path) else table
+    made = provenance_of(whole)
     options = PageOptions(threshold, pictures, blur_faces, heatmaps, None if source is None else Path(source), made.folder)
     options.check()
     model, note = _model(made, au_model, options)
     notes = [note] if note else []
     names = distinct_names(_inputs(table))
-    whole = file if file is not None else pd.DataFrame(table)
     if len(names) == 1:
         (recording,) = timelines(whole, threshold)
         _write(path, recording, made, options, model, notes, comparison=comparison)
