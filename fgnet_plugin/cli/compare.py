@@ -17,6 +17,9 @@ def compare(
         Path | None, typer.Option(help="CSV file of AUs coded by people: AU columns of 0 and 1, and input and frame.")
     ] = None,
     threshold: Annotated[float, typer.Option(help="Score from which an AU counts as present.")] = 0.5,
+    cluster: Annotated[
+        str | None, typer.Option(help="Column whose values are independent, such as the person: intervals draw these.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for the agreement; with --labels, …-accuracy.csv, too.")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for the figure: .png, .pdf, .svg.")] = None,
 ) -> None:
@@ -39,7 +42,7 @@ def compare(
         }
         if labels is not None:
             check_file(labels, "table")
-        found = compared(read, read_csv(labels) if labels else None, threshold=threshold)
+        found = compared(read, read_csv(labels) if labels else None, threshold=threshold, cluster=cluster)
         results = {"": found.agreement} | ({"-accuracy": found.accuracy} if found.accuracy is not None else {})
         for suffix, table in results.items():
             typer.echo(table.drop(columns="name").to_string(index=False, float_format="{:.2f}".format) + "\n")
