@@ -113,7 +113,7 @@ def _warn_of_shift(rows: JointRows, aligned: pd.DataFrame, predictions: Mapping[
 
 
 def _mean_correlation(labels: pd.DataFrame, around: Mapping[int, pd.DataFrame], shift: int) -> float:
-    """Correlate labels with the scores `shift` frames later, over the rows that have scores at all shifts: the mean over AUs."""
+    """Correlate labels with the scores `shift` frames later, in rows that have scores at all shifts: the mean over AUs."""
     found = []
     for au in labels.columns.intersection(around[0].columns):
         truth = labels[au].to_numpy()
