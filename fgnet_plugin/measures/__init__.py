@@ -7,16 +7,16 @@ from fgnet_plugin.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from fgnet_plugin.measures.agreement import agree_with_coders, read_codes
     from fgnet_plugin.measures.baseline import BaselineBuilder, read_neutral
-    from fgnet_plugin.measures.codebook import codebook
+    from fgnet_plugin.measures.codebook import make_codebook
     from fgnet_plugin.measures.design import from_folders, from_pattern, from_table
+    from fgnet_plugin.measures.dyads import synchrony
     from fgnet_plugin.measures.events import find_events, overlap
-    from fgnet_plugin.measures.quality import Rules, exclude, quality, sharpness
+    from fgnet_plugin.measures.quality import Rules, exclude, frame_quality, sharpness
     from fgnet_plugin.measures.recordings import Recording, read_recordings
     from fgnet_plugin.measures.signal import fill_gaps, resample, smooth
     from fgnet_plugin.measures.speech import speech_stretches
     from fgnet_plugin.measures.steps import Steps
     from fgnet_plugin.measures.summary import Summary, summarize
-    from fgnet_plugin.measures.synchrony import synchrony
     from fgnet_plugin.measures.trials import read_trials
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "Steps",
     "Summary",
     "agree_with_coders",
-    "codebook",
+    "make_codebook",
     "exclude",
     "fill_gaps",
     "find_events",
@@ -34,7 +34,7 @@ __all__ = [
     "from_pattern",
     "from_table",
     "overlap",
-    "quality",
+    "frame_quality",
     "read_codes",
     "read_neutral",
     "read_recordings",
@@ -56,7 +56,7 @@ __getattr__, __dir__ = lazy_names(
         "Steps": "fgnet_plugin.measures.steps",
         "Summary": "fgnet_plugin.measures.summary",
         "agree_with_coders": "fgnet_plugin.measures.agreement",
-        "codebook": "fgnet_plugin.measures.codebook",
+        "make_codebook": "fgnet_plugin.measures.codebook",
         "exclude": "fgnet_plugin.measures.quality",
         "fill_gaps": "fgnet_plugin.measures.signal",
         "find_events": "fgnet_plugin.measures.events",
@@ -64,7 +64,7 @@ __getattr__, __dir__ = lazy_names(
         "from_pattern": "fgnet_plugin.measures.design",
         "from_table": "fgnet_plugin.measures.design",
         "overlap": "fgnet_plugin.measures.events",
-        "quality": "fgnet_plugin.measures.quality",
+        "frame_quality": "fgnet_plugin.measures.quality",
         "read_codes": "fgnet_plugin.measures.agreement",
         "read_neutral": "fgnet_plugin.measures.baseline",
         "read_recordings": "fgnet_plugin.measures.recordings",
@@ -74,6 +74,6 @@ __getattr__, __dir__ = lazy_names(
         "smooth": "fgnet_plugin.measures.signal",
         "speech_stretches": "fgnet_plugin.measures.speech",
         "summarize": "fgnet_plugin.measures.summary",
-        "synchrony": "fgnet_plugin.measures.synchrony",
+        "synchrony": "fgnet_plugin.measures.dyads",
     },
 )
