@@ -19,6 +19,9 @@ PUBLIC = {
     "fgnet_plugin.cli": "main",
     "fgnet_plugin.comparison": "Comparison compare",
     "fgnet_plugin.faces": "FaceFinder FoundFaces find_faces read_photo",
+    "fgnet_plugin.measures": "BaselineBuilder Recording Rules Steps Summary agree_with_coders exclude fill_gaps "
+    "find_events frame_quality from_folders from_pattern from_table make_codebook overlap read_codes read_neutral "
+    "read_recordings read_trials resample sharpness smooth speech_stretches summarize synchrony",
     "fgnet_plugin.network": "FGNet FGNetConfig Prediction decode normalize scores small_config",
     "fgnet_plugin.scale": "DifferentSettingsError Progress Report Status detect_dataset read_dataset status",
     "fgnet_plugin.training.rendered": "AUS DOMAINS Domain HeadCorpus RenderedCorpus write_corpus",

@@ -68,7 +68,7 @@ class Exclusions:
     """Whether speech was looked for."""
 
 
-def quality(recording: Recording) -> pd.DataFrame:
+def frame_quality(recording: Recording) -> pd.DataFrame:
     """Measure each frame of a recording.
 
     Returns:
@@ -115,7 +115,7 @@ def exclude(
         >>> kept.scores["AU12"].tolist(), counts.by_rule
         ([0.2, nan], {'no_face': 0, 'min_score': 1})
     """
-    measured = quality(recording).assign(sharpness=np.full(len(recording), np.nan) if sharp is None else sharp)
+    measured = frame_quality(recording).assign(sharpness=np.full(len(recording), np.nan) if sharp is None else sharp)
     bad = ~measured["face"].to_numpy(dtype=bool)
     by_rule = {"no_face": int(bad.sum())}
     for rule in fields(rules or Rules()):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from photos import feat_path
 
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.measures.dyads import synchrony
 from fgnet_plugin.measures.events import event_measures, find_events, frame_durations, overlap
 from fgnet_plugin.measures.recordings import Recording, read_recordings
-from fgnet_plugin.measures.synchrony import synchrony
 
 
 def found(values: list[float] | np.ndarray, time: np.ndarray | None = None, **options: float) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures import speech
-from fgnet_plugin.measures.quality import Rules, exclude, flow, quality, sharpness
+from fgnet_plugin.measures.quality import Rules, exclude, flow, frame_quality, sharpness
 from fgnet_plugin.measures.recordings import Recording, read_recordings
 from fgnet_plugin.measures.sources import Sources
 from fgnet_plugin.measures.speech import MOUTH_AUS, in_stretches, read_sound, speech_stretches
@@ -31,12 +31,12 @@ BOXES |= {"FaceRectHeight": BOXES["FaceRectWidth"], "FrameWidth": 100, "FrameHei
 
 
 def test_what_a_table_tells_of_a_face_is_measured() -> None:
-    table = quality(recording(**BOXES, Yaw=np.radians([0, 30, -60, 0, 0, 0]), FaceScore=[1, 1, 1, 1, 0.4, 1]))
+    table = frame_quality(recording(**BOXES, Yaw=np.radians([0, 30, -60, 0, 0, 0]), FaceScore=[1, 1, 1, 1, 0.4, 1]))
     assert table["size"].tolist() == [40, 40, 10, 40, 40, 40]
     assert table["outside"].tolist() == pytest.approx([0, 0.5, 0, 0.5, 0, 0])
     assert table["yaw"].tolist() == pytest.approx([0, 30, -60, 0, 0, 0])
     assert table["face"].all()
-    assert quality(recording(Pitch=[0, 30, -60, 0, 0, 0]))["pitch"].tolist() == [0, 30, -60, 0, 0, 0]  # degrees already
+    assert frame_quality(recording(Pitch=[0, 30, -60, 0, 0, 0]))["pitch"].tolist() == [0, 30, -60, 0, 0, 0]  # degrees already
 
 
 def test_each_excluded_frame_counts_for_the_first_rule_that_it_breaks() -> None:

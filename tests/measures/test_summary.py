@@ -9,7 +9,7 @@ from photos import feat_path
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.baseline import BaselineBuilder, read_neutral
-from fgnet_plugin.measures.codebook import codebook
+from fgnet_plugin.measures.codebook import make_codebook
 from fgnet_plugin.measures.design import from_pattern
 from fgnet_plugin.measures.recordings import read_recordings, recording_names
 from fgnet_plugin.measures.steps import Steps
@@ -236,7 +236,7 @@ def test_bad_tables_are_refused(tmp_path: Path) -> None:
 def test_the_codebook_explains_every_column() -> None:
     table = people(2, 0.3)
     found = summarize(table, factors=from_pattern(recording_names(table), PATTERN), steps=Steps(fill=0.3))
-    book = codebook(found)
+    book = make_codebook(found)
     assert not book["meaning"].eq("").any()
     for name, of in {"long.csv": found.long, "wide.csv": found.wide(), "events.csv": found.events}.items():
         assert book.loc[book["file"] == name, "column"].tolist() == list(of)
