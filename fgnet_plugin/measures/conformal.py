@@ -1,8 +1,8 @@
 """Sets {present, absent, undecided} with a stated coverage: conformal prediction for new people, not only for new frames.
 
-Hierarchical conformal prediction of Lee, Barber & Willett (arXiv 2306.06342, section 3.1; Dunn, Wasserman & Ramdas 2022 for K
-= 1 draws) for each label by itself (Vovk 2012). Split conformal prediction as MAPIE and crepes have it takes frames as
-exchangeable, which frames of one person are not; here people are.
+Hierarchical conformal prediction (Lee, Barber & Willett, arXiv 2306.06342; cf. Dunn, Wasserman & Ramdas, arXiv 1809.07441), for
+each label by itself (Vovk 2012). Split conformal prediction as MAPIE and crepes have it takes frames as exchangeable, which
+frames of one person are not; here people are.
 """
 
 from __future__ import annotations
