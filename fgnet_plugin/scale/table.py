@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _ABOUT = b"fgnet"
 _TEXT = ("input", "approx_time", "Identity")
 
 
+@cache
 def all_types() -> dict[str, np.dtype[Any]]:
     """List the columns of a table of videos with times, and their types."""
     faces = rows_of_faces([FoundFaces.none()], [(1, 1)], (), np.empty((0, 0), np.float32))
@@ -72,17 +74,19 @@ class TableWriter:
         """Write the next rows, as a row group of its own. Columns that they lack are empty."""
         import pyarrow as pa
 
-        others = [name for name in rows.columns if name not in self._types]
-        if len(rows) and (lost := [name for name in others if rows[name].notna().any()]):
-            raise AssertionError(f"columns with values that the dataset has not: {', '.join(map(str, lost))}")
-        columns = {name: rows.get(name, pd.Series(np.nan, rows.index)) for name in self._types}
-        arrays = []
-        for field in self._schema:
-            values = columns[field.name]
-            if field.name in _TEXT:
-                arrays.append(pa.array(values.astype(object), field.type, from_pandas=True))
+        others = rows[[name for name in rows.columns if name not in self._types]]
+        if others.notna().any(axis=None):
+            raise AssertionError(f"values in columns that the dataset has not: {others.columns[others.notna().any()].tolist()}")
+        columns: dict[str, Any] = {}
+        for kind in set(self._types.values()):  # all of a type at once: hundreds of single ones take 100 ms
+            names = [name for name, its in self._types.items() if its == kind]
+            if kind.kind == "O":
+                columns |= {name: pa.array(rows.get(name), pa.string(), from_pandas=True) for name in names if name in rows}
             else:
-                arrays.append(pa.array(values.to_numpy(self._types[field.name])))
+                block = np.ascontiguousarray(rows.reindex(columns=names).to_numpy(kind).T)
+                columns |= {name: pa.array(values) for name, values in zip(names, block, strict=True)}
+        empty = pa.nulls(len(rows), pa.string())
+        arrays = [columns.get(name, empty) for name in self._types]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         numbers: list[int] = rows["frame"].unique().tolist() if len(rows) else []
         self.frames += len(numbers) - int(self._last in numbers[:1])
