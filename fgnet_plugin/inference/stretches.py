@@ -25,7 +25,6 @@ from fgnet_plugin.utils.deferred import Deferred
 from fgnet_plugin.utils.threads import one_thread_each, thread_count
 
 _PHOTOS = 8  # that are written to the table at once
-_SMALL = 128  # pixels a side of the faces that a small FG-Net reads: it is quicker on one core, and others do other faces
 _MOST_BYTES = 300_000_000  # of decoded frames that wait for a core
 _TOGETHER, _BYTES_TOGETHER = 4, 100_000_000  # stretches that are searched side by side, and of their decoded frames
 _Pending = Future[Batch] | Deferred[Batch]
@@ -91,7 +90,7 @@ class StretchReader:
 
         Several stretches are searched for faces side by side, which is quicker, and each is read by FG-Net on its own.
         """
-        small = self.au_model is None or self.au_model.net.config.image_size <= _SMALL
+        small = self.au_model is None or self.au_model.small
         cores = thread_count() if small else 1
         left, waiting = deque(stretches), deque[tuple[Future[Sequence[_Pending]], int]]()
         with one_thread_each() if small else contextlib.nullcontext(), ThreadPoolExecutor(cores) as pool:
