@@ -23,7 +23,6 @@ from fgnet_plugin.inference.persons import WhichFaces, blank, chosen_rows, label
 from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.distinct_names import distinct_names
 from fgnet_plugin.utils.journal import Journal, unwritable
-from fgnet_plugin.utils.made_by import MadeBy
 from fgnet_plugin.utils.tables import PieceWriter
 
 PLACES = [*FACEBOX[:4], "input", "frame"]
@@ -155,17 +154,11 @@ class FinalTable:
         rows = journal.read()
         if not self._embeddings and rows["Identity"].notna().any():
             rows["Identity"] = rows["Identity"].astype(object)  # as where the labels are made
-        return self._noted(rows)
+        return self._detector.as_table(rows)
 
     def of_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Make the table of all rows where they are in memory."""
-        return self._noted(self.final_rows(rows).of(rows) if len(rows) else rows)
-
-    def _noted(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Make the detector's table of rows, and note in its attributes what made it."""
-        table, model = self._detector.as_table(rows), self._detector.fgnet
-        MadeBy.of_models(None if model is None else model.digest, self._detector.info).note(table)
-        return table
+        return self._detector.as_table(self.final_rows(rows).of(rows) if len(rows) else rows)
 
     def _passing(self, pieces: Iterable[pd.DataFrame], path: Path, summary: Summary) -> Iterator[pd.DataFrame]:
         """Pass pieces of the final table on; on their way they are counted, and written to tables of each input."""
