@@ -45,7 +45,9 @@ def report(
     title: Annotated[str | None, typer.Option(help="Of the page of several recordings.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pages that are there already.")] = False,
 ) -> None:
-    """A page to look at: AUs over time with pictures, or a study's recordings side by side.
+    """A page to look at, of a recording or a study.
+
+    AUs over time with pictures; of a study, its recordings side by side.
 
     The pages open in any browser, ask no network for anything, and hold pictures of faces unless told otherwise:
     FGNET_NO_PICTURES=1 or FGNET_BLUR_FACES=1 in the environment make that the rule on a machine, until --with-pictures or
