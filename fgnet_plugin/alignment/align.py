@@ -80,8 +80,9 @@ def align_for_network(
     """Run `align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
 
     With `kernels`, faces of uint8 photos come out normalised, channels-last and in the dtype asked for, most of them
-    written so by one kernel. Without, they are those of ``align_faces(…, rounded=False)``. `AlignedFaces.network_input` and
-    `AlignedFaces.pictures` give what is needed of either.
+    written so by one kernel. Without, they are those of ``align_faces(…, rounded=False)``; but faces of at most 320 px a side
+    that are averaged, for sizes of 128 px and less, are sampled more coarsely, which changes pixels by a fifth of a level on
+    average. `AlignedFaces.network_input` and `AlignedFaces.pictures` give what is needed of either.
 
     Args:
         images, landmarks, size: as there; photos in [0, 255].

@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
 from fgnet_plugin.faces.tracking import SEARCH_EVERY, FaceTracker
