@@ -40,7 +40,7 @@ class DepthwiseSeparable(nn.Sequential):
 
 
 def add_shortcut(y: Tensor, x: Tensor, stride: int) -> Tensor:
-    """Add [B, C, h, w], pooled where the stride is 2, to the first C channels of [B, channels, h/stride, w/stride], in place."""
+    """Add x [B, C, h, w] to the first C channels of y [B, channels, h/stride, w/stride], in place; stride 2 pools it."""
     if stride == 2:  # the maximum of 2×2 pixels; max_pool2d also looks for their indices, which takes longer
         x = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
         x = torch.maximum(x[..., ::2], x[..., 1::2])

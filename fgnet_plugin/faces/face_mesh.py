@@ -59,7 +59,7 @@ class WholeMapConv(nn.Conv2d):
         if x.device.type != "cpu":
             return F.linear(rows, weight, self.bias)
         missing = -len(rows) % _AT_ONCE
-        parts = F.pad(rows, (0, 0, 0, missing)).split(_AT_ONCE)
+        parts = torch.split(F.pad(rows, (0, 0, 0, missing)), _AT_ONCE)
         return torch.cat([F.linear(part, weight, self.bias) for part in parts])[: len(rows)]
 
 
@@ -110,7 +110,7 @@ class FaceMesh(nn.Module):
         if crops.ndim != 4 or crops.shape[1:] != (3, CROP_SIZE, CROP_SIZE):
             raise ValueError(f"crops must have shape [B, 3, {CROP_SIZE}, {CROP_SIZE}], got {list(crops.shape)}")
         if crops.device.type == "cpu" and len(crops) > _AT_ONCE:
-            points, presence = zip(*(self._fit(part) for part in crops.split(_AT_ONCE)), strict=True)
+            points, presence = zip(*(self._fit(part) for part in torch.split(crops, _AT_ONCE)), strict=True)
             return torch.cat(points), torch.cat(presence)
         return self._fit(crops)
 

@@ -189,7 +189,9 @@ class FaceFinder:
         meshes, presences = self._read_crops(crops, Square(*(torch.cat(values) for values in zip(*squares, strict=True))))
         counts = [len(faces) for faces in last]
         found: list[FoundFaces | None] = []
-        for photo, faces, mesh, presence in zip(photos, last, meshes.split(counts), presences.split(counts), strict=True):
+        for photo, faces, mesh, presence in zip(
+            photos, last, torch.split(meshes, counts), torch.split(presences, counts), strict=True
+        ):
             there = bool((presence > _PRESENCE).all())
             followed = self._faces_of_meshes(mesh, presence, faces.scores, photo.shape[1:]) if there else None
             found.append(followed if followed is None or len(followed) < 2 else distinct([followed]))
