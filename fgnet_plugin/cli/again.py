@@ -43,7 +43,10 @@ def uncertainty(
     out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")] = Path("uncertainty.csv"),
     overwrite: Overwrite = False,
 ) -> None:
-    """How much each score changes where the face's crop is shifted, scaled and mirrored a little."""
+    """How much scores change where the crop moves a little.
+
+    The face's crop is shifted, scaled and mirrored.
+    """
     with package_warnings():
         from fgnet_plugin.inference.uncertainty import uncertainty as read_spread
 

@@ -37,7 +37,10 @@ def sample(
     crops: Annotated[bool, typer.Option("--crops/--no-crops", help="Cut the faces out of the recordings.")] = True,
     out: Annotated[Path, typer.Option("--out", help="Folder for sheet.csv, faces and key.csv.")] = Path("coding"),
 ) -> None:
-    """Which faces people should code, and how many: a blinded sheet with pictures."""
+    """Which faces people should code, and how many.
+
+    A blinded sheet with pictures.
+    """
     with package_warnings():
         from fgnet_plugin import measures
         from fgnet_plugin.inference.columns import known_aus
@@ -77,7 +80,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Of folds and resamples.")] = 0,
     out: Annotated[Path, typer.Option("--out", help="JSON file to write.")] = Path("calibration.json"),
 ) -> None:
-    """Learn from coded faces how probable each AU is at a score."""
+    """How probable each AU is at a score, by coded faces."""
     level: float | str = threshold
     if threshold not in ("youden", "f1"):
         try:
@@ -117,7 +120,7 @@ def calibrated(
     out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")] = Path("calibrated.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
-    """Turn the scores of a table into probabilities and decisions by a calibration."""
+    """Probabilities and decisions, by a calibration."""
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
     if out.exists() and not overwrite:
@@ -147,7 +150,10 @@ def estimate(
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     out: Annotated[Path | None, typer.Option(help="CSV file to write.")] = None,
 ) -> None:
-    """Base rates, differences and regressions from all scores and a few human codes, with valid intervals."""
+    """Base rates and contrasts with few coded faces.
+
+    Also regressions; from all scores and a few human codes, with valid intervals.
+    """
     with package_warnings():
         from fgnet_plugin import measures
 

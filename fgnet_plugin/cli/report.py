@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ _TABLES = (".csv", ".parquet")
 
 
 def report(
-    inputs: Annotated[list[str], typer.Argument(help="A table of fgnet detect, or recordings to detect first, offline.")],
+    inputs: Annotated[list[str], typer.Argument(help="A table or dataset of fgnet detect, or recordings to detect offline.")],
     out: Annotated[Path, typer.Option("--out", help="The page, .html; of several recordings, with a folder beside it.")] = Path(
         "report.html"
     ),
@@ -44,7 +45,9 @@ def report(
     title: Annotated[str | None, typer.Option(help="Of the page of several recordings.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pages that are there already.")] = False,
 ) -> None:
-    """A page to look at: AUs over time with pictures, or a study's recordings side by side.
+    """A page to look at, of a recording or a study.
+
+    AUs over time with pictures; of a study, its recordings side by side.
 
     The pages open in any browser, ask no network for anything, and hold pictures of faces unless told otherwise:
     FGNET_NO_PICTURES=1 or FGNET_BLUR_FACES=1 in the environment make that the rule on a machine, until --with-pictures or
@@ -61,7 +64,7 @@ def report(
     with package_warnings():
         from fgnet_plugin.report.write import report as write
 
-        table = _table(inputs, out, overwrite)
+        table, made, left_out = _dataset(inputs) or (_table(inputs, out, overwrite), None, [])
         written = write(
             table,
             out,
@@ -71,6 +74,8 @@ def report(
             heatmaps=heatmaps,
             source=source,
             au_model=au_model,
+            made=made,
+            notes=left_out,
             comparison=_comparison(table, compare or [], labels, threshold),
             title=title,
             progress=lambda line: typer.echo(line, err=True),
@@ -79,6 +84,32 @@ def report(
     typer.echo(
         f"page: {written[0]} ({size:.1f} MB{f' with {len(written) - 1} pages of recordings' if len(written) > 1 else ''})"
     )
+
+
+def _dataset(inputs: list[str]) -> tuple[Any, Any, list[str]] | None:
+    """Return the dataset that is named, in pieces, how it was made and what failed; None where it is something else."""
+    from fgnet_plugin.scale.layout import Layout
+
+    if len(inputs) > 1 or not Layout(inputs[0]).own.is_dir():
+        return None
+    import json
+
+    import pandas as pd
+
+    from fgnet_plugin.report.methods import provenance_of
+    from fgnet_plugin.scale.reading import list_inputs, read_dataset, status
+    from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE
+
+    names, found, about = list_inputs(inputs[0]), status(inputs[0]), pd.DataFrame()
+    about.attrs[RUN_ATTRIBUTE] = json.dumps(found.settings)
+
+    def pieces(columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        for name in names:
+            rows = read_dataset(inputs[0], [name])
+            yield rows[[column for column in columns if column in rows]]
+
+    failed = [f"Left out: {reason if name in reason else f'{name}: {reason}'}" for name, reason in found.failed.items()]
+    return pieces, provenance_of(about), failed
 
 
 def _table(inputs: list[str], out: Path, overwrite: bool) -> Path:
@@ -102,10 +133,14 @@ def _table(inputs: list[str], out: Path, overwrite: bool) -> Path:
     return table
 
 
-def _comparison(table: Path, others: list[Path], labels: Path | None, threshold: float) -> Any:
+def _comparison(table: Any, others: list[Path], labels: Path | None, threshold: float) -> Any:
     """Compare the table with those of other models and with labels; None without any."""
     if not others and labels is None:
         return None
+    if not isinstance(table, Path):
+        raise InputError(
+            "--compare and --labels take one table: not a dataset, of which fgnet_plugin.scale.read_dataset makes one"
+        )
     from fgnet_plugin.comparison.agreement import compare
     from fgnet_plugin.utils.journal import read_csv, read_table
 

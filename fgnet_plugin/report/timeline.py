@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,19 +113,29 @@ class Timeline:
         return np.flatnonzero(steps > _GAP * self.step) if len(steps) else np.empty(0, int)
 
 
-def timelines(table: pd.DataFrame | Path, threshold: float = 0.5) -> Iterator[Timeline]:
+Pieces = Callable[[Sequence[str]], Iterable[pd.DataFrame]]
+"""Gives a table that is not in one file in pieces, each with those of the named columns that it has."""
+
+
+def pieces_of(table: pd.DataFrame | Path | Pieces, columns: Sequence[str]) -> Iterable[pd.DataFrame]:
+    """Give a table in pieces."""
+    if isinstance(table, Path):
+        return read_pieces(table, columns)
+    return [pd.DataFrame(table)] if isinstance(table, pd.DataFrame) else table(columns)
+
+
+def timelines(table: pd.DataFrame | Path | Pieces, threshold: float = 0.5) -> Iterator[Timeline]:
     """Read the recordings of a table, in its order, in which rows of one input follow one another; one is in memory at a time.
 
     Args:
-        table: of ``fgnet detect`` or a `Fex`: in memory, or its .csv or .parquet file.
+        table: of ``fgnet detect`` or a `Fex`: in memory, its .csv or .parquet file, or in pieces.
         threshold: score from which an AU counts as present.
 
     Raises:
         InputError: a table without rows, AUs or frame numbers.
     """
-    pieces = read_pieces(table, NEEDED) if isinstance(table, Path) else [pd.DataFrame(table)]
     name, kept = "", list[pd.DataFrame]()
-    for piece in pieces:
+    for piece in pieces_of(table, NEEDED):
         if "frame" not in piece or not any(au in piece for au in AUS):
             raise InputError(
                 "the table has no column frame, or no AUs: give one of fgnet detect, or a Fex with input and frame"

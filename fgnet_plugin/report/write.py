@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from fgnet_plugin.report.methods import Provenance, provenance_of
 from fgnet_plugin.report.page import write_page
 from fgnet_plugin.report.pictures import Illustrator, Peak, Shown, chosen_places
 from fgnet_plugin.report.study import study_row, write_study
-from fgnet_plugin.report.timeline import Timeline, timelines
+from fgnet_plugin.report.timeline import Pieces, Timeline, pieces_of, timelines
 from fgnet_plugin.utils.distinct_names import distinct_names
 
 
@@ -41,7 +41,7 @@ class PageOptions:
 
 
 def report(
-    table: pd.DataFrame | str | Path,
+    table: pd.DataFrame | str | Path | Pieces,
     out: str | Path,
     *,
     threshold: float = 0.5,
@@ -50,6 +50,8 @@ def report(
     heatmaps: bool = True,
     source: str | Path | None = None,
     au_model: str | Path | None = None,
+    made: Provenance | None = None,
+    notes: Sequence[str] = (),
     comparison: Comparison | None = None,
     title: str | None = None,
     progress: Callable[[str], object] | None = None,
@@ -60,8 +62,8 @@ def report(
     table of all, and the folder ``<out>_files`` beside it a page for each.
 
     Args:
-        table: a table of ``fgnet detect`` (.csv or .parquet), or a `Fex`; of a file, the .run file beside it tells how it was
-            made, for the paragraph about methods.
+        table: a table of ``fgnet detect`` (.csv or .parquet), a `Fex`, or a function that gives a larger one in pieces; of a
+            file, the .run file beside it tells how it was made, for the paragraph about methods.
         out: the .html file.
         threshold: score above which an AU is present.
         pictures: most frames whose pictures are on a recording's page, about 10 KB each; 0 for a page without any picture.
@@ -69,6 +71,8 @@ def report(
         heatmaps: show where FG-Net saw the AUs at their peaks; needs the weights that the table was made with.
         source: folder in which the recordings are, where the paths in the table don't lead to them.
         au_model: weights for the heatmaps; by default those that the table was made with.
+        made: how the table was made, where it does not tell.
+        notes: sentences to be shown at the top, such as of recordings that are not in the table.
         comparison: of `fgnet_plugin.compare`, with other AU models or human coders, to be shown as tables.
         title: of the study's page.
         progress: called with a line about each recording.
@@ -89,25 +93,26 @@ def report(
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{path}: a report is an .html file")
     whole = Path(table) if isinstance(table, str | Path) else table
-    made = provenance_of(whole)
+    if made is None:
+        made = Provenance(None, None, None, {}) if callable(whole) else provenance_of(whole)
     options = PageOptions(threshold, pictures, blur_faces, heatmaps, None if source is None else Path(source), made.folder)
     options.check()
     model, note = _model(made, au_model, options)
-    notes = [note] if note else []
-    names = distinct_names(_inputs(table))
+    said = [*notes, *([note] if note else [])]
+    names = distinct_names(_inputs(whole))
     if len(names) == 1:
         (recording,) = timelines(whole, threshold)
-        _write(path, recording, made, options, model, notes, comparison=comparison)
+        _write(path, recording, made, options, model, said, comparison=comparison)
         return [path]
     folder, written, rows = path.with_name(f"{path.stem}_files"), [path], []
     for number, recording in enumerate(timelines(whole, threshold), start=1):
         page = folder / f"{names[recording.input]}.html"
         if progress is not None:
             progress(f"{number} of {len(names)}: {recording.input}")
-        _write(page, recording, made, options, model, notes, back=f"../{path.name}")
+        _write(page, recording, made, options, model, said[len(notes) :], back=f"../{path.name}")
         rows.append(study_row(recording, names[recording.input], threshold, f"{folder.name}/{page.name}"))
         written.append(page)
-    write_study(path, rows, made, threshold, title or path.stem, notes, comparison)
+    write_study(path, rows, made, threshold, title or path.stem, said, comparison)
     return written
 
 
@@ -179,19 +184,16 @@ def _model(made: Provenance, au_model: str | Path | None, options: PageOptions) 
     return model, ""
 
 
-def _inputs(table: pd.DataFrame | str | Path) -> list[str]:
+def _inputs(table: pd.DataFrame | Path | Pieces) -> list[str]:
     """List the inputs of a table in its order. Raises InputError where the rows of one do not follow one another."""
-    from fgnet_plugin.utils.tables import read_pieces
-
-    pieces = read_pieces(Path(table), ["input"]) if isinstance(table, str | Path) else [table]
     names: dict[str, None] = {}
     last = None
-    for piece in pieces:
+    for piece in pieces_of(table, ["input"]):
         inputs = piece["input"].astype(str) if "input" in piece else pd.Series([""])
         for name in inputs[inputs != inputs.shift()]:
             if name in names and name != last:
                 raise InputError(f"the rows of {name} do not follow one another: sort the table by input and frame")
             names[name], last = None, name
     if not names:
-        raise InputError(f"{table if isinstance(table, str | Path) else 'the table'} has no rows")
+        raise InputError(f"{table if isinstance(table, Path) else 'the table'} has no rows")
     return list(names)

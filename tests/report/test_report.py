@@ -194,6 +194,26 @@ def test_times_of_pyfeat_s_tables() -> None:
     assert "The table has no times" in untimed.notes[0]
 
 
+@pytest.mark.slow
+def test_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One recording after the other, and what could not be read."""
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    Path("clips").mkdir()
+    shutil.copy(feat_path("single_face.mp4"), "clips/a.mp4")
+    shutil.copy(feat_path("single_face.jpg"), "clips/b.jpg")
+    Path("clips/broken.mp4").write_bytes(feat_path("single_face.mp4").read_bytes()[:2000])
+    arguments = ["detect", "clips", "--offline", "--skip-frames", "12", "--out", "corpus", "--workers", "1"]
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    done = CliRunner().invoke(app, ["report", "corpus", "--out", "corpus.html"])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in Path("corpus_files").iterdir()) == ["a.html", "b.html"]
+    text = Path("corpus.html").read_text()
+    assert "Left out: clips/broken.mp4" in text
+    assert "with fgnet-rendered (FG-Net; Yin et al., 2024; weights" in text
+    assert "data:image/webp" in Path("corpus_files/a.html").read_text()
+
+
 @in_browser
 def test_a_recording_in_a_browser(folder: Path) -> None:
     from selenium.webdriver.common.keys import Keys
