@@ -1,4 +1,4 @@
-"""``fgnet sample``, ``fgnet calibrate``, ``fgnet apply``, ``fgnet estimate``: from scores to numbers."""
+"""``fgnet sample``, ``fgnet calibrate``, ``fgnet apply-calibration``, ``fgnet estimate``: from scores to numbers."""
 
 from __future__ import annotations
 

@@ -357,7 +357,7 @@ def test_compare_with_wrong_arguments(arguments: list[str], code: int, says: str
     assert (found, says in err) == (code, True), err
 
 
-MEASURES = "sample", "calibrate", "apply", "estimate", "sides", "uncertainty"
+MEASURES = "sample", "calibrate", "apply-calibration", "estimate", "sides", "uncertainty"
 
 
 @pytest.mark.parametrize("command", [[], ["detect"], ["annotate"], ["compare"], ["demo"], *([name] for name in MEASURES)])

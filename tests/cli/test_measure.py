@@ -1,4 +1,4 @@
-"""`fgnet sample`, `calibrate`, `apply` and `estimate`, one after the other, on rendered people with known AUs."""
+"""`fgnet sample`, `calibrate`, `apply-calibration` and `estimate`, one after the other, on rendered people with known AUs."""
 
 import json
 import sys
@@ -58,7 +58,7 @@ def test_from_a_sheet_to_an_interval(fgnet: Fgnet) -> None:
     assert (code, err) == (0, "")
     assert "AU12" in out
     assert Path("reliability.png").stat().st_size > 10_000
-    code, out, err = fgnet("apply", "fex.csv", "c.json", "--out", "p.parquet", "--sets")
+    code, out, err = fgnet("apply-calibration", "fex.csv", "c.json", "--out", "p.parquet", "--sets")
     assert (code, err, out) == (0, "", "table: p.parquet (2400 rows)\n")
     table = pd.read_parquet("p.parquet")
     assert set(table["AU12_set"]) == {"present", "absent", "undecided"}
@@ -79,21 +79,21 @@ def test_what_is_refused(fgnet: Fgnet) -> None:
     run = Path("fex.csv.run")
     said = run.read_text()
     run.unlink()
-    code, _, err = fgnet("apply", "fex.csv", "c.json")
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json")
     assert (code, "fex.csv does not say which weights" in err) == (1, True)
     options = "--weights", "fgnet-rendered", "--face-model", "bundled", "--landmark-model"
-    assert fgnet("apply", "fex.csv", "c.json", *options, "bundled")[0] == 0
-    code, _, err = fgnet("apply", "fex.csv", "c.json", *options, "bundled")
+    assert fgnet("apply-calibration", "fex.csv", "c.json", *options, "bundled")[0] == 0
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", *options, "bundled")
     assert (code, "holds a table already" in err) == (1, True)
-    code, _, err = fgnet("apply", "fex.csv", "c.json", *options, "mobilefacenet", "--overwrite")
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", *options, "mobilefacenet", "--overwrite")
     assert (code, "scores of other weights or face models mean something else" in err) == (1, True)
-    code, _, err = fgnet("apply", "fex.csv", "c.json", "--weights", "fgnet-rendered", "--overwrite")
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", "--weights", "fgnet-rendered", "--overwrite")
     assert (code, "give all three" in err) == (2, True)
     run.write_text(said)
-    code, _, err = fgnet("apply", "fex.csv", "c.json", *options, "mobilefacenet", "--overwrite")
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", *options, "mobilefacenet", "--overwrite")
     assert (code, "was made otherwise" in err) == (1, True)
     for arguments, says in {
-        ("apply", "fex.csv", "truth.csv", "--out", "other.csv"): "truth.csv is a damaged calibration",
+        ("apply-calibration", "fex.csv", "truth.csv", "--out", "other.csv"): "truth.csv is a damaged calibration",
         ("calibrate", "fex.csv", "none.csv", "--subject", "subject"): "none.csv",
         ("calibrate", "fex.csv", "truth.csv", "--subject", "person"): "column 'person'",
         ("calibrate", "fex.csv", "truth.csv", "--subject", "subject", "--threshold", "best"): "youden, f1 or a number",
