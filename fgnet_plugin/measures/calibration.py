@@ -190,7 +190,7 @@ def calibrated(
         says how.
 
     Raises:
-        InputError: scores of other or unknown weights or face models; scores that are calibrated already, or were changed.
+        InputError: scores of other or unknown weights or face models; scores that are calibrated already.
     """
     found, scores = _applied(fex, calibration, made_by)
     table, present = fex.copy(), {}

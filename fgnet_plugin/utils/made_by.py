@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from fgnet_plugin.utils.journal import read_settings
+from fgnet_plugin.utils.tables import read_origin
 
 RUN_ATTRIBUTE = "fgnet_run"
 """The key in a DataFrame's ``attrs`` under which the settings of its run are, as JSON: pandas copies texts at no cost."""
@@ -39,8 +40,14 @@ class MadeBy:
 
     @staticmethod
     def of_file(path: Path) -> MadeBy | None:
-        """Read what the file beside a table of ``fgnet detect`` says (``fex.csv.run``); None without such a file."""
+        """Read what the file beside a table of ``fgnet detect`` says (``fex.csv.run``), or a Parquet file itself; None without.
+
+        Raises InputError for a damaged file.
+        """
         settings = read_settings(path)
+        if settings is None and path.suffix.lower() == ".parquet" and path.is_file():
+            noted = read_origin(path)
+            settings = None if noted is None else json.loads(noted)
         return None if settings is None else MadeBy._of_settings(settings)
 
     @staticmethod

@@ -357,7 +357,10 @@ def test_compare_with_wrong_arguments(arguments: list[str], code: int, says: str
     assert (found, says in err) == (code, True), err
 
 
-@pytest.mark.parametrize("command", [[], ["detect"], ["annotate"], ["compare"], ["demo"]])
+MEASURES = "sample", "calibrate", "apply-calibration", "estimate", "sides", "uncertainty"
+
+
+@pytest.mark.parametrize("command", [[], ["detect"], ["annotate"], ["compare"], ["demo"], *([name] for name in MEASURES)])
 def test_help_fits_a_narrow_window(command: list[str], fgnet: Fgnet) -> None:
     code, out, _ = fgnet(*command, "--help")
     assert code == 0

@@ -205,4 +205,6 @@ def test_the_table_says_what_made_it(detector: OfflineDetector, whole: pd.DataFr
     assert MadeBy.of_table(whole[whole["frame"] > 3].copy()) == made
     detector.detect(FACE, save=tmp_path / "fex.parquet", progress_bar=False)
     assert MadeBy.of_file(tmp_path / "fex.parquet") == made
+    (tmp_path / "fex.parquet.run").unlink()
+    assert MadeBy.of_file(tmp_path / "fex.parquet") == made
     assert MadeBy.of_file(tmp_path / "other.csv") is None

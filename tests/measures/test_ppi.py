@@ -180,3 +180,18 @@ def test_bad_tables() -> None:
         power(fex, labels, subject="subject", aus=["AU01"])
     with pytest.raises(ValueError, match="confidence"):
         power(fex, labels, subject="subject", confidence=95)
+
+
+def test_codes_of_a_coding_sheet() -> None:
+    """Its weights undo that rare scores are drawn more often: no bias, which without them would be large."""
+    rng = np.random.default_rng(6)
+    found, plain = np.empty(50), np.empty(50)
+    for i in range(50):
+        study = made_study(rng, people=40, faces=30)
+        fex, _ = as_tables(study, np.arange(1))
+        sheet = measures.coding_sheet(fex, "subject", 300, seed=i)
+        labels = sheet.assign(AU12=study["label"].to_numpy()[sheet["frame"]])
+        found[i] = measures.prediction_powered(fex, labels, subject="subject")["estimate"][0]
+        plain[i] = labels["AU12"].mean()
+    assert found.mean() == pytest.approx(RATE, abs=3 * found.std() / np.sqrt(50))
+    assert plain.mean() > RATE + 0.03

@@ -26,6 +26,7 @@ from fgnet_plugin.inference.columns import AUS, LANDMARKS
 from fgnet_plugin.pyfeat import fex_frames
 from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.pyfeat.plots import plot_time_course
+from fgnet_plugin.utils.made_by import MadeBy
 
 VIDEO = "single_face.mp4"
 
@@ -54,10 +55,12 @@ def test_a_fex_with_other_aus_gets_fg_nets(fex: Fex, model: AUModel, tmp_path: P
     other = fex.copy()
     other[AUS] = 0.25
     other.au_model = "xgb"
+    MadeBy("xgb", "bundled", "bundled").note(other)
     again = annotated(other, model, batch_size=2)
     assert_same_aus(again, fex)
     assert list(again.columns) == list(fex.columns)
     assert again.au_model == "fgnet-rendered"
+    assert MadeBy.of_table(again) == MadeBy(model.digest, "bundled", "bundled")
     assert (other[AUS] == 0.25).all(axis=None)
     shuffled = other.sample(frac=1.0, random_state=0)
     assert_same_aus(annotated(shuffled, model), fex.loc[shuffled.index])
