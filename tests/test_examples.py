@@ -133,3 +133,43 @@ def test_turned_and_mirrored_faces_keep_their_scores() -> None:
         assert not other[np.abs(old - 0.5) > 0.2].any(), how
         assert how == "mirrored" or other.mean() < 0.03, how
         assert lost <= 1, how
+
+
+def labelled_pictures(*options: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["labelled_pictures.py", *map(str, options)])
+        example("labelled_pictures").main()
+
+
+def test_labelled_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Smiles, a surprised face and a drawing; the labels are what anybody sees."""
+    smiles = {"single_face.jpg": 1, "0-f15-hao-ph.jpg": 1, "0-f1-su-ph.jpg": 0, "15-f13-anc-ph.jpg": 0, "gone.jpg": 0}
+    labels = pd.DataFrame({"image": list(smiles), "au12": list(smiles.values()), "AU9": 0}).set_index("image")
+    labels.loc["free-mountain-vector-01.jpg"] = 0
+    file = tmp_path / "labels.csv"
+    labels.to_csv(file)
+    labelled_pictures(file, "--pictures", feat_path("single_face.jpg").parent, "--out", tmp_path / "accuracy.csv")
+    said = capsys.readouterr().out
+    assert "1 of 6 pictures are missing and left out: gone.jpg" in said
+    assert "a face was found in 4 of 5 pictures; none in free-mountain-vector-01.jpg" in said
+    assert "labels of AUs that no model reads are left out: AU9" in said
+    accuracy = pd.read_csv(tmp_path / "accuracy.csv").set_index("AU")
+    assert accuracy.loc["AU12", ["n", "f1", "auc"]].tolist() == [4, 1, 1]
+    assert len(pd.read_csv(tmp_path / "accuracy-fgnet-rendered.csv")) == 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("file,AU12\na.jpg,1", "expected a column image"),
+        ("image,smile\na.jpg,1", "and AUs such as AU01"),
+        ("image,AU12\na.jpg,1\na.jpg,0", "a.jpg is there twice"),
+        ("image,AU12\na.jpg,1\n,0", "row 3 names no picture"),
+        ("image,AU12\na.jpg,1", "name their folder with --pictures"),
+    ],
+)
+def test_labels_of_pictures_that_are_refused(tmp_path: Path, lines: str, says: str) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text(lines)
+    with pytest.raises(SystemExit, match=says):
+        labelled_pictures(file)

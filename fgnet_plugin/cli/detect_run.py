@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from fgnet_plugin.cli.inputs import find_inputs
-from fgnet_plugin.cli.output import print_estimate, print_summary, report_interruption
+from fgnet_plugin.cli.output import print_estimate, print_summary, print_summary_as_json, report_interruption
 from fgnet_plugin.errors import InputError, OutputError
 from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.utils.journal import is_unfinished
@@ -29,7 +29,6 @@ class DetectCommand:
         self._values = values
         self._out: Path = values["out"]
         self.paths = find_inputs(values["inputs"], values["recursive"])
-        self._offline: bool = values["offline"]
 
     def run(self) -> None:
         """Detect, print a summary and write pictures."""
@@ -37,7 +36,7 @@ class DetectCommand:
         if plots is not None:
             plots.mkdir(parents=True, exist_ok=True)
             from fgnet_plugin.cli.plots import write_plots
-        detector = self._detector()
+        detector = make_detector(models_of(self._values), self._values["offline"], self._values["only_aus"])
         if values["heatmaps"] and detector.fgnet is None:
             raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {values['au_model']}")
         complete = values["resume"] and out.exists() and not is_unfinished(out)
@@ -45,7 +44,7 @@ class DetectCommand:
         table = {"columns": values["columns"], "relative_to": values["relative_to"], "per_input": values["per_file"]}
         try:
             summary = detector.detect(
-                self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **self._options()
+                self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **options_of(values)
             )
         except KeyboardInterrupt:
             report_interruption(out)
@@ -54,40 +53,58 @@ class DetectCommand:
             more = ", then continue with the same command and --resume" if is_unfinished(out) else ""
             typer.echo(f"error: {error}{more}", err=True)
             raise typer.Exit(1) from None
-        print_summary(summary, None if complete else time.perf_counter() - start)
+        seconds = None if complete else time.perf_counter() - start
         rows = int((summary["faces"] + summary["frames"] - summary["frames_with_face"]).sum())
-        typer.echo(f"\ntable: {out} ({rows} rows{', complete already' if complete else ''})")
-        if values["per_file"] is not None:
-            typer.echo(f"a table of each input: {values['per_file']}")
+        if values["as_json"]:
+            print_summary_as_json(summary, out, rows, seconds)
+        else:
+            print_summary(summary, seconds)
+            typer.echo(f"\ntable: {out} ({rows} rows{', complete already' if complete else ''})")
+            if values["per_file"] is not None:
+                typer.echo(f"a table of each input: {values['per_file']}")
         if plots is not None:
             shown = TableOptions(relative_to=values["relative_to"]).shown
             sources = {shown(path): path for path in self.paths}
             for path in write_plots(out, plots, sources, detector.fgnet if values["heatmaps"] else None):
-                typer.echo(f"picture: {path}")
+                typer.echo(f"picture: {path}", err=values["as_json"])
 
     def estimate(self) -> None:
         """Measure the speed on a few frames, and print how long the run will take. Nothing is written."""
         from fgnet_plugin.inference.estimate import estimate
 
         table = TableOptions(self._values["columns"], time=True)
-        print_estimate(estimate(self._detector(), self.paths, table=table, **self._options()))
+        print_estimate(
+            estimate(
+                make_detector(models_of(self._values), self._values["offline"], self._values["only_aus"]),
+                self.paths,
+                table=table,
+                **options_of(self._values),
+            )
+        )
 
-    def _options(self) -> dict[str, Any]:
-        """The options of `detect` on which its rows depend."""
-        values = self._values
-        options = {name: values[name] for name in ("skip_frames", "faces", "data_type", "errors")}
-        if not self._offline:
-            options |= {name: values[name] for name in ("batch_size", "mixed_sizes", "output_size")}
-        return options
 
-    def _detector(self) -> Any:
-        values = self._values
-        au_model = values["au_model"] or ("fgnet-rendered" if self._offline else "fgnet")
-        models: dict[str, Any] = {"au_model": au_model, "device": values["device"]}
-        models |= {"precision": values["precision"], "compile": values["compile_"]}
-        if not self._offline or values["device"] != "cpu":  # offline on a CPU, no digit depends on the batch size
-            models["au_batch_size"] = max(values["batch_size"], 8)  # the faces of all these frames share a pass
-        return _offline_detector(models) if self._offline else _pyfeats_detector(models, values["only_aus"])
+def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the options of `detect` on which its rows depend."""
+    options = {name: values[name] for name in ("skip_frames", "faces", "data_type", "errors")}
+    if not values["offline"]:
+        options |= {name: values[name] for name in ("batch_size", "mixed_sizes", "output_size")}
+    return options
+
+
+def models_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the options of the detector."""
+    offline = values["offline"]
+    au_model = values["au_model"] or ("fgnet-rendered" if offline else "fgnet")
+    models: dict[str, Any] = {"au_model": au_model, "device": values["device"]}
+    models |= {"precision": values["precision"], "compile": values["compile_"]}
+    if not offline or values["device"] != "cpu":  # offline on a CPU, no digit depends on the batch size
+        models["au_batch_size"] = max(values["batch_size"], 8)  # the faces of all these frames share a pass
+    return models
+
+
+def make_detector(models: dict[str, Any], offline: bool, only_aus: bool) -> Any:
+    """Make the detector of a command line, of `models_of`."""
+    return _offline_detector(models) if offline else _pyfeats_detector(models, only_aus)
 
 
 def _offline_detector(models: dict[str, Any]) -> Any:

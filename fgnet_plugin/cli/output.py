@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import typer
 
 from fgnet_plugin.action_units import NAMES, au_number
+from fgnet_plugin.cli.console import duration
 from fgnet_plugin.inference.columns import known_aus
 from fgnet_plugin.inference.estimate import Estimate
 from fgnet_plugin.inference.summary import Summary
@@ -38,6 +40,15 @@ def print_summary(summary: pd.DataFrame, seconds: float | None = None) -> None:
         typer.echo(f"\n{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s")
 
 
+def print_summary_as_json(summary: pd.DataFrame, table: Path, rows: int, seconds: float | None) -> None:
+    """Print one JSON object: "table", "rows", "seconds" (null where the table was complete already) and "inputs".
+
+    These are the rows of `Summary.table`: "input", "frames", "frames_with_face", "faces", "AU12", "AU12_present", …
+    """
+    inputs = json.loads(summary.to_json(orient="records"))  # pandas writes NaN as null
+    typer.echo(json.dumps({"table": str(table), "rows": rows, "seconds": seconds, "inputs": inputs}, indent=2))
+
+
 def _short(name: str) -> str:
     return name if len(name) < _WIDE else "…" + name[2 - _WIDE :]
 
@@ -46,13 +57,7 @@ def print_estimate(found: Estimate) -> None:
     """Print how long a run will take, and how large its table will be."""
     typer.echo(f"{found.frames:,} frames of {found.inputs} inputs")
     typer.echo(f"measured on {found.measured} frames: {found.rate:.1f} frames/s, {found.faces:.1f} faces a frame")
-    typer.echo(f"about {_duration(found.seconds)}, and a table of about {_bytes(found.size)} as .csv; nothing was written")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    typer.echo(f"about {duration(found.seconds)}, and a table of about {_bytes(found.size)} as .csv; nothing was written")
 
 
 def _bytes(size: float) -> str:

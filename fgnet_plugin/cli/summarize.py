@@ -64,7 +64,10 @@ def summarize(
     source: Annotated[Path | None, typer.Option(help="Folder of the videos, if not where the tables say.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a summary that is there already.")] = False,
 ) -> None:
-    """Base rates, means and events of AUs: a row for each recording, trial or person, for R, JASP or SPSS."""
+    """Base rates, means and events of AUs, for statistics.
+
+    A row for each recording, trial or person, for R, JASP or SPSS.
+    """
     if out.exists() and not overwrite and any((out / name).exists() for name in _FILES):
         raise InputError(f"{out} holds a summary already; --overwrite replaces it, or choose another folder with --out")
     smoother, _, seconds = (smooth or "").partition(":")

@@ -15,6 +15,7 @@ from fgnet_plugin.inference.columns import WhichColumns
 from fgnet_plugin.inference.detect_run import DetectRun
 from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.persons import WhichFaces
+from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.inference.stretches import StretchReader
 from fgnet_plugin.network.fgnet import Precision
 
@@ -84,6 +85,7 @@ class OfflineDetector:
         resume: bool = False,
         errors: Literal["raise", "skip"] = "raise",
         faces: WhichFaces = "all",
+        frames: tuple[int, int] | None = None,
         columns: WhichColumns = "all",
         time: bool = False,
         relative_to: str | Path | None = None,
@@ -105,6 +107,8 @@ class OfflineDetector:
             errors: of files that can't be read, or a video that is damaged from some frame on: "raise", or "skip" them with
                 a warning.
             faces: "all", the "largest" of each frame, or of a video, "track" one participant.
+            frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
+                table of all frames, but for the names of persons.
             columns, time, relative_to, per_input, load: what the table holds and where it goes; see `Detector.detect`.
 
         Returns:
@@ -124,9 +128,10 @@ class OfflineDetector:
             face_detection_threshold=face_detection_threshold,
             errors=errors,
             faces=faces,
+            frames=frames,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
-        return run(save, resume, progress_bar, 0, False)
+        return with_origin(run(save, resume, progress_bar, 0, False), run.settings())
 
     def plan(self, inputs: object, **options: Any) -> DetectRun:
         """Prepare a run of `detect` without starting it."""

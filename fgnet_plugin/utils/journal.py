@@ -82,7 +82,7 @@ class Journal:
         former, now = ({key: s[key] for key in s if key != ABOUT} for s in (former, self.settings))
         if former != now:
             named = [key for key in {**former, **now} if former.get(key) != now.get(key)]
-            changes = "; ".join(_change(key, former.get(key), now.get(key)) for key in named)
+            changes = "; ".join(describe_change(key, former.get(key), now.get(key)) for key in named)
             raise InputError(
                 f"{self.path} was begun with other settings ({changes}): repeat those to continue, start anew, "
                 "or choose another file"
@@ -156,7 +156,7 @@ class Journal:
         """
         whole = self._whole
         try:
-            write_pieces([rows] if isinstance(rows, pd.DataFrame) else rows, whole, self.path.suffix)
+            write_pieces([rows] if isinstance(rows, pd.DataFrame) else rows, whole, self.path.suffix, self._origin())
             self._note(_FINISHING)  # from now on the table is only renamed, never cut
         except BaseException as error:
             with suppress(OSError):
@@ -170,6 +170,12 @@ class Journal:
         except OSError as error:
             raise unwritable(self.path, error) from error
         self.finished = True
+
+    def _origin(self) -> str:
+        """Say in a Parquet file how it was made, with nothing that differs between runs of the same settings and versions."""
+        settings = read_settings(self.path) or self.settings
+        versions = settings.get(ABOUT, {}).get("versions")
+        return json.dumps({**settings, ABOUT: {} if versions is None else {"versions": versions}})
 
     @property
     def _whole(self) -> Path:
@@ -264,7 +270,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _change(key: str, was: object, now: object) -> str:
+def describe_change(key: str, was: object, now: object) -> str:
     """Name what differs in a setting; of a list of named things, which."""
     if not (_are_named(was) and _are_named(now)):
         return f"{key} was {_short(was)}, now {_short(now)}"
