@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fgnet_plugin.comparison.agreement import compare
     from fgnet_plugin.errors import CheckpointError, DownloadError, InputError
     from fgnet_plugin.inference.offline import OfflineDetector
+    from fgnet_plugin.inference.provenance import provenance
     from fgnet_plugin.network import FGNet, FGNetConfig, Prediction
     from fgnet_plugin.pyfeat.annotate import annotate
     from fgnet_plugin.pyfeat.detector import Detector
@@ -36,6 +37,7 @@ __all__ = [
     "heatmaps",
     "load",
     "plot_heatmaps",
+    "provenance",
     "register",
     "save",
     "unregister",
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazy_names(
         "heatmaps": "fgnet_plugin.pyfeat.heatmaps",
         "load": "fgnet_plugin.checkpoints.fgnet",
         "plot_heatmaps": "fgnet_plugin.pyfeat.heatmaps",
+        "provenance": "fgnet_plugin.inference.provenance",
         "register": "fgnet_plugin.pyfeat.registration",
         "save": "fgnet_plugin.checkpoints.fgnet",
         "unregister": "fgnet_plugin.pyfeat.registration",

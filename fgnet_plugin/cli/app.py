@@ -7,23 +7,42 @@ from typing import Annotated
 
 import typer
 
+from fgnet_plugin.cli.again import sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.detect_dataset import status
+from fgnet_plugin.cli.doctor import doctor, print_next_steps
+from fgnet_plugin.cli.events import events, labels
+from fgnet_plugin.cli.measure import calibrate, calibrated, estimate, sample
+from fgnet_plugin.cli.provenance import provenance
+from fgnet_plugin.cli.report import report
 from fgnet_plugin.cli.slurm import slurm
+from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
 from fgnet_plugin.errors import CheckpointError, DownloadError
 from fgnet_plugin.version import __version__
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(detect)
 app.command()(status)
 app.command(context_settings={"ignore_unknown_options": True})(slurm)
 app.command()(annotate)
 app.command()(compare)
+app.command()(report)
+app.command()(summarize)
+app.command()(sample)
+app.command()(calibrate)
+app.command(name="apply-calibration")(calibrated)
+app.command()(estimate)
+app.command()(sides)
+app.command()(uncertainty)
+app.command()(events)
+app.command()(labels)
 app.command()(demo)
+app.command()(provenance)
+app.command()(doctor)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")
 
@@ -50,6 +69,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def fgnet(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """FG-Net facial action unit detection for py-feat."""
+    if context.invoked_subcommand is None:
+        print_next_steps()

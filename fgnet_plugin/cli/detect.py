@@ -92,8 +92,9 @@ def detect(
         str | None, typer.Option(help="Of a dataset: address of a Ray cluster, or auto; by default this machine only.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Of a dataset: try again what failed before.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for scripts.")] = False,
 ) -> None:
-    """AUs of the faces in pictures and videos, a row for each face."""
+    """AUs of the faces in pictures and videos."""
     from fgnet_plugin.cli.detect_dataset import is_dataset
     from fgnet_plugin.cli.detect_dataset import run as detect_dataset
     from fgnet_plugin.cli.resume import settle

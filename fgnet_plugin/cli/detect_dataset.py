@@ -134,7 +134,7 @@ def status(
     dataset: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
     failed: Annotated[bool, typer.Option("--failed", help="List the inputs without rows, each with the reason.")] = False,
 ) -> None:
-    """What there is in a dataset, and what failed."""
+    """What a dataset of fgnet detect holds, also meanwhile."""
     from fgnet_plugin.scale.reading import status as read_status
 
     found = read_status(dataset)

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from fgnet_plugin.cli.inputs import find_inputs
-from fgnet_plugin.cli.output import print_estimate, print_summary, report_interruption
+from fgnet_plugin.cli.output import print_estimate, print_summary, print_summary_as_json, report_interruption
 from fgnet_plugin.errors import InputError, OutputError
 from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.utils.journal import is_unfinished
@@ -53,16 +53,20 @@ class DetectCommand:
             more = ", then continue with the same command and --resume" if is_unfinished(out) else ""
             typer.echo(f"error: {error}{more}", err=True)
             raise typer.Exit(1) from None
-        print_summary(summary, None if complete else time.perf_counter() - start)
+        seconds = None if complete else time.perf_counter() - start
         rows = int((summary["faces"] + summary["frames"] - summary["frames_with_face"]).sum())
-        typer.echo(f"\ntable: {out} ({rows} rows{', complete already' if complete else ''})")
-        if values["per_file"] is not None:
-            typer.echo(f"a table of each input: {values['per_file']}")
+        if values["as_json"]:
+            print_summary_as_json(summary, out, rows, seconds)
+        else:
+            print_summary(summary, seconds)
+            typer.echo(f"\ntable: {out} ({rows} rows{', complete already' if complete else ''})")
+            if values["per_file"] is not None:
+                typer.echo(f"a table of each input: {values['per_file']}")
         if plots is not None:
             shown = TableOptions(relative_to=values["relative_to"]).shown
             sources = {shown(path): path for path in self.paths}
             for path in write_plots(out, plots, sources, detector.fgnet if values["heatmaps"] else None):
-                typer.echo(f"picture: {path}")
+                typer.echo(f"picture: {path}", err=values["as_json"])
 
     def estimate(self) -> None:
         """Measure the speed on a few frames, and print how long the run will take. Nothing is written."""

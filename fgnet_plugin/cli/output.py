@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,15 @@ def print_summary(summary: pd.DataFrame, seconds: float | None = None) -> None:
     if seconds is not None:
         frames = int(summary["frames"].sum())
         typer.echo(f"\n{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s")
+
+
+def print_summary_as_json(summary: pd.DataFrame, table: Path, rows: int, seconds: float | None) -> None:
+    """Print one JSON object: "table", "rows", "seconds" (null where the table was complete already) and "inputs".
+
+    These are the rows of `Summary.table`: "input", "frames", "frames_with_face", "faces", "AU12", "AU12_present", …
+    """
+    inputs = json.loads(summary.to_json(orient="records"))  # pandas writes NaN as null
+    typer.echo(json.dumps({"table": str(table), "rows": rows, "seconds": seconds, "inputs": inputs}, indent=2))
 
 
 def _short(name: str) -> str:

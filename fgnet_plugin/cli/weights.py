@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fgnet_plugin.cli.doctor import AsJson
 from fgnet_plugin.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from fgnet_plugin.checkpoints.registry import NamedWeights
 
 weights_app = typer.Typer(no_args_is_help=True, help="Named weights: list, fetch, convert, check.")
 
@@ -22,13 +27,23 @@ Half = Annotated[bool, typer.Option("--half", help="Store float16: 650 MB instea
 
 
 @weights_app.command("list")
-def list_weights() -> None:
+def list_weights(as_json: AsJson = False) -> None:
     """The named weights, and which of them are on this machine."""
     from fgnet_plugin.checkpoints.registry import manifest
 
+    if as_json:
+        typer.echo(json.dumps([_entry(entry) for entry in manifest().values()], indent=2))
+        return
     for entry in manifest().values():
         here = f"{entry.path.stat().st_size / 1e6:,.0f} MB" if entry.path.is_file() else "not here"
         typer.echo(f"{entry.name:20}{here:>8}  {entry.about}. {entry.licence}.")
+
+
+def _entry(entry: NamedWeights) -> dict[str, object]:
+    """Describe weights for scripts; "bytes" is null where they are not on this machine."""
+    size = entry.path.stat().st_size if entry.path.is_file() else None
+    known = {name: getattr(entry, name) for name in ("name", "kind", "about", "licence", "corpus")}
+    return {**known, "path": str(entry.path), "bytes": size}
 
 
 @weights_app.command()

@@ -20,6 +20,7 @@ from fgnet_plugin.inference.batches import Batch, Reader, ReadingOptions
 from fgnet_plugin.inference.final_table import FinalTable, RunDetector, TableOptions
 from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensors, VideoFrames, list_paths, open_inputs
 from fgnet_plugin.inference.persons import WhichFaces, check_faces
+from fgnet_plugin.inference.provenance import how_begun
 from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.media.video_index import VideoIndex
 from fgnet_plugin.utils.deferred import lookahead
@@ -134,6 +135,7 @@ class DetectRun:
             "errors": self.errors,
             "relative_to": None if root is None else str(root),
             "device": None if model is None else str(model.net.device),
+            **how_begun(self.shown),
         }
         inputs = [entry for dataset in self.datasets for entry in _identities(dataset, self.shown)]
         return {"about": about, "inputs": inputs, **self.row_settings()}

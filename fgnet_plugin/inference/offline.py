@@ -15,6 +15,7 @@ from fgnet_plugin.inference.columns import WhichColumns
 from fgnet_plugin.inference.detect_run import DetectRun
 from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.persons import WhichFaces
+from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.inference.stretches import StretchReader
 from fgnet_plugin.network.fgnet import Precision
 
@@ -130,7 +131,7 @@ class OfflineDetector:
             frames=frames,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
-        return run(save, resume, progress_bar, 0, False)
+        return with_origin(run(save, resume, progress_bar, 0, False), run.settings())
 
     def plan(self, inputs: object, **options: Any) -> DetectRun:
         """Prepare a run of `detect` without starting it."""

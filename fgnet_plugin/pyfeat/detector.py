@@ -28,6 +28,7 @@ from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.inputs import Item
 from fgnet_plugin.inference.offline import BUNDLED, check_device
 from fgnet_plugin.inference.persons import WhichFaces
+from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.inference.stretches import StretchReader
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat import hub
@@ -43,6 +44,7 @@ from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
 from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_models
 from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
 from fgnet_plugin.utils.deferred import Deferred
+from fgnet_plugin.utils.made_by import MadeBy
 from fgnet_plugin.utils.threads import gradients_kept
 
 
@@ -321,7 +323,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         )
         with gradients_kept():
             fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)
-            return fex
+            return with_origin(fex, run.settings())
 
     def plan(self, inputs: object, output_size: int | tuple[int, int] | None = None, **options: Any) -> DetectRun:
         """Prepare a run of `detect` without starting it."""
@@ -383,6 +385,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 fex[AUS] = combined[[f"{name}:{au}" for au in AUS]].to_numpy()
                 model = others[name]
                 fex.au_model = model.name if isinstance(model, AUModel) else name
+                digest = model.digest if isinstance(model, AUModel) else None
+                MadeBy.of_models(digest, {**self.info, "au_model": fex.au_model}).note(fex)
             results[name] = fex
         return results
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel, is_fgnet
+from fgnet_plugin.inference.evidence import PRESENCE_COLOURS, face_region, opacity, presence
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames, read_table
 from fgnet_plugin.utils.threads import gradients_kept
+
+Show = Literal["presence", "both"]
+_PRESENCE = ListedColormap(PRESENCE_COLOURS / 255, "presence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +102,8 @@ def heatmaps(
             if not len(reading.read):
                 continue
             size, pictures = reading.aligned.faces.shape[-1], reading.aligned.pictures().cpu()
-            boxes = [_box(to_photo, size, frame.image) for to_photo in reading.aligned.to_photo.cpu()]
+            shape = frame.image.shape[1:]
+            boxes = [face_region(to_photo, size, *shape) for to_photo in reading.aligned.to_photo.cpu()]
             on_photo = reading.aligned.heatmaps_to_photo(reading.prediction.heatmaps[:, channels], boxes)
             for i, (face, maps, box) in enumerate(zip(reading.read.tolist(), on_photo, boxes, strict=True)):
                 x0, y0, x1, y1 = box
@@ -125,26 +132,33 @@ def plot_heatmaps(
     aus: Sequence[str] | None = None,
     *,
     columns: int = 6,
+    show: Show = "presence",
     **options: object,
 ) -> list[Figure]:
-    """Plot heatmaps over the photo, a figure for each face: red where the face shows the AU, blue where not.
+    """Plot heatmaps over the photo, a figure for each face: the darker, the more a place speaks for the AU.
 
     Args:
         faces: from `heatmaps`; or what `heatmaps` takes, with its `options`.
         rows, aus: which, if `faces` is a Fex; see `heatmaps`.
         columns: AUs side by side.
+        show: "presence", where the face shows the AU, on one scale with the scores (see `inference.evidence.presence`); or
+            "both", the network's heatmaps as they are: red where the face shows the AU, blue where it shows that it does not.
 
     Returns:
         matplotlib figures: ``figure.savefig("evidence.png")``.
+
+    Raises ValueError for another `show`; otherwise see `heatmaps`.
     """
+    if show not in get_args(Show):
+        raise ValueError(f"show must be 'presence' or 'both', got {show!r}")
     if isinstance(faces, FaceHeatmaps):
         faces = [faces]
     elif isinstance(faces, (pd.DataFrame, str, Path)):
         faces = heatmaps(faces, rows, aus, **options)  # type: ignore[arg-type]
-    return [_figure(face, columns) for face in faces]
+    return [_figure(face, columns, show) for face in faces]
 
 
-def _figure(face: FaceHeatmaps, columns: int) -> Figure:
+def _figure(face: FaceHeatmaps, columns: int, show: Show) -> Figure:
     columns = min(columns, len(face.aus) + 1)
     lines = -(-(len(face.aus) + 1) // columns)
     height, width = face.photo.shape[1:]
@@ -159,30 +173,25 @@ def _figure(face: FaceHeatmaps, columns: int) -> Figure:
     axes.flat[0].set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.flat[0].set_title("landmarks", fontsize=8)
     shown = None
-    for axis, au, maps, score in zip(list(axes.flat)[1:], face.aus, face.photo_maps.numpy(), face.scores, strict=False):
+    present = show == "presence"
+    drawn = (presence(face.maps, face.scores, face.photo_maps) if present else face.photo_maps).numpy()
+    colours: dict[str, Any] = {"cmap": _PRESENCE, "vmin": 0} if present else {"cmap": "RdBu_r", "vmin": -1}
+    for axis, au, maps, score in zip(list(axes.flat)[1:], face.aus, drawn, face.scores, strict=False):
         axis.imshow(picture.mean(2), cmap="gray", vmin=0, vmax=255)
-        shown = axis.imshow(maps, cmap="RdBu_r", vmin=-1, vmax=1, alpha=_opacity(maps))
+        shown = axis.imshow(maps, vmax=1, alpha=opacity(maps) if present else _opacity(maps), **colours)
         axis.set_title(f"{au} {NAMES[au_number(au)]}\n{score:.2f}", fontsize=8, fontweight="bold" if score > 0.5 else "normal")
     name = Path(face.input).name
     picture_file = Path(name).suffix.lower() in SUFFIXES
     figure.suptitle(name if picture_file else f"{name}, frame {face.frame}", fontsize=10)
     if shown is not None:
-        figure.colorbar(shown, ax=axes, shrink=0.6, label="− absent        + present")
+        label = "seen here, up to the score" if present else "− absent        + present"
+        figure.colorbar(shown, ax=axes, shrink=0.6, label=label)
     return figure
 
 
 def _opacity(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Make the map transparent where it is near 0, so that the face is seen."""
     return (0.75 * np.sqrt(np.abs(maps).clip(0, 1))).astype(np.float32)
-
-
-def _box(to_photo: Tensor, size: int, image: Tensor) -> tuple[int, int, int, int]:
-    """Compute the upright box around the aligned square, within the frame: x0, y0, x1, y1, the latter two exclusive."""
-    corners = torch.tensor([[x, y, 1.0] for x in (-0.5, size - 0.5) for y in (-0.5, size - 0.5)]) @ to_photo.float().T
-    low, high = corners.amin(0).floor().int().tolist(), corners.amax(0).ceil().int().tolist()
-    height, width = image.shape[1:]
-    x0, y0 = min(max(low[0], 0), width - 1), min(max(low[1], 0), height - 1)
-    return x0, y0, max(min(high[0], width), x0 + 1), max(min(high[1], height), y0 + 1)
 
 
 def _model_of(table: pd.DataFrame) -> str:

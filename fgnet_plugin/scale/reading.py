@@ -71,6 +71,13 @@ def status(out: str | Path) -> Status:
     )
 
 
+def list_inputs(out: str | Path) -> list[str]:
+    """List what the column "input" of a dataset says of the recordings whose rows are there, in natural order."""
+    from fgnet_plugin.media.folders import natural_order
+
+    return sorted((str(about["input"]) for about in read_known(Layout(out)).done.values()), key=natural_order)
+
+
 def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the rows of a dataset, or of some of its inputs, into memory.
 

@@ -156,7 +156,7 @@ class Journal:
         """
         whole = self._whole
         try:
-            write_pieces([rows] if isinstance(rows, pd.DataFrame) else rows, whole, self.path.suffix)
+            write_pieces([rows] if isinstance(rows, pd.DataFrame) else rows, whole, self.path.suffix, self._origin())
             self._note(_FINISHING)  # from now on the table is only renamed, never cut
         except BaseException as error:
             with suppress(OSError):
@@ -170,6 +170,12 @@ class Journal:
         except OSError as error:
             raise unwritable(self.path, error) from error
         self.finished = True
+
+    def _origin(self) -> str:
+        """Say in a Parquet file how it was made, with nothing that differs between runs of the same settings and versions."""
+        settings = read_settings(self.path) or self.settings
+        versions = settings.get(ABOUT, {}).get("versions")
+        return json.dumps({**settings, ABOUT: {} if versions is None else {"versions": versions}})
 
     @property
     def _whole(self) -> Path:

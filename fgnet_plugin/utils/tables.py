@@ -14,6 +14,7 @@ PIECE = 5_000
 """Rows that are in memory at once, and those of a row group of a Parquet file."""
 EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 """Options of `pandas.read_csv` with which numbers are read as they were written."""
+_ORIGIN = b"fgnet_run"
 _TEXT = ("input", "approx_time", "Identity")
 
 
@@ -55,15 +56,29 @@ def _pieces(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[pd
         yield from pieces
 
 
-def write_pieces(pieces: Iterable[pd.DataFrame], path: Path, suffix: str | None = None) -> None:
+def read_origin(path: Path) -> str | None:
+    """Read what a Parquet file says of its origin; see `write_pieces`. Raises InputError for a damaged file."""
+    import pyarrow.parquet as pq
+
+    try:
+        noted = (pq.read_metadata(path).metadata or {}).get(_ORIGIN)
+    except Exception as error:  # Arrow raises many kinds
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputError(f"{path} is damaged, or no Parquet file ({' '.join(str(error).split())})") from error
+    return None if noted is None else noted.decode()
+
+
+def write_pieces(pieces: Iterable[pd.DataFrame], path: Path, suffix: str | None = None, origin: str | None = None) -> None:
     """Write a table piece by piece: as CSV, or as Parquet with a row group for each piece.
 
     Args:
         pieces: with the same columns and types.
         path: to write to; a file that is there is replaced.
         suffix: ".csv" or ".parquet", by default that of the path.
+        origin: how the table was made, which a Parquet file keeps in its metadata.
     """
-    with PieceWriter(path, suffix) as writer:
+    with PieceWriter(path, suffix, origin) as writer:
         for rows in pieces:
             writer.add(rows)
 
@@ -71,8 +86,8 @@ def write_pieces(pieces: Iterable[pd.DataFrame], path: Path, suffix: str | None 
 class PieceWriter:
     """Writes a table piece by piece; see `write_pieces`."""
 
-    def __init__(self, path: Path, suffix: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, suffix: str | None = None, origin: str | None = None) -> None:
+        self.path, self._origin = path, origin
         self._parquet = (path.suffix if suffix is None else suffix).lower() == ".parquet"
         self._writer: Any = None
         self._begun = False
@@ -102,6 +117,8 @@ class PieceWriter:
     def close(self) -> None:
         """Complete the file."""
         if self._writer is not None:
+            if self._origin is not None:
+                self._writer.add_key_value_metadata({_ORIGIN: self._origin.encode()})
             self._writer.close()
             self._writer = None
 

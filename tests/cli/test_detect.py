@@ -1,5 +1,6 @@
 """`fgnet detect` and `fgnet compare` as people use them: tables, pictures, messages, exit codes, interrupted runs."""
 
+import json
 import os
 import re
 import shutil
@@ -140,6 +141,10 @@ def test_parquet_has_what_csv_has(fgnet: Fgnet) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet("x.parquet"), read_table(Path("x.csv")), check_exact=True)
     code, out, _ = fgnet("detect", "--offline", FACE, FIVE, "--out", "x.parquet", "--resume")
     assert (code, "table: x.parquet (6 rows, complete already)" in out) == (0, True)
+    code, out, _ = fgnet("detect", "--out", "x.parquet", "--resume", "--json")
+    said = json.loads(out)
+    assert (code, said["table"], said["rows"], said["seconds"]) == (0, "x.parquet", 6, None)
+    assert [(of["input"], of["faces"]) for of in said["inputs"]] == [(str(FACE), 1), (str(FIVE), 5)]
 
 
 def test_broken_files_among_good_ones_are_skipped(fgnet: Fgnet) -> None:
@@ -336,7 +341,7 @@ def test_compare(fgnet: Fgnet, small_checkpoint: Path) -> None:
         (["x.csv", "folder/x.csv"], 2, "--names must be 2 different names"),
         (["x.csv", "nope.csv"], 1, "error: nope.csv: no such file; check the path\n"),
         (["x.csv", "nope.parquet"], 1, "error: nope.parquet: no such file; check the path\n"),
-        (["x.csv", "text.csv"], 1, "error: text.csv has no landmarks (columns x_0 … y_67): it is no CSV of py-feat's"),
+        (["x.csv", "text.csv"], 1, "error: 'text' has no values of AUs; expected columns such as AU01"),
         (["x.csv", "text.parquet"], 1, "error: text.parquet is not a readable parquet file ("),
         (["x.csv", "y.csv", "--labels", "nope.csv"], 1, "error: nope.csv: no such file; check the path\n"),
         (["x.csv", "y.csv", "--labels", "text.csv"], 1, "error: labels have no AUs; expected columns such as AU01"),

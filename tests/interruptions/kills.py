@@ -1,7 +1,8 @@
 """Kill runs of `fgnet detect` at random moments and resume them: ``python tests/interruptions/kills.py --kills 100 --seed 0``.
 
 A run over five inputs is killed with SIGKILL, resumed, killed again and so on, until one ends. Its table, and those of each
-input, must be those of a run that was never interrupted, byte for byte, and nothing else may be left behind.
+input, must be those of a run that was never interrupted, byte for byte, and nothing else may be left behind. With `--ctrl-c`,
+runs are interrupted with SIGINT, as by Ctrl-C, and must end by themselves: with exit code 130 and without a traceback.
 """
 
 import argparse
@@ -52,6 +53,7 @@ def start(folder: Path, out: str, resume: bool) -> subprocess.Popen[bytes]:
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells in the background ignore it
     )
 
 
@@ -86,8 +88,8 @@ def where(folder: Path, out: str) -> str:
 class Killer:
     """Kills runs of one folder. The first is left to its end, to know its results and how long each part takes."""
 
-    def __init__(self, folder: Path, out: str, seed: int) -> None:
-        self._folder, self._out, self._chance = folder, out, random.Random(seed)
+    def __init__(self, folder: Path, out: str, seed: int, how: signal.Signals = signal.SIGKILL) -> None:
+        self._folder, self._out, self._chance, self._how = folder, out, random.Random(seed), how
         self.places = Counter[str]()
         begun = time.monotonic()
         process = start(folder, out, False)
@@ -110,10 +112,14 @@ class Killer:
                 process.wait(self._chance.uniform(0.7 * self._loading, self._loading + left * self._work))
             except subprocess.TimeoutExpired:
                 if killed < kills:
-                    process.send_signal(signal.SIGKILL)
-                    process.communicate()
-                    self.places[where(self._folder, self._out)] += 1
+                    begun = self._run.is_file()
+                    process.send_signal(self._how)
+                    _, err = process.communicate(timeout=_LONGEST)
+                    place = where(self._folder, self._out)
+                    self.places[place] += 1
                     killed += 1
+                    if self._how == signal.SIGINT and begun and place != "after it was finished":
+                        assert (process.returncode, b"Traceback" in err) == (130, False), err.decode()
                     continue
             self._check_end(process)
             found = results(self._folder)
@@ -143,10 +149,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="table.csv", help="table.csv or table.parquet")
+    parser.add_argument("--ctrl-c", action="store_true", help="SIGINT in the place of SIGKILL")
     arguments = parser.parse_args()
+    how = signal.SIGINT if arguments.ctrl_c else signal.SIGKILL
     with tempfile.TemporaryDirectory() as folder:
         make_inputs(Path(folder), feat_path("single_face.mp4"), feat_path("single_face.jpg"))
-        killer, killed, runs = Killer(Path(folder), arguments.out, arguments.seed), 0, 0
+        killer, killed, runs = Killer(Path(folder), arguments.out, arguments.seed, how), 0, 0
         while killed < arguments.kills:
             # Few at a time: of a run that is killed again and again, only the last part is tried.
             killed += killer.run_to_the_end(min(arguments.kills - killed, 4))
