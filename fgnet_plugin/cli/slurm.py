@@ -32,7 +32,7 @@ def slurm(
         bool, typer.Option("--shared-cluster", help="One Ray cluster on all machines, instead of an array of jobs.")
     ] = False,
 ) -> None:
-    """Write a job script for SLURM to standard output.
+    """A job script for SLURM, on standard output.
 
     For example: fgnet slurm clips/ --out corpus/ --offline --tasks 16 --gpus-per-task 1 > job.sh
     """

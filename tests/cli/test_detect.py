@@ -357,12 +357,15 @@ def test_compare_with_wrong_arguments(arguments: list[str], code: int, says: str
     assert (found, says in err) == (code, True), err
 
 
-MEASURES = "sample", "calibrate", "apply-calibration", "estimate", "sides", "uncertainty"
+COMMANDS = "detect", "status", "slurm", "annotate", "compare", "report", "summarize", "sample", "calibrate", "apply-calibration"
+COMMANDS = *COMMANDS, "estimate", "sides", "uncertainty", "events", "labels", "provenance", "doctor", "demo"
 
 
-@pytest.mark.parametrize("command", [[], ["detect"], ["annotate"], ["compare"], ["demo"], *([name] for name in MEASURES)])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
 def test_help_fits_a_narrow_window(command: list[str], fgnet: Fgnet) -> None:
     code, out, _ = fgnet(*command, "--help")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
-    assert "..." not in re.sub(r"\[ARGS\]\.\.\.|inputs[\]}]?\.\.\.|tables(\})?\.\.\.", "", out), "a sentence that is cut"
+    assert "..." not in re.sub(r"\[ARGS\]\.\.\.|(inputs|arguments)[\]}]?\.\.\.|tables(\})?\.\.\.", "", out), (
+        "a sentence that is cut"
+    )

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -203,6 +204,20 @@ def test_shards_then_another_number_of_them(tmp_path: Path) -> None:
     assert len(reports[0].done) == len(shards[0])
     assert status(tmp_path / "corpus").done == 12
     assert len(read_dataset(tmp_path / "corpus")) == 12
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_worker_does_not_grow(tmp_path: Path) -> None:
+    """Over 50 recordings, each of 6 frames."""
+    clips = [str(shutil.copy(FILES / "concat.ts", tmp_path / f"{i}.ts")) for i in range(50)]
+    with without_ray():
+        worker = Worker(str(tmp_path / "corpus"), OfflineDetector, {"skip_frames": 4}, 1, 9_000)
+        worker.start()
+        memory = []
+        for recording in list_recordings(clips):
+            assert worker.begin(recording).state == "done"
+            memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6)
+    assert max(memory[40:]) < memory[9] + 50, memory
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
