@@ -1,9 +1,12 @@
 """What a dataset must be: the rows of one process, and nothing else in the folder."""
 
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from fgnet_plugin import OfflineDetector
 from fgnet_plugin.scale import read_dataset
@@ -31,3 +34,12 @@ def assert_clean(out: Path) -> None:
 
 def is_expected(path: Path) -> bool:
     return path.name in ("part-0.parquet", "run.json") or path.suffix == ".jsonl"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_of_workers() -> Iterator[None]:
+    """Processes that Ray starts find the detectors that fail, and are not kept waiting by the tests beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("RAY_worker_niceness", "0")
+        yield

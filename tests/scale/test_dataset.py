@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from dataset_checks import assert_clean, assert_equal, expected_rows
+from dataset_checks import assert_clean, assert_equal, environment_of_workers, expected_rows  # noqa: F401  (a fixture)
 from dataset_faults import StandInDetector, end_at_clip, end_of_process
 from in_process import without_ray
 from photos import feat_path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dataset_checks import environment_of_workers  # noqa: F401  (a fixture)
 from photos import feat_path
 from typer.testing import CliRunner
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from dataset_checks import assert_equal, expected_rows
+from dataset_checks import assert_equal, environment_of_workers, expected_rows  # noqa: F401  (a fixture)
 from photos import feat_path
 
 from fgnet_plugin.scale import detect_dataset, status

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dataset_checks import environment_of_workers  # noqa: F401  (a fixture)
 from in_process import without_ray
 from photos import feat_path
 from typer.testing import CliRunner, Result
