@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import FACEBOX, LANDMARKS
+from fgnet_plugin.inference.evidence import presence, tinted
 from fgnet_plugin.media.animation import open_video
 from fgnet_plugin.media.images import picture_size, read_picture
 from fgnet_plugin.report.timeline import Event, Timeline
@@ -26,8 +26,6 @@ _LONGER_SIDE = 480
 _FACE = 144  # px of a face at a peak
 _QUALITY = 60
 _WEBP_METHOD = 4
-_EVIDENCE = np.array([213, 94, 0], np.float32)  # vermilion, which the colour-blind tell from skin by its brightness
-_OPAQUE = 0.75
 _BOX = FACEBOX[:4]
 _PEAKS = 3  # of each AU and person
 
@@ -124,8 +122,8 @@ class Illustrator:
             if not len(reading.read):
                 continue
             face = self._veiled(_pillow(reading.aligned.pictures()[0].cpu()).resize((_FACE, _FACE)))
-            heatmap = reading.prediction.heatmaps[0, model.aus.index(event.au)].float().cpu().numpy()
-            yield Peak(number, event, data_address(face), data_address(with_evidence(face, heatmap)))
+            heatmap = reading.prediction.heatmaps[0, model.aus.index(event.au)].float().cpu()
+            yield Peak(number, event, data_address(face), data_address(with_evidence(face, heatmap, event.score)))
 
     def _frame(self, place: int) -> Tensor:
         if self._picture is not None:
@@ -163,12 +161,12 @@ def blur_faces(picture: Image.Image, boxes: Floats) -> Image.Image:
     return result
 
 
-def with_evidence(face: Image.Image, heatmap: npt.NDArray[np.float32]) -> Image.Image:
-    """Lay a heatmap over a face: the more an AU's place speaks for it, the more opaque. What speaks against it is not shown."""
-    strength = Image.fromarray((np.clip(heatmap, 0, 1) * 255).astype(np.uint8)).resize(face.size, Image.Resampling.BICUBIC)
-    alpha = _OPAQUE * np.asarray(strength, np.float32)[..., None] / 255
-    pixels = np.asarray(face, np.float32)
-    return Image.fromarray((pixels * (1 - alpha) + _EVIDENCE * alpha).round().astype(np.uint8))
+def with_evidence(face: Image.Image, heatmap: Tensor, score: float) -> Image.Image:
+    """Lay an AU's heatmap [h, w] over a face, in colours of one scale with its score; see `inference.evidence.presence`."""
+    size = (face.height, face.width)
+    shown = torch.nn.functional.interpolate(heatmap.float()[None, None], size, mode="bilinear", align_corners=False)[0]
+    strength = presence(heatmap[None], torch.tensor([score]), shown)[0]
+    return Image.fromarray(tinted(np.asarray(face), strength.numpy()))
 
 
 def data_address(picture: Image.Image) -> str:
