@@ -12,6 +12,7 @@ from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.doctor import doctor, print_next_steps
 from fgnet_plugin.cli.events import events, labels
+from fgnet_plugin.cli.overlay import overlay
 from fgnet_plugin.cli.provenance import provenance
 from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.train import train_app
@@ -27,6 +28,7 @@ app.command()(summarize)
 app.command()(events)
 app.command()(labels)
 app.command()(demo)
+app.command()(overlay)
 app.command()(provenance)
 app.command()(doctor)
 app.add_typer(weights_app, name="weights")
