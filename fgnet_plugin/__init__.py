@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fgnet_plugin.comparison.agreement import compare
     from fgnet_plugin.errors import CheckpointError, DownloadError, InputError
     from fgnet_plugin.inference.offline import OfflineDetector
+    from fgnet_plugin.inference.overlay import overlay
     from fgnet_plugin.inference.provenance import provenance
     from fgnet_plugin.network import FGNet, FGNetConfig, Prediction
     from fgnet_plugin.pyfeat.annotate import annotate
@@ -36,6 +37,7 @@ __all__ = [
     "convert_published",
     "heatmaps",
     "load",
+    "overlay",
     "plot_heatmaps",
     "provenance",
     "register",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazy_names(
         "convert_published": "fgnet_plugin.checkpoints.convert",
         "heatmaps": "fgnet_plugin.pyfeat.heatmaps",
         "load": "fgnet_plugin.checkpoints.fgnet",
+        "overlay": "fgnet_plugin.inference.overlay",
         "plot_heatmaps": "fgnet_plugin.pyfeat.heatmaps",
         "provenance": "fgnet_plugin.inference.provenance",
         "register": "fgnet_plugin.pyfeat.registration",

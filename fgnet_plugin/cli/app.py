@@ -15,6 +15,7 @@ from fgnet_plugin.cli.detect_dataset import status
 from fgnet_plugin.cli.doctor import doctor, print_next_steps
 from fgnet_plugin.cli.events import events, labels
 from fgnet_plugin.cli.measure import calibrate, calibrated, estimate, sample
+from fgnet_plugin.cli.overlay import overlay
 from fgnet_plugin.cli.provenance import provenance
 from fgnet_plugin.cli.report import report
 from fgnet_plugin.cli.slurm import slurm
@@ -41,6 +42,7 @@ app.command()(uncertainty)
 app.command()(events)
 app.command()(labels)
 app.command()(demo)
+app.command()(overlay)
 app.command()(provenance)
 app.command()(doctor)
 app.add_typer(weights_app, name="weights")

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -187,6 +188,24 @@ def kind_of(path: str) -> str:
         return "image"
     check_file(path, "file")
     return "image" if picture_size(path) else "video"
+
+
+def made_upright(rows: pd.DataFrame, path: str) -> bool:
+    """Tell whether rows are about a picture as its EXIF data turn it, not as it is stored.
+
+    Its height and width say so, unless it is stored upside down, mirrored, or square: then only this package's own networks,
+    which leave emotions unknown, are taken to have read it upright.
+
+    Args:
+        rows: of the picture.
+        path: of the picture.
+    """
+    if {"FrameHeight", "FrameWidth"} <= set(rows):
+        noted = tuple(int(rows[name].iloc[0]) for name in ("FrameWidth", "FrameHeight"))
+        stored, upright = picture_size(path), picture_size(path, upright=True)
+        if stored != upright:
+            return noted == upright
+    return "anger" in rows and bool(rows["anger"].isna().all())
 
 
 def open_inputs(

@@ -18,8 +18,8 @@ from torch import Tensor
 from fgnet_plugin.comparison.openface import frame_numbers, is_openface
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import LANDMARKS
-from fgnet_plugin.inference.inputs import kind_of
-from fgnet_plugin.media.images import check_file, picture_size, read_picture
+from fgnet_plugin.inference.inputs import kind_of, made_upright
+from fgnet_plugin.media.images import check_file, read_picture
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.utils.journal import read_csv
 
@@ -115,7 +115,7 @@ def iterate_frames(table: pd.DataFrame, source: Where = None, positions: npt.Arr
         of_input = chosen[inputs[chosen] == name]
         path = _located(name, source)
         if kind_of(path) == "image":
-            picture = read_picture(path, upright=_made_upright(table, of_input, path))
+            picture = read_picture(path, upright=made_upright(table.iloc[of_input], path))
             for number in dict.fromkeys(frames[of_input].tolist()):
                 yield _frame_rows(picture, of_input[frames[of_input] == number], points, path, number, table)
             continue
@@ -165,20 +165,6 @@ def _frames(table: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Get the frame of each row, [n], from 0."""
     numbers = frame_numbers(table, "the table", is_openface(table.columns))
     return np.zeros(len(table), np.int64) if numbers is None else numbers.astype(np.int64)
-
-
-def _made_upright(table: pd.DataFrame, rows: npt.NDArray[np.int64], path: str) -> bool:
-    """Tell whether rows are about a picture as its EXIF data turn it, not as it is stored.
-
-    Its height and width say so, unless it is stored upside down, mirrored, or square: then only this package's own networks,
-    which leave emotions unknown, are taken to have read it upright.
-    """
-    if {"FrameHeight", "FrameWidth"} <= set(table.columns):
-        noted = tuple(int(table[name].iloc[rows[0]]) for name in ("FrameWidth", "FrameHeight"))
-        stored, upright = picture_size(path), picture_size(path, upright=True)
-        if stored != upright:
-            return noted == upright
-    return "anger" in table.columns and bool(table["anger"].iloc[rows].isna().all())
 
 
 def _frame_rows(
