@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from fgnet_plugin.errors import InputError
@@ -18,6 +18,7 @@ from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import FACEBOX, LANDMARKS
 from fgnet_plugin.inference.evidence import presence, tinted
 from fgnet_plugin.media.animation import open_video
+from fgnet_plugin.media.blur import blur_faces
 from fgnet_plugin.media.images import picture_size, read_picture
 from fgnet_plugin.report.timeline import Event, Timeline
 from fgnet_plugin.utils.arrays import Floats
@@ -101,7 +102,7 @@ class Illustrator:
                 continue
             picture = _pillow(self._frame(place))
             if self._blurred and boxes is not None:
-                picture = blur_faces(picture, boxes)
+                picture = Image.fromarray(blur_faces(np.asarray(picture), boxes))
             scale = min(1.0, _LONGER_SIDE / max(picture.size))
             small = picture.resize((max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)))
             yield Shown(place, data_address(small), scale)
@@ -138,27 +139,6 @@ class Illustrator:
         """Close the file."""
         if self._frames is not None:
             self._frames.close()
-
-
-def blur_faces(picture: Image.Image, boxes: Floats) -> Image.Image:
-    """Make faces unrecognisable: an ellipse about each, wider than its box, is averaged to a few blocks and blurred.
-
-    Args:
-        picture: RGB.
-        boxes: [faces, 4] left, top, width and height in pixels.
-    """
-    result = picture.copy()
-    for left, top, width, height in boxes.tolist():
-        x0, y0 = max(int(left - 0.15 * width), 0), max(int(top - 0.25 * height), 0)
-        x1, y1 = min(int(left + 1.15 * width), picture.width), min(int(top + 1.15 * height), picture.height)
-        if x1 <= x0 or y1 <= y0:
-            continue
-        part = picture.crop((x0, y0, x1, y1))
-        blocks = part.resize((6, 8), Image.Resampling.BOX).resize(part.size, Image.Resampling.BILINEAR)
-        mask = Image.new("L", part.size, 0)
-        ImageDraw.Draw(mask).ellipse((0, 0, part.width - 1, part.height - 1), fill=255)
-        result.paste(blocks, (x0, y0), mask)
-    return result
 
 
 def with_evidence(face: Image.Image, heatmap: Tensor, score: float) -> Image.Image:

@@ -21,10 +21,10 @@ from fgnet_plugin import OfflineDetector
 from fgnet_plugin.cli.app import app
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.faces import FaceFinder
+from fgnet_plugin.media.blur import blur_faces
 from fgnet_plugin.media.images import read_photo
 from fgnet_plugin.report import report
 from fgnet_plugin.report.page import clock, thinned
-from fgnet_plugin.report.pictures import blur_faces
 from fgnet_plugin.report.timeline import of_rows, timelines
 
 in_browser = pytest.mark.skipif(not browser_is_there(), reason="needs selenium, and Debian's chromium and chromium-driver")
@@ -110,8 +110,8 @@ def test_blurred_faces_are_not_found_any_more(folder: Path, tmp_path: Path) -> N
     boxes = found.boxes.numpy()[:, :4]
     boxes[:, 2:] -= boxes[:, :2]
     assert len(boxes) == 5
-    blurred = blur_faces(Image.open(photo).convert("RGB"), boxes)
-    assert len(finder.find([read_photo(np.asarray(blurred))])[0]) == 0
+    blurred = blur_faces(np.asarray(Image.open(photo).convert("RGB")), boxes)
+    assert len(finder.find([read_photo(blurred)])[0]) == 0
     report(folder / "all.csv", tmp_path / "blurred.html", blur_faces=True, source=folder, heatmaps=False)
     pictures = data_of(tmp_path / "blurred_files" / "multi_face.html")["pictures"]
     (tmp_path / "page.webp").write_bytes(base64.b64decode(pictures[0]["src"].split(",")[1]))
