@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from fgnet_plugin.utils.arrays import Floats
 
-_BLOCKS = 6, 8  # what is left of a face: too little to tell persons apart, enough to see that there is one
+_BLOCKS = 4, 6  # what is left of a face: too little to tell persons apart, enough to see that there is one
 _WIDER, _HIGHER = 0.2, 0.3  # beyond the box, which ends at the brows and the chin with some detectors
 
 
