@@ -159,7 +159,7 @@ def user_folder(tmp_path: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatc
     landmarks = fex[[f"{axis}_{i}" for axis in "xy" for i in range(68)]]
     openface = pd.DataFrame({"frame": fex["frame"] + 1, "success": 1, "AU12_r": 5 * fex["AU12"], "AU12_c": fex["AU12"] > 0.5})
     pd.concat([openface.astype(float), landmarks], axis=1).to_csv("openface.csv", index=False)
-    codes = pd.DataFrame({"input": fex["input"], "frame": fex["frame"], "AU12": np.arange(len(fex)) % 2})
+    codes = pd.DataFrame({"input": fex["input"], "frame": fex["frame"], "subject": "P01", "AU12": np.arange(len(fex)) % 2})
     codes.to_csv("codes.csv", index=False)
     with hub_cache(hub_folder), real_face_boxes():
         yield folder

@@ -72,31 +72,47 @@ def two_conditions(*options: object) -> None:
 @pytest.mark.slow
 def test_two_conditions(tmp_path: Path) -> None:
     two_conditions("--out", tmp_path, "--skip-frames", 8)
-    table = pd.read_csv(tmp_path / "t_tests.csv").set_index("AU")
-    assert table.loc["AU25", "smiling"] > table.loc["AU25", "not smiling"] + 0.3
+    table = pd.read_csv(tmp_path / "comparison.csv").set_index("AU")
+    assert table.loc["AU25", "low"] > 0.3
+    assert table.loc["AU25", "p corrected"] < 0.01
+    assert table.loc["AU25", "mixed_estimate"] == pytest.approx(table.loc["AU25", "difference"], rel=1e-4)
     assert len(table) == 12
+    rare = table[~table["tested"]]
+    assert len(rare)
+    assert (rare["prevalence"] < 0.01).all()
+    assert rare[["p", "p corrected", "mixed_p"]].isna().all(axis=None)
+    assert 'levels = c("not smiling", "smiling")' in (tmp_path / "mixed_model.R").read_text()
+    long = pd.read_csv(tmp_path / "long.csv")
+    assert len(long[["subject", "condition"]].drop_duplicates()) == 24
     assert colours(tmp_path / "two_conditions.png") > 50
 
 
-@pytest.mark.filterwarnings("ignore:Precision loss:RuntimeWarning")  # the clips are copies of one another
-def test_two_folders_of_the_same_name(tmp_path: Path) -> None:
+def test_two_folders_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With what macOS leaves in them; and a folder for the results that holds other results."""
     folders = [tmp_path / name / "clips" for name in ("calm", "glad")]
-    for folder, first in zip(folders, ("a", "c"), strict=True):
+    for folder, names in zip(folders, (("P1", "P2"), ("P2_again", "P3")), strict=True):
         folder.mkdir(parents=True)
-        for name in (first, chr(ord(first) + 1)):
+        for name in names:
             shutil.copyfile(feat_path("single_face.mp4"), folder / f"{name}.mp4")
         for hidden in (".DS_Store", "._a.mp4"):
             (folder / hidden).write_bytes(b"\0\0\0\1Bud1")
     options = (*folders, "--offline", "--skip-frames", 30, "--out", tmp_path / "out")
+    with pytest.raises(SystemExit, match=r"no person is in both folders \(P1, P2 …; P2_again, P3 …\)"):
+        two_conditions(*options)
+    with pytest.raises(SystemExit, match=r"does not fit P1\.mp4"):
+        two_conditions(*options, "--person", "X")
+    options = *options, "--person", r"^(P\d)"
     two_conditions(*options)
-    table = pd.read_csv(tmp_path / "out" / "t_tests.csv")
+    assert "left out, as not in both conditions: P1, P3" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert {"calm/clips", "glad/clips"} <= set(table)
-    for name, clips in (("1-clips.csv", "ab"), ("2-clips.csv", "cd")):
+    assert set(table["people"]) == {1}
+    assert not table["tested"].any()
+    for name, clips in (("1-clips.csv", ["P1", "P2"]), ("2-clips.csv", ["P2_again", "P3"])):
         found = pd.read_csv(tmp_path / "out" / name)["input"]
         assert sorted({Path(path).name for path in found}) == [f"{clip}.mp4" for clip in clips]
     with pytest.raises(SystemExit, match="choose another --out"):
-        two_conditions(*options[:3], "--skip-frames", 40, "--out", tmp_path / "out")
+        two_conditions(*options, "--skip-frames", 40)
     with pytest.raises(SystemExit, match="are the same folder"):
         two_conditions(folders[0], folders[0], "--offline")
 

@@ -13,13 +13,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "fgnet_plugin": "CheckpointError Detector DownloadError FGNet FGNetConfig InputError OfflineDetector Prediction annotate "
-    "compare convert_published heatmaps load plot_heatmaps register save unregister verify __version__",
+    "compare convert_published heatmaps load overlay plot_heatmaps provenance register save unregister verify __version__",
     "fgnet_plugin.alignment": "AlignedFaces Landmarks align_faces align_for_network ffhq_square show_faces",
     "fgnet_plugin.checkpoints": "CheckpointInfo convert_published load read_info save verify",
     "fgnet_plugin.cli": "main",
     "fgnet_plugin.comparison": "Comparison compare",
     "fgnet_plugin.faces": "FaceFinder FoundFaces find_faces read_photo",
+    "fgnet_plugin.measures": "BaselineBuilder Calibration Method Recording Rules Steps Summary Threshold agree_with_coders "
+    "calibrate calibrated coding_plan coding_sheet conformal_sets exclude fill_gaps find_events "
+    "frame_quality from_folders from_pattern from_table made_by make_codebook origin_of overlap "
+    "prediction_powered read_codes read_coding_sheet read_neutral read_recordings read_trials resample "
+    "sharpness smooth speech_stretches summarize synchrony write_coding_sheet",
     "fgnet_plugin.network": "FGNet FGNetConfig Prediction decode normalize scores small_config",
+    "fgnet_plugin.report": "report",
+    "fgnet_plugin.scale": "DifferentSettingsError Progress Report Status detect_dataset read_dataset status",
     "fgnet_plugin.training.rendered": "AUS DOMAINS Domain HeadCorpus RenderedCorpus write_corpus",
 }
 

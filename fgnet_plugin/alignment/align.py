@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
 from fgnet_plugin.alignment.padding import padded_face
 from fgnet_plugin.alignment.region import find_regions, finish, half_axes, sampled_face
 from fgnet_plugin.alignment.validation import Landmarks, check_squares, checked_photos, checked_points
-from fgnet_plugin.ops.antialias import working
+from fgnet_plugin.ops.antialias import averaged, working
 from fgnet_plugin.ops.ffhq_crop import ffhq_crop
 from fgnet_plugin.ops.transfer import to_device
 
@@ -77,6 +76,7 @@ def align_for_network(
     *,
     kernels: bool = False,
     send: Send | None = None,
+    coarse: bool = False,
 ) -> AlignedFaces:
     """Run `align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
 
@@ -90,11 +90,13 @@ def align_for_network(
         kernels: as the model that reads them was fused (`FGNet.kernels`).
         send: copies the parts of the photos that the faces need to the device where they are aligned; without, that is the
             photos' device.
+        coarse: without `kernels`, sample faces of at most 320 px a side once a pixel where the size is 128 px or less: pixels
+            differ by a fifth of a level on average, by up to six at edges.
 
     Raises:
         TypeError, ValueError: as there.
     """
-    return _aligned(images, landmarks, size, False, kernels, dtype, send)
+    return _aligned(images, landmarks, size, False, kernels, dtype, send, coarse and not kernels)
 
 
 def _aligned(
@@ -105,12 +107,14 @@ def _aligned(
     kernels: bool,
     network: torch.dtype | None,
     send: Send | None = None,
+    to_average: bool = False,
 ) -> AlignedFaces:
-    """Run `align_faces`, or `align_for_network` with faces of the dtype `network`."""
+    """Run `align_faces`, or `align_for_network` with faces of the dtype `network`, whose pixels may be going to be averaged."""
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
     if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
-        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, None if network is None else torch.float32, send)
+        dtype_of_large = None if network is None else torch.float32
+        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, dtype_of_large, send, to_average)
         return _averaged(large, _FFHQ_SIZE // size, network)
     photos = checked_photos(images)
     points, photo_of = checked_points(landmarks, len(photos))
@@ -126,7 +130,7 @@ def _aligned(
         device = pictures[0].device
     regions = [region.ready(picture) for region, picture in zip(regions, pictures, strict=True)]
     result = _Result.of(len(regions), size, dtype if rounded else torch.float32, device, network if fused else None)
-    plain: dict[tuple[int, ...], list[int]] = {}
+    plain: dict[tuple[int, int, int], list[int]] = {}  # by the size of their pictures, and their samples
     cropped: dict[int, list[int]] = {}
     for i, region in enumerate(regions):
         if region.padding:
@@ -134,18 +138,18 @@ def _aligned(
         elif fused and region.picture.dtype == torch.uint8:  # it was not shrunk
             cropped.setdefault(region.factor(size), []).append(i)
         else:
-            plain.setdefault((*region.shape, region.samples(size, size)), []).append(i)
+            plain.setdefault((*region.shape, region.samples(size, size, to_average)), []).append(i)
     for factor, which in cropped.items():
         squares = half_axes(torch.stack([regions[i].corners for i in which]))
         pictures = [regions[i].picture for i in which]
         faces = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
         result.take(which, faces.round_() if rounded else faces)
     together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
-    for alike in plain.values():
+    for (_, _, samples), alike in plain.items():
         for start in range(0, len(alike), together):
             which = alike[start : start + together]
             some = [regions[i] for i in which]
-            result.write(which, finish(sampled_face(some, size), some, rounded))
+            result.write(which, finish(sampled_face(some, samples, size), some, rounded))
     seen = torch.stack([region.seen for region in regions]) if regions else corners
     return AlignedFaces(
         result.faces,
@@ -187,7 +191,7 @@ class _Result:
 
 def _averaged(aligned: AlignedFaces, factor: int, network: torch.dtype | None) -> AlignedFaces:
     """Average factor × factor pixels of faces; normalised ones then have the dtype `network`."""
-    faces = F.avg_pool2d(aligned.faces.to(working(aligned.faces.dtype)), factor) if len(aligned) else aligned.faces
+    faces = averaged(aligned.faces.to(working(aligned.faces.dtype)), factor) if len(aligned) else aligned.faces
     if not len(aligned):
         faces = faces.new_empty(0, 3, faces.shape[2] // factor, faces.shape[3] // factor)
     elif aligned.faces.dtype == torch.uint8:

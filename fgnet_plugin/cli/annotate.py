@@ -27,7 +27,7 @@ def annotate(
     out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")] = Path("annotated.csv"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
-    """FG-Net's AUs for the faces of a table that there is already."""
+    """FG-Net's AUs for a table that there is already."""
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
     if previous is not None and drop_previous:

@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from fgnet_plugin.cli.again import sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
+from fgnet_plugin.cli.detect_dataset import status
 from fgnet_plugin.cli.doctor import doctor, print_next_steps
 from fgnet_plugin.cli.events import events, labels
+from fgnet_plugin.cli.measure import calibrate, calibrated, estimate, sample
 from fgnet_plugin.cli.overlay import overlay
 from fgnet_plugin.cli.provenance import provenance
+from fgnet_plugin.cli.report import report
+from fgnet_plugin.cli.slurm import slurm
 from fgnet_plugin.cli.summarize import summarize
 from fgnet_plugin.cli.train import train_app
 from fgnet_plugin.cli.weights import weights_app
@@ -22,9 +27,18 @@ from fgnet_plugin.version import __version__
 
 app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(detect)
+app.command()(status)
+app.command(context_settings={"ignore_unknown_options": True})(slurm)
 app.command()(annotate)
 app.command()(compare)
+app.command()(report)
 app.command()(summarize)
+app.command()(sample)
+app.command()(calibrate)
+app.command(name="apply-calibration")(calibrated)
+app.command()(estimate)
+app.command()(sides)
+app.command()(uncertainty)
 app.command()(events)
 app.command()(labels)
 app.command()(demo)

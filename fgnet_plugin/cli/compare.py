@@ -23,6 +23,9 @@ def compare(
         ),
     ] = None,
     threshold: Annotated[float, typer.Option(help="Score from which an AU counts as present.")] = 0.5,
+    cluster: Annotated[
+        str | None, typer.Option(help="Column whose values are independent, such as the person: intervals draw these.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for the agreement; with --labels, …-accuracy.csv, too.")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for the figure: .png, .pdf, .svg.")] = None,
 ) -> None:
@@ -46,7 +49,7 @@ def compare(
         if labels is not None:
             check_file(labels, "table")
             coded = read_labels_of(labels, tables[0]) if is_coding(labels) else read_csv(labels)
-        found = compared(read, coded, threshold=threshold)
+        found = compared(read, coded, threshold=threshold, cluster=cluster)
         results = {"": found.agreement} | ({"-accuracy": found.accuracy} if found.accuracy is not None else {})
         for suffix, table in results.items():
             if table.empty:  # the agreement of one model

@@ -30,3 +30,10 @@ def package_warnings() -> Iterator[dict[str, str]]:
         warnings.filterwarnings("always", category=UserWarning, module=r"fgnet_plugin\b")
         warnings.showwarning = show
         yield skipped
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

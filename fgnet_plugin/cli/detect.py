@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.errors import InputError
 
-Out = Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")]
+Out = Annotated[
+    Path,
+    typer.Option("--out", help="Table to write: .csv or .parquet; or a folder, for a dataset that several processes fill."),
+]
+_NO_INPUTS = "Missing argument 'INPUTS...': pictures, videos, or folders of them"
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
@@ -73,27 +78,43 @@ def detect(
         bool, typer.Option("--resume", help="Continue an interrupted run; its inputs and options need not be repeated.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of a dataset: processes; by default as many as there are cores or GPUs for.")
+    ] = None,
+    cpus_per_worker: Annotated[float, typer.Option(min=1, help="Of a dataset: cores, and threads, of each process.")] = 1,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="Of a dataset, with --device cuda: 0.25 lets four share a GPU; by default 1.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="Of a dataset: I/N, every N-th recording from the I-th on, for N machines by themselves.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Of a dataset: address of a Ray cluster, or auto; by default this machine only.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Of a dataset: try again what failed before.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for scripts.")] = False,
 ) -> None:
-    """AUs of the faces in pictures and videos, a row for each face."""
+    """AUs of the faces in pictures and videos."""
+    from fgnet_plugin.cli.detect_dataset import is_dataset
+    from fgnet_plugin.cli.detect_dataset import run as detect_dataset
     from fgnet_plugin.cli.resume import settle
     from fgnet_plugin.utils.journal import is_unfinished
 
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
+    if is_dataset(out, context.params):
+        if not inputs:
+            raise typer.BadParameter(_NO_INPUTS)
+        check_options(context.params)
+        with package_warnings():
+            detect_dataset(context.params)
+        return
     unfinished = is_unfinished(out)
     if not (resume or overwrite or estimate) and (out.exists() or unfinished):
         more = "an interrupted run; --resume continues it" if unfinished else "a table already"
         raise InputError(f"{out} holds {more}; --overwrite replaces it, or choose another file with --out")
     values = settle(context, out) if resume else dict(context.params)
     if not values["inputs"]:
-        raise typer.BadParameter("Missing argument 'INPUTS...': pictures, videos, or folders of them")
-    if heatmaps and plots is None:
-        raise typer.BadParameter("--heatmaps needs --plots FOLDER to put them in")
-    if plots is not None and values["columns"] == "aus":
-        raise typer.BadParameter("--plots needs landmarks: --columns faces, or all")
-    if values["offline"] and values["output_size"]:
-        raise typer.BadParameter("--output-size is for py-feat's models, which --offline leaves out")
+        raise typer.BadParameter(_NO_INPUTS)
+    check_options(values)
     with package_warnings() as skipped:
         from fgnet_plugin.cli.detect_run import DetectCommand
 
@@ -107,6 +128,16 @@ def detect(
         count = f"{len(skipped)} of {len(command.paths)} inputs"
         typer.echo(f"error: {count} not read, or not to the end; the first that failed comes first:{reasons}", err=True)
         raise typer.Exit(1)
+
+
+def check_options(values: Mapping[str, Any]) -> None:
+    """Raise BadParameter for options that don't go together."""
+    if values["heatmaps"] and values["plots"] is None:
+        raise typer.BadParameter("--heatmaps needs --plots FOLDER to put them in")
+    if values["plots"] is not None and values["columns"] == "aus":
+        raise typer.BadParameter("--plots needs landmarks: --columns faces, or all")
+    if values["offline"] and values["output_size"]:
+        raise typer.BadParameter("--output-size is for py-feat's models, which --offline leaves out")
 
 
 def demo(

@@ -29,7 +29,6 @@ class DetectCommand:
         self._values = values
         self._out: Path = values["out"]
         self.paths = find_inputs(values["inputs"], values["recursive"])
-        self._offline: bool = values["offline"]
 
     def run(self) -> None:
         """Detect, print a summary and write pictures."""
@@ -37,7 +36,7 @@ class DetectCommand:
         if plots is not None:
             plots.mkdir(parents=True, exist_ok=True)
             from fgnet_plugin.cli.plots import write_plots
-        detector = self._detector()
+        detector = make_detector(models_of(self._values), self._values["offline"], self._values["only_aus"])
         if values["heatmaps"] and detector.fgnet is None:
             raise InputError(f"heatmaps are FG-Net's: leave --heatmaps out with --au-model {values['au_model']}")
         complete = values["resume"] and out.exists() and not is_unfinished(out)
@@ -45,7 +44,7 @@ class DetectCommand:
         table = {"columns": values["columns"], "relative_to": values["relative_to"], "per_input": values["per_file"]}
         try:
             summary = detector.detect(
-                self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **self._options()
+                self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **options_of(values)
             )
         except KeyboardInterrupt:
             report_interruption(out)
@@ -74,24 +73,38 @@ class DetectCommand:
         from fgnet_plugin.inference.estimate import estimate
 
         table = TableOptions(self._values["columns"], time=True)
-        print_estimate(estimate(self._detector(), self.paths, table=table, **self._options()))
+        print_estimate(
+            estimate(
+                make_detector(models_of(self._values), self._values["offline"], self._values["only_aus"]),
+                self.paths,
+                table=table,
+                **options_of(self._values),
+            )
+        )
 
-    def _options(self) -> dict[str, Any]:
-        """The options of `detect` on which its rows depend."""
-        values = self._values
-        options = {name: values[name] for name in ("skip_frames", "faces", "data_type", "errors")}
-        if not self._offline:
-            options |= {name: values[name] for name in ("batch_size", "mixed_sizes", "output_size")}
-        return options
 
-    def _detector(self) -> Any:
-        values = self._values
-        au_model = values["au_model"] or ("fgnet-rendered" if self._offline else "fgnet")
-        models: dict[str, Any] = {"au_model": au_model, "device": values["device"]}
-        models |= {"precision": values["precision"], "compile": values["compile_"]}
-        if not self._offline or values["device"] != "cpu":  # offline on a CPU, no digit depends on the batch size
-            models["au_batch_size"] = max(values["batch_size"], 8)  # the faces of all these frames share a pass
-        return _offline_detector(models) if self._offline else _pyfeats_detector(models, values["only_aus"])
+def options_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the options of `detect` on which its rows depend."""
+    options = {name: values[name] for name in ("skip_frames", "faces", "data_type", "errors")}
+    if not values["offline"]:
+        options |= {name: values[name] for name in ("batch_size", "mixed_sizes", "output_size")}
+    return options
+
+
+def models_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the options of the detector."""
+    offline = values["offline"]
+    au_model = values["au_model"] or ("fgnet-rendered" if offline else "fgnet")
+    models: dict[str, Any] = {"au_model": au_model, "device": values["device"]}
+    models |= {"precision": values["precision"], "compile": values["compile_"]}
+    if not offline or values["device"] != "cpu":  # offline on a CPU, no digit depends on the batch size
+        models["au_batch_size"] = max(values["batch_size"], 8)  # the faces of all these frames share a pass
+    return models
+
+
+def make_detector(models: dict[str, Any], offline: bool, only_aus: bool) -> Any:
+    """Make the detector of a command line, of `models_of`."""
+    return _offline_detector(models) if offline else _pyfeats_detector(models, only_aus)
 
 
 def _offline_detector(models: dict[str, Any]) -> Any:

@@ -29,7 +29,7 @@ def events(
     rate: Rate = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
 ) -> None:
-    """Events of AUs for coders, who correct them in ELAN or BORIS.
+    """Events of AUs for coders, in ELAN or BORIS.
 
     Then: fgnet compare TABLE --labels FILE.
     """
@@ -63,7 +63,7 @@ def labels(
     rate: Rate = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
 ) -> None:
-    """A coder's events, of ELAN or BORIS, as labels of frames."""
+    """A coder's events in ELAN or BORIS, as labels."""
     if out.exists() and not overwrite:
         raise InputError(f"{out} holds a table already; --overwrite replaces it, or choose another file with --out")
     with package_warnings():

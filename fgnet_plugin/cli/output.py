@@ -9,6 +9,7 @@ import pandas as pd
 import typer
 
 from fgnet_plugin.action_units import NAMES, au_number
+from fgnet_plugin.cli.console import duration
 from fgnet_plugin.inference.columns import known_aus
 from fgnet_plugin.inference.estimate import Estimate
 from fgnet_plugin.inference.summary import Summary
@@ -56,13 +57,7 @@ def print_estimate(found: Estimate) -> None:
     """Print how long a run will take, and how large its table will be."""
     typer.echo(f"{found.frames:,} frames of {found.inputs} inputs")
     typer.echo(f"measured on {found.measured} frames: {found.rate:.1f} frames/s, {found.faces:.1f} faces a frame")
-    typer.echo(f"about {_duration(found.seconds)}, and a table of about {_bytes(found.size)} as .csv; nothing was written")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    typer.echo(f"about {duration(found.seconds)}, and a table of about {_bytes(found.size)} as .csv; nothing was written")
 
 
 def _bytes(size: float) -> str:

@@ -29,7 +29,7 @@ def overlay(
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
 ) -> None:
-    """A video or photo with the boxes and AUs that were found.
+    """A video or photo with its boxes and AUs.
 
     The video has the frames of the table, at their times, without sound.
     """

@@ -18,7 +18,7 @@ def provenance(
     hashes: Annotated[bool, typer.Option("--hashes/--no-hashes", help="SHA-256 of the inputs: reads them all.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """How a table was made: versions, weights, settings, inputs."""
+    """How a table was made: versions, weights, inputs."""
     from fgnet_plugin.inference.provenance import provenance as made_by
 
     made = made_by(table, hashes=hashes)

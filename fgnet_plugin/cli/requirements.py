@@ -13,9 +13,20 @@ TO_TRAIN = ("lightning", "torchmetrics", "pydantic", "yaml", "pandas", *TO_RENDE
 
 def check_installed(needed: tuple[str, ...] = TO_TRAIN) -> None:
     """Before torch is loaded: ends the program with one line where the extra is not installed, and lets threads sleep."""
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(f'training needs {", ".join(missing)}; run: pip install "fgnet-plugin[train]"')
+    check_extra("train", needed, "training")
     # OpenMP's threads otherwise wait for each other in busy loops, which the processes that prepare batches, and whatever
     # else runs on the machine, turn into waits for the scheduler: steps then take several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def check_extra(extra: str, needed: tuple[str, ...], what: str = "") -> None:
+    """Raise ValueError, which says what to install, where a package of an extra is missing.
+
+    Args:
+        extra: of this package.
+        needed: modules.
+        what: that needs them; by default the extra's name.
+    """
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f'{what or extra} needs {", ".join(missing)}; run: pip install "fgnet-plugin[{extra}]"')

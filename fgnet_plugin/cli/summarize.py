@@ -162,12 +162,12 @@ def _number(text: str, option: str, default: float) -> float:
 
 
 def _write(found: Summary, out: Path, settings: dict[str, Any]) -> None:
-    from fgnet_plugin.measures.codebook import codebook
+    from fgnet_plugin.measures.codebook import make_codebook
     from fgnet_plugin.measures.summary import write_csv
     from fgnet_plugin.utils.files import atomic_write
     from fgnet_plugin.version import __version__
 
-    tables = found.long, found.wide(), found.events, found.exclusions, codebook(found)
+    tables = found.long, found.wide(), found.events, found.exclusions, make_codebook(found)
     for name, table in zip(_FILES, tables, strict=False):
         with atomic_write(out / name) as part:
             write_csv(table, part)

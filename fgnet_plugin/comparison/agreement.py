@@ -20,6 +20,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from fgnet_plugin.action_units import by_number, facs_name
 from fgnet_plugin.comparison.accuracy import accuracy_table, labelled_scores, mean
+from fgnet_plugin.comparison.label_checks import warn_of_few, warn_of_labels
 from fgnet_plugin.comparison.matching import JointRows, join
 from fgnet_plugin.comparison.tables import AUTable, read_labels, read_model
 from fgnet_plugin.errors import InputError
@@ -116,6 +117,10 @@ def compare(
     Returns:
         The comparison; `Comparison.plot` draws it.
 
+    Warns:
+        UserWarning: labels of few people or files, rows and columns of the labels that are not used, and labels that would fit
+            better one frame earlier or later.
+
     Raises:
         InputError: tables that cannot be read or matched, models without an AU in common, labels that are not 0 and 1; the
             message names the table and the remedy.
@@ -155,6 +160,9 @@ def compare(
     scores = labelled_scores(predictions, decisions, aligned)
     used = np.unique(np.concatenate([entry.rows for entry in scores]))
     units, resampled = _units(cluster, rows, [*models, truth], used)
+    if bootstrap:
+        warn_of_few(units[used], resampled, rows, used)
+    warn_of_labels(models, truth, rows, aligned, predictions, cluster)
     accuracy = accuracy_table(scores, list(predictions), units, bootstrap, confidence, seed)
     return Comparison(agreement, accuracy, predictions, decisions, aligned, resampled)
 

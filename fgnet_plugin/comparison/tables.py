@@ -20,7 +20,7 @@ from fgnet_plugin.comparison.openface import (
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.arrays import Floats
 
-_UNCODED = -1, 9  # 9 is FACS's "unscorable"; several data sets write -1
+UNCODED = -1, 9  # 9 is FACS's "unscorable"; several data sets write -1
 _TABLE = re.compile(r"\.csv$", re.IGNORECASE)
 
 
@@ -99,7 +99,7 @@ def read_labels(labels: pd.DataFrame) -> AUTable:
     values = _au_columns(source, "labels").get("", pd.DataFrame())
     if values.empty:
         raise InputError("labels have no AUs; expected columns such as AU01, AU1 or au1 that hold 0 and 1")
-    values = values.mask(values.isin(_UNCODED)).sort_index(axis=1, key=_aus_by_number)
+    values = values.mask(values.isin(UNCODED)).sort_index(axis=1, key=_aus_by_number)
     for au, of_au in values.items():
         odd = of_au[of_au.notna() & ~of_au.isin((0, 1))]
         if odd.max() > 1:

@@ -8,18 +8,17 @@ from torch import Tensor, nn
 
 
 class SamePaddedConv(nn.Conv2d):
-    """A convolution that pads as TensorFlow's SAME does: with stride 2 an even side is padded at its end only."""
+    """A 3×3 convolution that pads as TensorFlow's SAME does: with stride 2 an even side is padded at its end only."""
 
-    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(channels, out_channels, kernel, stride, (kernel - 1) // 2 if stride == 1 else 0, groups=groups)
-        total = kernel - stride
-        self.before, self.after = (0, 0) if stride == 1 else (total // 2, total - total // 2)
+    def __init__(self, channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(channels, out_channels, 3, stride, 1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, h, w] -> [B, out_channels, h/stride, w/stride]; h and w are multiples of the stride."""
-        if self.after:
-            x = F.pad(x, (self.before, self.after, self.before, self.after))
-        return super().forward(x)
+        if self.stride[0] == 1:
+            return super().forward(x)
+        # The kernel with zeros before it, rather than the map with zeros after it: that saves a copy of the map.
+        return F.conv2d(x, F.pad(self.weight, (1, 0, 1, 0)), self.bias, self.stride, 1, groups=self.groups)
 
 
 class PointwiseConv(nn.Conv2d):
@@ -37,13 +36,13 @@ class DepthwiseSeparable(nn.Sequential):
     """A depthwise 3×3 convolution and a pointwise one, without activation between them."""
 
     def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__(SamePaddedConv(channels, channels, 3, stride, channels), PointwiseConv(channels, out_channels))
+        super().__init__(SamePaddedConv(channels, channels, stride, channels), PointwiseConv(channels, out_channels))
 
 
-def shortcut(x: Tensor, channels: int, stride: int) -> Tensor:
-    """Pool [B, C, h, w] where the block beside it has stride 2 and pad it with channels of zeros: [B, channels, h', w']."""
+def add_shortcut(y: Tensor, x: Tensor, stride: int) -> Tensor:
+    """Add x [B, C, h, w] to the first C channels of y [B, channels, h/stride, w/stride], in place; stride 2 pools it."""
     if stride == 2:  # the maximum of 2×2 pixels; max_pool2d also looks for their indices, which takes longer
         x = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
         x = torch.maximum(x[..., ::2], x[..., 1::2])
-    missing = channels - x.shape[1]
-    return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
+    y[:, : x.shape[1]].add_(x)
+    return y

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgnet_plugin.faces.blaze_blocks import DepthwiseSeparable, PointwiseConv, SamePaddedConv, shortcut
+from fgnet_plugin.faces.blaze_blocks import DepthwiseSeparable, PointwiseConv, SamePaddedConv, add_shortcut
 from fgnet_plugin.faces.pretrained import load_bundled
 
 WEIGHTS = "blazeface-full-range.safetensors"
@@ -31,14 +31,14 @@ class DoubleBlazeBlock(nn.Module):
 
     def __init__(self, channels: int, bottleneck: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.out_channels, self.stride = out_channels, stride
+        self.stride = stride
         self.reduce = DepthwiseSeparable(channels, bottleneck, stride)
         self.expand = DepthwiseSeparable(bottleneck, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, h, w] -> [B, out_channels, h/stride, w/stride]."""
         y = self.expand(F.relu(self.reduce(x), inplace=True))
-        return F.relu(y + shortcut(x, self.out_channels, self.stride), inplace=True)
+        return F.relu(add_shortcut(y, x, self.stride), inplace=True)
 
 
 class UpsampleMerge(nn.Module):
@@ -51,8 +51,8 @@ class UpsampleMerge(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """[B, coarse, h, w], [B, fine, 2h, 2w] -> [B, channels, 2h, 2w]."""
-        top = F.interpolate(F.relu(self.top(coarse)), scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.blocks(top + F.relu(self.lateral(fine)))
+        top = F.interpolate(F.relu(self.top(coarse), inplace=True), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.blocks(F.relu(self.lateral(fine), inplace=True).add_(top))
 
 
 class BlazeFace(nn.Module):
@@ -66,7 +66,7 @@ class BlazeFace(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = SamePaddedConv(3, 32, 3, 2)
+        self.stem = SamePaddedConv(3, 32, 2)
         self.to_4 = nn.Sequential(
             DoubleBlazeBlock(32, 8, 32), DoubleBlazeBlock(32, 8, 32), DoubleBlazeBlock(32, 12, 48, 2),
             DoubleBlazeBlock(48, 12, 48), DoubleBlazeBlock(48, 16, 64),
@@ -100,7 +100,7 @@ class BlazeFace(nn.Module):
             raise ValueError(
                 f"pictures must have shape [B, 3, H, W], H and W multiples of {SIDE_MULTIPLE}, got {list(pictures.shape)}"
             )
-        at_4 = self.to_4(F.relu(self.stem(pictures)))  # [B, 64, H/4, W/4]
+        at_4 = self.to_4(F.relu(self.stem(pictures), inplace=True))  # [B, 64, H/4, W/4]
         at_8 = self.to_8(at_4)  # [B, 128, H/8, W/8]
         at_16 = self.to_16(at_8)  # [B, 256, H/16, W/16]
         at_32 = self.to_32(at_16)  # [B, 384, H/32, W/32]

@@ -10,15 +10,18 @@ import functools
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgnet_plugin.faces.blaze_blocks import DepthwiseSeparable, PointwiseConv, SamePaddedConv, shortcut
+from fgnet_plugin.faces.blaze_blocks import DepthwiseSeparable, PointwiseConv, SamePaddedConv, add_shortcut
 from fgnet_plugin.faces.pretrained import load_bundled
 
 WEIGHTS = "face-mesh.safetensors"
 CROP_SIZE = 192
 """Pixels a side of the crops that `FaceMesh` reads."""
 POINTS = 468
+_AT_ONCE = 4
+"""Crops that a CPU reads at once: the maps of more don't fit into its caches."""
 
 DLIB_68 = (
     *(127, 234, 93, 132, 58, 136, 150, 176), 152, *(400, 379, 365, 288, 361, 323, 454, 356),  # jaw, chin, jaw
@@ -35,13 +38,29 @@ class BlazeBlock(nn.Module):
 
     def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1) -> None:
         super().__init__()
-        self.out_channels, self.stride = out_channels or channels, stride
-        self.conv = DepthwiseSeparable(channels, self.out_channels, stride)
-        self.activation = nn.PReLU(self.out_channels)
+        out_channels, self.stride = out_channels or channels, stride
+        self.conv = DepthwiseSeparable(channels, out_channels, stride)
+        self.activation = nn.PReLU(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, h, w] -> [B, out_channels, h/stride, w/stride]."""
-        return self.activation(self.conv(x) + shortcut(x, self.out_channels, self.stride))
+        return self.activation(add_shortcut(self.conv(x), x, self.stride))
+
+
+class WholeMapConv(nn.Conv2d):
+    """A convolution whose kernel is as large as the map, as a matrix product; on a CPU always of `_AT_ONCE` maps.
+
+    Matrix products of few rows round differently for each number of rows, and a crop's result may not depend on the others.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, k, k] -> [B, out_channels]."""
+        rows, weight = (value.permute(0, 2, 3, 1).flatten(1) for value in (x, self.weight))
+        if x.device.type != "cpu":
+            return F.linear(rows, weight, self.bias)
+        missing = -len(rows) % _AT_ONCE
+        parts = torch.split(F.pad(rows, (0, 0, 0, missing)), _AT_ONCE)
+        return torch.cat([F.linear(part, weight, self.bias) for part in parts])[: len(rows)]
 
 
 class FaceMesh(nn.Module):
@@ -59,7 +78,7 @@ class FaceMesh(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(SamePaddedConv(3, 16, 3, 2), nn.PReLU(16))
+        self.stem = nn.Sequential(SamePaddedConv(3, 16, 2), nn.PReLU(16))
         widths = (16, 32, 64, 128, 128)  # at 96, 48, 24, 12, 6 px
         stages = [BlazeBlock(16), BlazeBlock(16)]
         for channels, out_channels in pairwise(widths):
@@ -90,14 +109,20 @@ class FaceMesh(nn.Module):
         """
         if crops.ndim != 4 or crops.shape[1:] != (3, CROP_SIZE, CROP_SIZE):
             raise ValueError(f"crops must have shape [B, 3, {CROP_SIZE}, {CROP_SIZE}], got {list(crops.shape)}")
+        if crops.device.type == "cpu" and len(crops) > _AT_ONCE:
+            points, presence = zip(*(self._fit(part) for part in torch.split(crops, _AT_ONCE)), strict=True)
+            return torch.cat(points), torch.cat(presence)
+        return self._fit(crops)
+
+    def _fit(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk(self.stem(crops))  # [B, 128, 6, 6]
         points = self.points(features).float().view(-1, POINTS, 3)
         return points, self.presence(features).float().flatten()
 
 
 def _head(outputs: int) -> list[nn.Module]:
-    """[B, 128, 3, 3] -> [B, outputs, 1, 1]."""
-    return [PointwiseConv(128, 32), nn.PReLU(32), BlazeBlock(32), nn.Conv2d(32, outputs, 3)]
+    """[B, 128, 3, 3] -> [B, outputs]."""
+    return [PointwiseConv(128, 32), nn.PReLU(32), BlazeBlock(32), WholeMapConv(32, outputs, 3)]
 
 
 def landmarks_68(mesh: Tensor) -> Tensor:

@@ -174,12 +174,28 @@ class FaceFinder:
         kept = presence > _PRESENCE
         return self._faces_of_meshes(mesh[kept], presence[kept], scores[kept], photo.shape[1:])
 
-    def follow(self, photo: Tensor, last: FoundFaces) -> FoundFaces | None:
-        """Fit meshes to the faces of the frame before; None where one of them is not there any more."""
-        mesh, presence = self.fit_mesh(photo, square_of_mesh(last.mesh))
-        if not (presence > _PRESENCE).all():
-            return None
-        return distinct([self._faces_of_meshes(mesh, presence, last.scores, photo.shape[1:])])
+    def follow(self, photos: Sequence[Tensor], last: Sequence[FoundFaces]) -> list[FoundFaces | None]:
+        """Fit meshes to the faces of the frames before, of several videos or parts of one.
+
+        Args:
+            photos: [3, H, W] each.
+            last: the faces of the frame before each of them.
+
+        Returns:
+            The faces of each photo; None where one of them is not there any more.
+        """
+        squares = [square_of_mesh(faces.mesh) for faces in last]
+        crops = torch.cat([cut_crops(photo, square, CROP_SIZE) for photo, square in zip(photos, squares, strict=True)])
+        meshes, presences = self._read_crops(crops, Square(*(torch.cat(values) for values in zip(*squares, strict=True))))
+        counts = [len(faces) for faces in last]
+        found: list[FoundFaces | None] = []
+        for photo, faces, mesh, presence in zip(
+            photos, last, torch.split(meshes, counts), torch.split(presences, counts), strict=True
+        ):
+            there = bool((presence > _PRESENCE).all())
+            followed = self._faces_of_meshes(mesh, presence, faces.scores, photo.shape[1:]) if there else None
+            found.append(followed if followed is None or len(followed) < 2 else distinct([followed]))
+        return found
 
     def _faces_of_meshes(self, mesh: Tensor, presence: Tensor, scores: Tensor, size: Sequence[int]) -> FoundFaces:
         """Describe faces by their meshes [n, 468, 3], presences [n] and scores [n] in a photo of that height and width."""
@@ -222,10 +238,15 @@ class FaceFinder:
         Returns:
             [n, 468, 3] in pixels of the photo, and presence [n] in [0, 1]; on the CPU.
         """
+        return self._read_crops(cut_crops(photo, squares, CROP_SIZE), squares, mirror)
+
+    def _read_crops(self, crops: Tensor, squares: Square, mirror: bool = False) -> tuple[Tensor, Tensor]:
+        """`fit_mesh` of crops in [-1, 1] that were cut out already."""
+        weights = next(self.mesh.parameters())
         points, presences = [torch.empty(0, POINTS, 3)], [torch.empty(0)]
-        size = 1 if self.device.type == "cpu" else _BATCH  # a row of a larger batch may differ in its last digits
-        for crops in torch.split(cut_crops(photo, squares, CROP_SIZE), size):
-            found, logits = self._read_crops(torch.cat([crops, crops.flip(3)]) if mirror else crops)
+        for part in torch.split(((crops + 1) / 2).to(weights.device, weights.dtype), _BATCH):
+            both = torch.cat([part, part.flip(3)]) if mirror else part
+            found, logits = (value.cpu() for value in self.mesh(both.contiguous(memory_format=torch.channels_last)))
             if mirror:
                 (found, mirrored), (logits, other_logits) = found.chunk(2), logits.chunk(2)
                 mirrored = mirrored[:, self.mesh.mirrored] * torch.tensor([-1.0, 1, 1]) + torch.tensor([CROP_SIZE, 0.0, 0])
@@ -235,12 +256,6 @@ class FaceFinder:
         in_crop = torch.cat(points) * (2 / CROP_SIZE)  # 0 to 2
         flat = from_crop(in_crop[..., :2] - 1, squares)
         return torch.cat([flat, in_crop[..., 2:] * (squares.side / 2)[:, None, None]], 2), torch.cat(presences)
-
-    def _read_crops(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """FaceMesh's points and logits of crops in [-1, 1], on the CPU."""
-        weights = next(self.mesh.parameters())
-        points, logits = self.mesh(((crops + 1) / 2).to(weights.device, weights.dtype, memory_format=torch.channels_last))
-        return points.cpu(), logits.cpu()
 
 
 def find_faces(images: Iterable[ImageLike]) -> list[FoundFaces]:

@@ -74,28 +74,38 @@ class FaceTracker:
         cores = min(thread_count(), len(stretches)) if self.finder.device.type == "cpu" else 1
         with torch_threads(1):  # the networks are too small for several, with which the last digits would change
             if cores < 2:
-                found = [faces for stretch in stretches for faces in self._follow(stretch)]
+                followed = self._follow(stretches)
             else:
+                share = -(-len(stretches) // cores)
+                parts = [stretches[start : start + share] for start in range(0, len(stretches), share)]
                 with ThreadPoolExecutor(cores) as pool:
-                    found = [faces for stretch in pool.map(self._follow, stretches) for faces in stretch]
+                    followed = [faces for part in pool.map(self._follow, parts) for faces in part]
+        found = [faces for stretch in followed for faces in stretch]
         if found:
             self._number, self._last = numbers[-1] + 1, found[-1]
             self._begun = numbers[-1] // self.search_every
         return found
 
     @torch.no_grad()
-    def _follow(self, stretch: Sequence[tuple[int, Tensor]]) -> list[FoundFaces]:
-        """The faces of frames between two multiples of `search_every`, the first included."""
-        begun = stretch[0][0] // self.search_every == self._begun
-        found, last = list[FoundFaces](), self._last
-        for i, (_, frame) in enumerate(stretch):
-            searched = i == 0 and not begun
-            faces = self.finder.follow(frame, last) if len(last) and not searched else None
-            if faces is None:
-                (faces,) = self.finder.find_alike([frame], self.threshold, searched, mirror=self.search_every == 1)
-            found.append(faces)
-            last = faces
-        return found
+    def _follow(self, stretches: Sequence[Sequence[tuple[int, Tensor]]]) -> list[list[FoundFaces]]:
+        """The faces of frames of several stretches, each between two multiples of `search_every`, the first included.
+
+        The stretches are followed side by side: FaceMesh reads faces of one frame of each at once.
+        """
+        begun = [stretch[0][0] // self.search_every == self._begun for stretch in stretches]
+        found: list[list[FoundFaces]] = [[self._last] if known else [] for known in begun]
+        for i in range(max(map(len, stretches), default=0)):
+            there = [k for k, stretch in enumerate(stretches) if i < len(stretch)]
+            known = [k for k in there if found[k] and len(found[k][-1])]
+            followed = self.finder.follow([stretches[k][i][1] for k in known], [found[k][-1] for k in known]) if known else []
+            faces_of = dict(zip(known, followed, strict=True))
+            for k in there:
+                faces = faces_of.get(k)
+                if faces is None:
+                    searched, frame = not found[k], stretches[k][i][1]
+                    (faces,) = self.finder.find_alike([frame], self.threshold, searched, mirror=self.search_every == 1)
+                found[k].append(faces)
+        return [faces[1:] if known else faces for faces, known in zip(found, begun, strict=True)]
 
 
 def link_faces(frames: Sequence[int], boxes: npt.ArrayLike, patience: int = SEARCH_EVERY) -> npt.NDArray[np.int64]:

@@ -26,6 +26,7 @@ from fgnet_plugin.utils.threads import torch_threads
 
 DEFAULT = "fgnet-bp4d"
 """What the name "fgnet" stands for."""
+_SMALL = 128  # pixels a side of the faces that a small FG-Net reads
 
 
 def names() -> tuple[str, ...]:
@@ -83,8 +84,8 @@ class Reading:
 class AUModel:
     """FG-Net for the faces of whole frames.
 
-    On an NVIDIA GPU its weights are fused for detection, and its work is queued on its own stream: between `submit` and the
-    result, the CPU and py-feat's models go on. Several threads may share a model.
+    On an NVIDIA GPU, and where it is small, its weights are fused for detection. On an NVIDIA GPU, its work is queued on its
+    own stream: between `submit` and the result, the CPU and py-feat's models go on. Several threads may share a model.
 
     Args:
         au_model: one of `names`, or the path of a checkpoint.
@@ -115,8 +116,13 @@ class AUModel:
         self.path = _file(self.name, fetch)
         self.precision: Precision = default_precision(device) if precision is None else precision
         """What the network computes in."""
-        self.net = load(self.path, device, self.precision, fuse=torch.device(device).type == "cuda")
-        self.digest = read_info(self.path).digest
+        info, on_cuda = read_info(self.path), torch.device(device).type == "cuda"
+        self.small = info.config.image_size <= _SMALL
+        """Whether the network is small: on a CPU one core for each face is quicker than several."""
+        # On the CPU, a large network keeps the published code's layout and with it its rounding.
+        channels_last = True if self.small else None
+        self.net = load(self.path, device, self.precision, channels_last, fuse=on_cuda or self.small)
+        self.digest = info.digest
         self.batch_size, self.compile = batch_size, compile
         self._attach()
 
@@ -209,7 +215,7 @@ class AUModel:
         # Pixels are not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the
         # scores. They are float32 in any precision, as the encoder's trunk is.
         size, kernels = self.net.config.image_size, self.net.kernels
-        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, send=send)
+        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, send=send, coarse=True)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
             return aligned, self.net.predict(faces, self.batch_size, validate=False)

@@ -22,6 +22,7 @@ from fgnet_plugin.inference.inputs import InputDataset, Pictures, Resize, Tensor
 from fgnet_plugin.inference.persons import WhichFaces, check_faces
 from fgnet_plugin.inference.provenance import how_begun
 from fgnet_plugin.inference.summary import Summary
+from fgnet_plugin.media.video_index import VideoIndex
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
 
@@ -50,11 +51,15 @@ class DetectRun:
         mixed_sizes: Literal["raise", "single"] = "raise",
         errors: Literal["raise", "skip"] = "raise",
         faces: WhichFaces = "all",
+        frames: tuple[int, int] | None = None,
         table: TableOptions | None = None,
+        indexes: Mapping[str, VideoIndex] | None = None,
     ) -> None:
         _check_count("batch_size", batch_size)
         if skip_frames is not None:
             _check_count("skip_frames", skip_frames)
+        if frames is not None and not 0 <= frames[0] < frames[1]:
+            raise ValueError(f"frames must be the first frame and the one after the last, got {frames!r}")
         if errors not in ("raise", "skip"):
             raise ValueError(f"errors must be 'raise' or 'skip', got {errors!r}")
         check_faces(faces)
@@ -68,18 +73,57 @@ class DetectRun:
         skipped_inputs = self.skipped if errors == "skip" else None
         given = [] if isinstance(inputs, torch.Tensor) or str(data_type).lower() == "tensor" else list_paths(inputs)
         inputs = given or inputs
-        self.datasets = open_inputs(inputs, data_type, resize, skip_frames, skipped_inputs, reader.upright)
+        self.datasets = open_inputs(inputs, data_type, resize, skip_frames, skipped_inputs, reader.upright, indexes)
         alone = mixed_sizes == "single" and output_size is None and reader.one_size
         self.batch_sizes = [1 if alone and isinstance(d, Pictures) and d.mixed() else batch_size for d in self.datasets]
+        self.frames = frames
         self.timed = any(dataset.kind == "video" for dataset in self.datasets)
         paths = [path for dataset in self.datasets for path in _paths(dataset)]
         self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
-        videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
+        self._videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
         names = [self.shown[path] for path in paths]
-        self._final = FinalTable(detector, table, faces, face_identity_threshold, videos, names)
+        self.final = FinalTable(detector, table, faces, face_identity_threshold, self._videos, names)
         self._said: dict[str, str] = {}  # warnings of what can't be read, each with its path
         self._there = {path for path in paths if Path(path).is_file()}
         self._about: dict[str, object] = {"paths": given, "data_type": data_type, "mixed_sizes": mixed_sizes}
+        self.ended: set[str] = set()
+        """Videos of which nothing could be read from some frame on, though more should follow."""
+        self._first_batches = [self._cut(d, size) for d, size in zip(self.datasets, self.batch_sizes, strict=True)]
+
+    def _cut(self, dataset: InputDataset, batch_size: int) -> int:
+        """Leave out the batches of a video that follow `frames`, and return the first that is needed."""
+        if self.frames is None or not isinstance(dataset, VideoFrames):
+            return 0
+        (first, stop), skip, length = self.frames, self.skip_frames or 1, self._batch_length(dataset, batch_size)
+        if -(-first // skip) >= len(dataset):
+            raise InputError(f"{dataset.video.path} has {len(dataset.video)} frames, and frames={self.frames} names others")
+        dataset.frames = dataset.frames[: -(-stop // (skip * length)) * length]
+        return -(-first // skip) // length
+
+    def _batch_length(self, dataset: InputDataset, batch_size: int) -> int:
+        return self.reader.first_frame(dataset, self._reading_options(batch_size), 1)
+
+    def cuts(self, frames: int) -> list[tuple[int, int]]:
+        """Divide a run's only video into ranges, each for `frames` of another run, so that no batch is read twice.
+
+        Args:
+            frames: of each range at least; rounded up to whole batches.
+
+        Returns:
+            First frame, and the one after the last, of each range.
+        """
+        ((dataset, size),) = zip(self.datasets, self.batch_sizes, strict=True)
+        assert isinstance(dataset, VideoFrames)
+        batch = self._batch_length(dataset, size) * (self.skip_frames or 1)
+        step, count = -(-frames // batch) * batch, len(dataset.video)
+        return [(first, min(first + step, count)) for first in range(0, count, step)]
+
+    def rows(self) -> Generator[pd.DataFrame, None, None]:
+        """Yield the rows of each batch, before `final` tells persons apart and chooses faces."""
+        with closing(self._batches(0, False, 0, False)) as batches:
+            for rows in batches:
+                if rows is not None:
+                    yield rows[self.final.growing_columns(rows)]
 
     def settings(self) -> dict[str, object]:
         """Collect what the rows depend on: a run can be resumed only with the same settings; and "about", how it was begun."""
@@ -93,9 +137,13 @@ class DetectRun:
             "device": None if model is None else str(model.net.device),
             **how_begun(self.shown),
         }
+        inputs = [entry for dataset in self.datasets for entry in _identities(dataset, self.shown)]
+        return {"about": about, "inputs": inputs, **self.row_settings()}
+
+    def row_settings(self) -> dict[str, object]:
+        """Collect what the rows of any input depend on."""
+        model = self.detector.fgnet
         return {
-            "about": about,
-            "inputs": [entry for dataset in self.datasets for entry in _identities(dataset, self.shown)],
             **self.reader.settings(self.batch_sizes),
             "output_size": self.output_size,
             "skip_frames": self.skip_frames,
@@ -105,6 +153,7 @@ class DetectRun:
             "checkpoint": None if model is None else model.digest,
             "precision": None if model is None else model.precision,
             **({} if self.faces == "all" else {"faces": self.faces}),
+            **({} if self.frames is None else {"frames": list(self.frames)}),
             **({} if self.table.columns == "all" else {"columns": self.table.columns}),
             **({"time": True} if self.table.time else {}),
             **({"compile": True} if model is not None and model.compile else {}),
@@ -129,45 +178,50 @@ class DetectRun:
                 warnings.warn(f"{dataset.video.path}: {dataset.video.rate_note()}", stacklevel=3)
         journal = Journal(save, self.settings(), resume) if save is not None else None
         if journal and journal.finished:
-            summary = self._final.summarise(journal)
+            summary = self.final.summarise(journal)
             self._warn_of_missing(summary, journal.path)
-            return self._final.result(journal, summary)
+            return self.final.result(journal, summary)
         kept: list[pd.DataFrame] = []
         try:
             done = journal.batches if journal else 0
             with closing(self._batches(done, progress_bar, num_workers, pin_memory)) as batches:
                 for rows in batches:
                     if journal:
-                        journal.append(None if rows is None else rows[self._final.growing_columns(rows)])
+                        journal.append(None if rows is None else rows[self.final.growing_columns(rows)])
                     elif rows is not None:
                         kept.append(rows)
             if journal and journal.has_rows:
-                summary = self._final.finish(journal)
+                summary = self.final.finish(journal)
                 if done:  # what was said before the interruption is said again
                     self._warn_of_missing(summary, journal.path)
-                return self._final.result(journal, summary)
+                return self.final.result(journal, summary)
         except BaseException as error:
             if getattr(error, "rows", None) is not None and not journal:
                 kept.append(error.rows)  # type: ignore[attr-defined]
-            _note_progress(error, journal, self._final.of_rows(_joined(kept)) if kept else None)
+            _note_progress(error, journal, self.final.of_rows(_joined(kept)) if kept else None)
             raise
         if journal:
             journal.discard()
         if not kept:
             raise InputError("none of the inputs could be read; the warnings say why")
-        return self._final.of_rows(_joined(kept))
+        return self.final.of_rows(_joined(kept))
 
     def _batches(
         self, done: int, progress_bar: bool, num_workers: int, pin_memory: bool
     ) -> Generator[pd.DataFrame | None, None, None]:
         """Yield the rows of each batch that is not done yet; None for a batch of which no frame could be read."""
-        total = sum(len(dataset) for dataset in self.datasets)
+        total = sum(len(dataset) for dataset in self.datasets) - sum(
+            self.reader.first_frame(dataset, self._reading_options(size), first)
+            for dataset, size, first in zip(self.datasets, self.batch_sizes, self._first_batches, strict=True)
+        )
         with (
             tqdm(total=total, unit="frame", disable=not progress_bar) as bar,
             closing(self._start_batches(done, bar, num_workers, pin_memory)) as started,
         ):
             for batch in lookahead(started) if self.reader.overlaps else started:
-                rows = None if batch.rows is None else batch.rows.result()
+                rows = None if batch.rows is None else self._in_range(batch.rows.result())
+                batch.failed = [item for item in batch.failed if self._is_in_range(item.get("Frame"))]
+                self.ended.update(item["Path"] for item in batch.failed if "Last" in item)
                 lost = [item for item in batch.failed if self._is_gone(item["Path"])]
                 if lost or (batch.failed and self.errors == "raise"):
                     error: Any = InputError(_GONE.format(path=lost[0]["Path"])) if lost else batch.failed[0]["Error"]
@@ -184,6 +238,16 @@ class DetectRun:
                 bar.update(batch.frames)
                 yield from [None] * batch.lost
 
+    def _is_in_range(self, frame: int | None) -> bool:
+        return self.frames is None or frame is None or self.frames[0] <= frame < self.frames[1]
+
+    def _in_range(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Leave out the rows of a video's frames that were read only because others of their batch are wanted."""
+        if self.frames is None:
+            return rows
+        wanted = rows["frame"].between(*self.frames, inclusive="left") | ~rows["input"].isin(self._videos)
+        return rows if wanted.all() else rows[wanted].reset_index(drop=True)
+
     def _is_gone(self, path: str) -> bool:
         """Tell whether a file was there when the run began, and is not any more, as where a network folder was lost."""
         if path not in self._there:
@@ -195,11 +259,12 @@ class DetectRun:
 
     def _start_batches(self, done: int, bar: tqdm[None], num_workers: int, pin_memory: bool) -> Generator[Batch, None, None]:
         """Find the faces of each batch that is not done yet, and start to read them."""
-        for dataset, batch_size in zip(self.datasets, self.batch_sizes, strict=True):
+        for dataset, batch_size, first in zip(self.datasets, self.batch_sizes, self._first_batches, strict=True):
             options = self._reading_options(batch_size, num_workers, pin_memory)
-            batches = self.reader.count(dataset, options)
-            skipped, done = min(done, batches), max(done - batches, 0)
-            bar.update(self.reader.first_frame(dataset, options, skipped))
+            batches = self.reader.count(dataset, options) - first
+            skipped, done = first + min(done, batches), max(done - batches, 0)
+            begun, resumed = (self.reader.first_frame(dataset, options, batch) for batch in (first, skipped))
+            bar.update(resumed - begun)
             yield from self.reader.start(dataset, options, skipped)
 
     def _reading_options(self, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> ReadingOptions:
@@ -228,14 +293,14 @@ class DetectRun:
             dataset.frames = dataset.frames[first : first + count]
         elif isinstance(dataset, Pictures):
             dataset.paths = dataset.paths[first : first + count]
-        self.datasets, self.batch_sizes = [dataset], [size]
+        self.datasets, self.batch_sizes, self._first_batches = [dataset], [size], [0]
 
     def _warn_of_missing(self, summary: Summary, table: Path) -> None:
         """Warn of inputs that the table lacks in whole or in part, unless this run has done so."""
         expected = Counter[str]()
         for dataset in self.datasets:
             for path in _paths(dataset):
-                expected[path] += len(dataset) if isinstance(dataset, VideoFrames) else 1
+                expected[path] += sum(map(self._is_in_range, dataset.frames)) if isinstance(dataset, VideoFrames) else 1
         found = summary.frames_of_inputs
         for path, frames in expected.items():
             count = found.get(self.shown[path], 0)

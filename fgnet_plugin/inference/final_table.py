@@ -134,7 +134,7 @@ class FinalTable:
 
     def finish(self, journal: Journal) -> Summary:
         """Write the whole table, piece by piece, in the place of the growing one."""
-        final = self._final_rows(pd.concat(journal.read_pieces([*PLACES, *self._embeddings]), ignore_index=True))
+        final = self.final_rows(pd.concat(journal.read_pieces([*PLACES, *self._embeddings]), ignore_index=True))
         summary = Summary()
         with closing(journal.read_pieces()) as pieces:  # also where the disk is full
             journal.finish(self._passing(final.of_pieces(pieces), journal.path, summary))
@@ -158,7 +158,7 @@ class FinalTable:
 
     def of_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Make the table of all rows where they are in memory."""
-        return self._detector.as_table(self._final_rows(rows).of(rows) if len(rows) else rows)
+        return self._detector.as_table(self.final_rows(rows).of(rows) if len(rows) else rows)
 
     def _passing(self, pieces: Iterable[pd.DataFrame], path: Path, summary: Summary) -> Iterator[pd.DataFrame]:
         """Pass pieces of the final table on; on their way they are counted, and written to tables of each input."""
@@ -177,8 +177,8 @@ class FinalTable:
                 tables.discard()
             raise
 
-    def _final_rows(self, rows: pd.DataFrame) -> FinalRows:
-        """Tell persons apart, and choose which faces stay."""
+    def final_rows(self, rows: pd.DataFrame) -> FinalRows:
+        """Tell persons apart, and choose which faces stay, by the columns `PLACES` and any embeddings of all rows."""
         places = pd.DataFrame(rows[PLACES])
         places["Identity"] = self._detector.identities(rows, self._same_person).set_axis(rows.index)
         if not self._embeddings and self._videos and self._detector.info["face_model"] == "bundled":

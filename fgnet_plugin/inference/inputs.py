@@ -23,6 +23,7 @@ from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.media.animation import open_video
 from fgnet_plugin.media.images import SUFFIXES, check_file, check_files, picture_size, raise_together, read_picture
 from fgnet_plugin.media.video import DamagedVideoError
+from fgnet_plugin.media.video_index import VideoIndex
 
 _OVERSHOOT = 64.0  # what a bicubic resize may add to pixel values, and more
 KINDS = ("image", "video", "tensor")
@@ -93,8 +94,10 @@ class VideoFrames(Dataset[Item]):
 
     kind = "video"
 
-    def __init__(self, path: str, skip_frames: int | None = None, resize: Resize | None = None) -> None:
-        self.video, self.resize = open_video(path), resize
+    def __init__(
+        self, path: str, skip_frames: int | None = None, resize: Resize | None = None, index: VideoIndex | None = None
+    ) -> None:
+        self.video, self.resize = open_video(path, index), resize
         self.frames = range(0, len(self.video), skip_frames or 1)
 
     def __len__(self) -> int:
@@ -212,6 +215,7 @@ def open_inputs(
     skip_frames: int | None = None,
     skipped: list[SkippedInput] | None = None,
     upright: bool = False,
+    indexes: Mapping[str, VideoIndex] | None = None,
 ) -> list[InputDataset]:
     """Make datasets of `detect`'s inputs, in order: one of consecutive pictures, one of each video, one of a tensor.
 
@@ -222,6 +226,7 @@ def open_inputs(
         skip_frames: see `Detector.detect`.
         skipped: a list to append videos that can't be opened to, instead of an error; pictures are not opened yet.
         upright: turn pictures as their EXIF data say, instead of reading them as stored, as py-feat does.
+        indexes: of videos, by path, where they are known; see `Video`.
 
     Raises:
         FileNotFoundError, InputError: what can't be read: all missing and empty files together, else all unreadable videos.
@@ -238,11 +243,12 @@ def open_inputs(
     if skipped is None:
         check_files(paths)
     datasets: list[InputDataset] = []
+    known = indexes or {}
     unreadable: list[Exception] = []
     pictures = 0
     for path in paths:
         try:
-            video = VideoFrames(path, skip_frames, resize) if (wanted or kind_of(path)) == "video" else None
+            video = VideoFrames(path, skip_frames, resize, known.get(path)) if (wanted or kind_of(path)) == "video" else None
         except (InputError, OSError) as error:
             if skipped is None:
                 unreadable.append(error)

@@ -85,6 +85,7 @@ class OfflineDetector:
         resume: bool = False,
         errors: Literal["raise", "skip"] = "raise",
         faces: WhichFaces = "all",
+        frames: tuple[int, int] | None = None,
         columns: WhichColumns = "all",
         time: bool = False,
         relative_to: str | Path | None = None,
@@ -106,6 +107,8 @@ class OfflineDetector:
             errors: of files that can't be read, or a video that is damaged from some frame on: "raise", or "skip" them with
                 a warning.
             faces: "all", the "largest" of each frame, or of a video, "track" one participant.
+            frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
+                table of all frames, but for the names of persons.
             columns, time, relative_to, per_input, load: what the table holds and where it goes; see `Detector.detect`.
 
         Returns:
@@ -125,6 +128,7 @@ class OfflineDetector:
             face_detection_threshold=face_detection_threshold,
             errors=errors,
             faces=faces,
+            frames=frames,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
         return with_origin(run(save, resume, progress_bar, 0, False), run.settings())

@@ -17,11 +17,10 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import check_file
 from fgnet_plugin.utils.files import sha256
 from fgnet_plugin.utils.journal import ABOUT, is_unfinished, read_settings, run_path
+from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE
 from fgnet_plugin.utils.tables import read_origin
 from fgnet_plugin.version import __version__
 
-ATTRIBUTE = "fgnet_run"
-"""The key in a DataFrame's ``attrs`` under which the settings of its run are, as JSON: pandas copies texts at no cost."""
 Table = TypeVar("Table", bound=pd.DataFrame)
 _PACKAGES = "torch", "numpy", "pandas", "pillow", "av", "kornia", "py-feat"
 
@@ -52,7 +51,7 @@ def _versions() -> dict[str, str]:
 
 def with_origin(table: Table, settings: dict[str, object]) -> Table:
     """Note in a table, in its ``attrs``, the settings of its run, and return it."""
-    table.attrs[ATTRIBUTE] = json.dumps(settings)
+    table.attrs[RUN_ATTRIBUTE] = json.dumps(settings)
     return table
 
 
@@ -115,7 +114,7 @@ def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[s
 
 
 def _of_frame(table: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
-    noted = table.attrs.get(ATTRIBUTE)
+    noted = table.attrs.get(RUN_ATTRIBUTE)
     if isinstance(noted, str):
         return _settings(noted, "the table"), []
     return _foreign(table, "it was not returned by detect, or changed in a way that drops its attrs")

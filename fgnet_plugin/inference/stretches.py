@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from fgnet_plugin.faces.finder import FaceFinder, FoundFaces
 from fgnet_plugin.faces.tracking import SEARCH_EVERY, FaceTracker
@@ -26,8 +25,9 @@ from fgnet_plugin.utils.deferred import Deferred
 from fgnet_plugin.utils.threads import one_thread_each, thread_count
 
 _PHOTOS = 8  # that are written to the table at once
-_SMALL = 128  # pixels a side of the faces that a small FG-Net reads: it is quicker on one core, and others do other faces
 _MOST_BYTES = 300_000_000  # of decoded frames that wait for a core
+_TOGETHER, _BYTES_TOGETHER = 4, 100_000_000  # stretches that are searched side by side, and of their decoded frames
+_Pending = Future[Batch] | Deferred[Batch]
 
 
 class StretchReader:
@@ -67,7 +67,7 @@ class StretchReader:
         if self.finder.device.type == "cpu":
             batches = self._on_cores(dataset, options, stretches)
         else:
-            batches = (self._read(dataset, options, _load(dataset, options, stretch)) for stretch in stretches)
+            batches = self._one_by_one(dataset, options, stretches)
         with contextlib.closing(batches):
             for i, batch in enumerate(batches, start=first):
                 ends = any("Last" in item for item in batch.failed)
@@ -76,48 +76,68 @@ class StretchReader:
                 if ends or (batch.failed and options.stop_at_error):
                     return
 
+    def _one_by_one(
+        self, dataset: InputDataset, options: ReadingOptions, stretches: Sequence[range]
+    ) -> Generator[Batch, None, None]:
+        for stretch in stretches:
+            items = _load(dataset, options, stretch)
+            yield self._read(dataset, options, items, self._find(dataset, options, items))
+
     def _on_cores(
         self, dataset: InputDataset, options: ReadingOptions, stretches: Sequence[range]
     ) -> Generator[Batch, None, None]:
-        """Read each stretch in a thread of its own; a video's frames are decoded here, in their order."""
-        small = self.au_model is None or self.au_model.net.config.image_size <= _SMALL
+        """Read stretches in the threads of a pool; a video's frames are decoded here, in their order.
+
+        Several stretches are searched for faces side by side, which is quicker, and each is read by FG-Net on its own.
+        """
+        small = self.au_model is None or self.au_model.small
         cores = thread_count() if small else 1
-        left, waiting = deque(stretches), deque[tuple[Future[Batch], int]]()
+        left, waiting = deque(stretches), deque[tuple[Future[Sequence[_Pending]], int]]()
         with one_thread_each() if small else contextlib.nullcontext(), ThreadPoolExecutor(cores) as pool:
             try:
                 while left or waiting:
                     held = sum(size for _, size in waiting)
                     if left and (len(waiting) < cores or (len(waiting) == cores and held < _MOST_BYTES)):
-                        stretch = left.popleft()
                         if dataset.kind == "video":
-                            items = _load(dataset, options, stretch)
-                            size = sum(item["Image"].nbytes for item in items if "Image" in item)
-                            waiting.append((pool.submit(self._read, dataset, options, items), size))
+                            loaded, size = _load_together(dataset, options, left, -(-len(left) // cores))
+                            waiting.append((pool.submit(self._find_then_read, dataset, options, loaded, pool), size))
                         else:
-                            waiting.append((pool.submit(self._read_photos, dataset, options, stretch), 0))
+                            waiting.append((pool.submit(self._read_photos, dataset, options, left.popleft()), 0))
                     else:
-                        yield waiting.popleft()[0].result()
+                        for pending in waiting.popleft()[0].result():
+                            yield pending.result()
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _read_photos(self, dataset: InputDataset, options: ReadingOptions, stretch: range) -> Batch:
+    def _find_then_read(
+        self, dataset: InputDataset, options: ReadingOptions, loaded: list[list[Item]], pool: ThreadPoolExecutor
+    ) -> list[Future[Batch]]:
+        """Find the faces of stretches, and leave it to the pool to read each of them."""
+        found = self._find(dataset, options, [item for items in loaded for item in items])
+        return [pool.submit(self._read, dataset, options, items, found) for items in loaded]
+
+    def _read_photos(self, dataset: InputDataset, options: ReadingOptions, stretch: range) -> list[Deferred[Batch]]:
         """Load and read photos, one after the other: they may be large."""
         batches = []
         for i in stretch:
-            batches.append(self._read(dataset, options, _load(dataset, options, range(i, i + 1))))
+            items = _load(dataset, options, range(i, i + 1))
+            batches.append(self._read(dataset, options, items, self._find(dataset, options, items)))
             if batches[-1].failed and options.stop_at_error:
                 break
         rows = [batch.rows.result() for batch in batches if batch.rows is not None]
         together = Deferred(partial(pd.concat, rows, ignore_index=True)) if rows else None
-        return Batch(together, [item for batch in batches for item in batch.failed], len(stretch))
+        whole = Batch(together, [item for batch in batches for item in batch.failed], len(stretch))
+        return [Deferred(lambda: whole)]
 
-    def _read(self, dataset: InputDataset, options: ReadingOptions, items: list[Item]) -> Batch:
-        """Find the faces of frames, and start to read them; frames that can't be read are set aside."""
+    def _read(
+        self, dataset: InputDataset, options: ReadingOptions, items: list[Item], faces_of: dict[int, FoundFaces]
+    ) -> Batch:
+        """Start to read frames, with the faces of each by its number; frames that can't be read are set aside."""
         failed, readable = [item for item in items if "Error" in item], [item for item in items if "Image" in item]
         if not readable:
             return Batch(None, failed, len(items))
         frames, numbers = [item["Image"] for item in readable], [item["Frame"] for item in readable]
-        found = self._find(dataset, options, [as_uint8(frame).cpu() for frame in frames], numbers)
+        found = [faces_of[number] for number in numbers]
         reading = None
         if self.au_model is not None:
             reading = self.au_model.submit(frames, [faces.landmarks for faces in found])
@@ -125,14 +145,15 @@ class StretchReader:
         names = [item["FileName"] for item in readable]
         return Batch(Deferred(partial(_rows, dataset, options, found, sizes, names, numbers, reading)), failed, len(items))
 
-    def _find(
-        self, dataset: InputDataset, options: ReadingOptions, frames: list[Tensor], numbers: list[int]
-    ) -> list[FoundFaces]:
+    def _find(self, dataset: InputDataset, options: ReadingOptions, items: list[Item]) -> dict[int, FoundFaces]:
+        """Find the faces of the frames that can be read: by their numbers."""
+        readable = [item for item in items if "Image" in item]
+        frames, numbers = [as_uint8(item["Image"]).cpu() for item in readable], [item["Frame"] for item in readable]
         if dataset.kind != "video":
-            return self.finder.find(frames, options.threshold)
+            return dict(zip(numbers, self.finder.find(frames, options.threshold), strict=True))
         skip = options.skip_frames or 1
         tracker = FaceTracker(self.finder, options.threshold, max(1, SEARCH_EVERY // skip))
-        return tracker.find(frames, [number // skip for number in numbers])
+        return dict(zip(numbers, tracker.find(frames, [number // skip for number in numbers]), strict=True))
 
 
 def stretch_length(dataset: InputDataset, skip_frames: int | None = None) -> int:
@@ -151,6 +172,18 @@ def _load(dataset: InputDataset, options: ReadingOptions, stretch: range) -> lis
         if "Last" in items[-1] or ("Error" in items[-1] and options.stop_at_error):
             break
     return items
+
+
+def _load_together(
+    dataset: InputDataset, options: ReadingOptions, left: deque[range], most: int
+) -> tuple[list[list[Item]], int]:
+    """Take at most so many of the stretches that are left, fewer of large frames: their items, and how many bytes they hold."""
+    loaded: list[list[Item]] = []
+    size = 0
+    while left and len(loaded) < min(most, _TOGETHER) and size * (len(loaded) + 1) <= _BYTES_TOGETHER * len(loaded):
+        loaded.append(_load(dataset, options, left.popleft()))
+        size += sum(item["Image"].nbytes for item in loaded[-1] if "Image" in item)
+    return loaded, size
 
 
 def _rows(

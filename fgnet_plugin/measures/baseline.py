@@ -18,6 +18,7 @@ from fgnet_plugin.utils.arrays import Floats
 
 Scale = Literal["difference", "z", "logit"]
 _FEW = 10  # frames below which a baseline is hardly one
+_NO_SPREAD = 1e-6  # of scores that do not move; they are kept as float32
 _LEAST, _MOST = 1e-4, 1 - 1e-4  # scores between which logits are taken
 
 
@@ -26,7 +27,7 @@ class Baseline:
     """What a subject's scores are compared with."""
 
     centre: pd.DataFrame
-    """[subjects, AUs] median of the neutral frames (on the logit scale for ``"logit"``), or a low quantile of all frames."""
+    """[subjects, AUs] median of the neutral frames or a low quantile of all frames."""
     spread: pd.DataFrame
     """[subjects, AUs] standard deviation of the neutral frames, or of all frames with a quantile."""
     frames: pd.Series
@@ -38,8 +39,8 @@ class Baseline:
         """Express a recording's scores relative to its subject's baseline.
 
         With the score s, centre c and spread d of the subject: difference s − c; z (s − c) / d; logit: ln(s / (1 − s)) −
-        ln(c / (1 − c)), with s and c kept within 0.0001 and 0.9999. ``present`` and its thresholds stay those of the scores
-        as they were. The result's ``attrs["baseline"]`` says what was done.
+        ln(c / (1 − c)), with s and c kept within 0.0001 and 0.9999. z is NaN where d is 0. ``present`` and its thresholds stay
+        those of the scores as they were. The result's ``attrs["baseline"]`` says what was done.
 
         Raises:
             InputError: a subject without a baseline.
@@ -54,7 +55,7 @@ class Baseline:
             scores = recording.scores - centre
         elif scale == "z":
             spread = self.spread.loc[subject].reindex(recording.scores.columns)
-            scores = (recording.scores - centre) / spread.where(spread > 0)
+            scores = (recording.scores - centre) / spread.where(spread > _NO_SPREAD)
         else:
             scores = _logit(recording.scores) - _logit(centre)
         about = {"scale": scale, "source": self.source, "subject": subject, "frames": int(self.frames[subject])}

@@ -49,13 +49,13 @@ _MEANINGS: dict[str, tuple[str, str]] = {
 _WIDE = re.compile(rf"(AU\d+)_({'|'.join(MEASURES)})")
 
 
-def codebook(summary: Summary) -> pd.DataFrame:
+def make_codebook(summary: Summary) -> pd.DataFrame:
     """Explain every column of a summary's tables: ``file``, ``column``, ``meaning``, ``unit``, ``type``.
 
     Example:
         >>> from fgnet_plugin.measures.summary import summarize
         >>> table = pd.DataFrame({"input": "a.mp4", "frame": range(3), "AU12": 0.9})
-        >>> codebook(summarize(table, rate=25)).query("file == 'wide.csv' and column == 'AU12_mean'")["meaning"].item()
+        >>> make_codebook(summarize(table, rate=25)).query("file == 'wide.csv' and column == 'AU12_mean'")["meaning"].item()
         'AU12 (lip corner puller): mean score, after the baseline if one was given'
     """
     tables = {

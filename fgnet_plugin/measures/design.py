@@ -60,9 +60,9 @@ def from_folders(recordings: Sequence[str], levels: Sequence[str]) -> pd.DataFra
 
     Example:
         >>> from_folders(["study/sad/P07/1.mp4"], ["condition", "subject"]).to_dict("records")
-        [{'condition': 'sad', 'subject': 'P07'}]
+        [{'subject': 'P07', 'condition': 'sad'}]
         >>> from_folders(["sad/P07.mp4"], ["condition", "subject=file"]).to_dict("records")
-        [{'condition': 'sad', 'subject': 'P07'}]
+        [{'subject': 'P07', 'condition': 'sad'}]
     """
     by_file = bool(levels) and levels[-1].endswith("=file")
     factors = [level.removesuffix("=file") for level in levels]

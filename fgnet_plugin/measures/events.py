@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +102,7 @@ def find_events(
 
 def _in_stretch(
     values: Floats, time: Floats, lasting: Floats, threshold: float, release: float, min_duration: float, min_gap: float
-) -> list[tuple[float, ...]]:
+) -> list[tuple[Any, ...]]:
     """Find the events of one AU in a stretch without gaps; times are those of `EVENT_COLUMNS`, rows are of the stretch."""
     active = np.concatenate([[False], values >= release * threshold, [False]])
     edges = np.flatnonzero(np.diff(active))

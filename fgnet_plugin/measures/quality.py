@@ -68,7 +68,7 @@ class Exclusions:
     """Whether speech was looked for."""
 
 
-def quality(recording: Recording) -> pd.DataFrame:
+def frame_quality(recording: Recording) -> pd.DataFrame:
     """Measure each frame of a recording.
 
     Returns:
@@ -115,7 +115,7 @@ def exclude(
         >>> kept.scores["AU12"].tolist(), counts.by_rule
         ([0.2, nan], {'no_face': 0, 'min_score': 1})
     """
-    measured = quality(recording).assign(sharpness=np.full(len(recording), np.nan) if sharp is None else sharp)
+    measured = frame_quality(recording).assign(sharpness=np.full(len(recording), np.nan) if sharp is None else sharp)
     bad = ~measured["face"].to_numpy(dtype=bool)
     by_rule = {"no_face": int(bad.sum())}
     for rule in fields(rules or Rules()):
@@ -129,7 +129,9 @@ def exclude(
         broken = values < limit if rule.name.startswith("min") else np.abs(values) > limit
         by_rule[rule.name] = int((broken & ~bad).sum())
         bad |= broken
-    scores, present = recording.scores.mask(bad), recording.present.mask(bad)
+    scores, present = recording.scores.copy(), recording.present.copy()
+    scores.loc[bad] = np.nan
+    present.loc[bad] = np.nan
     talks = np.zeros(len(recording), dtype=bool) if speech is None else in_stretches(recording.time, speech)
     mouth = [au for au in scores if au in MOUTH_AUS]
     scores.loc[talks, mouth] = np.nan
@@ -198,9 +200,9 @@ def sharpness(recording: Recording, video: str | Path | None = None) -> Floats:
             raise InputError(f"{recording.name}: the table has frame {frames.max()}, but {source.path} has {len(source)}")
         for i in np.flatnonzero(np.isfinite(boxes).all(axis=1)):
             left, top, right, bottom = (max(round(edge), 0) for edge in _corners(boxes[i]))
-            face = source[int(frames[i])].numpy()[:, top:bottom, left:right].mean(axis=0) / 255
+            face: Floats = source[int(frames[i])].numpy()[:, top:bottom, left:right].mean(axis=0) / 255
             if min(face.shape) > 1:
-                values[i] = laplace(resize(face, (_CROP, _CROP), anti_aliasing=True)).var()
+                values[i] = laplace(resize(face, (_CROP, _CROP), anti_aliasing=True)).var()  # type: ignore[no-untyped-call]
     return values
 
 

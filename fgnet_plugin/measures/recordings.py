@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ _COLUMNS = {
 _TEXT = ("input", "approx_time", "Identity", *FACTORS)
 _MISSING = ["", "NA", "NaN", "nan", "N/A", "NULL", "-nan"]
 _PIECE = 20_000
-Table = pd.DataFrame | str | Path
+Table: TypeAlias = pd.DataFrame | str | Path
 
 
 @dataclass(frozen=True, eq=False)

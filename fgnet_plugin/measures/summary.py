@@ -168,7 +168,10 @@ def summarize(
     return Summary(_finished(sums, unit_columns), flow(excluded), happened, unit_columns)
 
 
-_NO_SUBJECT = "whose recordings these are is not known: say it with a column subject, --pattern, --folders or --manifest (in Python, factors=)"
+_NO_SUBJECT = (
+    "whose recordings these are is not known: tell it with a column subject, --pattern, --folders or --manifest"
+    + " (in Python, factors=)"
+)
 
 
 class _Factors:

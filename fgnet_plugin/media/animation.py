@@ -18,6 +18,7 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.frames import Frames
 from fgnet_plugin.media.images import SUFFIXES, check_file, frame_count, opened_picture, picture_size, pixels_of
 from fgnet_plugin.media.video import Video
+from fgnet_plugin.media.video_index import VideoIndex
 
 _TOO_SHORT = 10  # milliseconds: browsers and FFmpeg show a frame that is to last so briefly, or no time, for `_USUAL` instead
 _USUAL = 100
@@ -25,11 +26,12 @@ _OF_PARENTS: list[Image.Image] = []
 """Opened before this process was forked, and kept: AVIF's decoder, when closed, would wait for threads that a fork lacks."""
 
 
-def open_video(path: str | Path) -> Frames:
+def open_video(path: str | Path, index: VideoIndex | None = None) -> Frames:
     """Open a video, or a picture as one.
 
     Args:
         path: a video, or a picture that `read_picture` reads; of an animated GIF, WebP, PNG or AVIF, all frames.
+        index: of the video, where it is known; see `Video`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -40,7 +42,7 @@ def open_video(path: str | Path) -> Frames:
         ...     times = [frames.time(i) for i in range(len(frames))]
     """
     check_file(path, "video")
-    return Animation(path) if Path(path).suffix.lower() in SUFFIXES or picture_size(path) else Video(path)
+    return Animation(path) if Path(path).suffix.lower() in SUFFIXES or picture_size(path) else Video(path, index)
 
 
 class Animation(Frames):

@@ -15,7 +15,7 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.container import av
 from fgnet_plugin.media.frames import Frames
 from fgnet_plugin.media.images import check_file
-from fgnet_plugin.media.video_index import scan
+from fgnet_plugin.media.video_index import VideoIndex, scan
 from fgnet_plugin.media.video_reader import DamagedVideoError, VideoReader, without_undecodable
 
 __all__ = ["DamagedVideoError", "Video"]
@@ -32,9 +32,11 @@ class Video(Frames):
 
     Args:
         path: of the file.
+        index: of this file, where it is known: reading it takes a pass over the whole file.
 
     Attributes:
         path: as given.
+        index: where the frames are.
         fps: frames per second, on average; `varying_rate` tells whether the times differ from that.
         height, width: of the first frame in pixels, as a player displays it: turned by a multiple of 90° and mirrored as the
             file asks for, and wider or narrower where its pixels are not square. A later frame may have another size.
@@ -60,22 +62,22 @@ class Video(Frames):
         ...     middle = video[len(video) // 2]  # uint8 [3, H, W]
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, index: VideoIndex | None = None) -> None:
         if av is None:
             raise InputError(f"{path}: videos are decoded by PyAV, which is not installed; run: pip install av")
         check_file(path, "video")
         name = str(path)
         self._file = Path(path).absolute()
-        self._index = without_undecodable(self._file, name, scan(self._file, name))
+        self.index = without_undecodable(self._file, name, scan(self._file, name)) if index is None else index
         self._process = os.getpid()
-        self._reader: VideoReader | None = VideoReader(self._file, name, self._index)
-        super().__init__(path, self._index.times, self._index.fps, (self._reader.height, self._reader.width))
+        self._reader: VideoReader | None = VideoReader(self._file, name, self.index)
+        super().__init__(path, self.index.times, self.index.fps, (self._reader.height, self._reader.width))
         for text in self._about_stamps():
             warnings.warn(f"{name}: {text}", stacklevel=2)
 
     def _about_stamps(self) -> list[str]:
         """Name the places at which time stamps are not what they should be."""
-        index, said = self._index, []
+        index, said = self.index, []
         for frame in index.seams[:_MOST_NAMED].tolist():
             more = f" (and at {len(index.seams) - _MOST_NAMED} frames more)" if len(index.seams) > _MOST_NAMED else ""
             said.append(
@@ -114,7 +116,7 @@ class Video(Frames):
     def _opened(self) -> VideoReader:
         if self._reader is None or self._process != os.getpid():  # a forked process shares its parent's position in the file
             self._process = os.getpid()
-            self._reader = VideoReader(self._file, self.path, self._index)
+            self._reader = VideoReader(self._file, self.path, self.index)
         return self._reader
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ _UNKNOWN = np.iinfo(np.int64).min  # in place of a missing time stamp
 _LATEST = 2**60  # stamps beyond are damage; sums of those within can't overflow
 _REORDERED = 16  # frames at most that codecs store before one that is shown earlier
 _ASTRAY = 16  # frames at most that are taken for a few with wrong stamps rather than for another recording
+
+_FOUND_OUT = ("damaged", "unneeded")  # while frames are read
 
 Stamps = npt.NDArray[np.int64]
 
@@ -51,6 +53,27 @@ class VideoIndex:
     stretch: float  # width of a pixel, in units of its height
     damaged: dict[int, range] = field(default_factory=dict)  # packets that could not be decoded, and the frames that lack them
     unneeded: set[int] = field(default_factory=set)  # those of them that no other refers to
+
+    def save(self, path: Path) -> None:
+        """Write the index to an .npz file, without what was found out about damage: readers find that out again."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _FOUND_OUT}
+        arrays: dict[str, Any] = {name: np.nan if value is None else value for name, value in values.items()}
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> VideoIndex:
+        """Read an index that `save` wrote. Raises InputError for another or a damaged file."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                values = {each.name: stored[each.name] for each in fields(cls) if each.name not in _FOUND_OUT}
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy and zipfile raise many kinds
+            raise InputError(f"{path} is no index of a video, or damaged; delete it") from error
+        values = {name: value if value.ndim and name != "keys" else value.tolist() for name, value in values.items()}
+        values["stated_end"] = None if np.isnan(values["stated_end"]) else values["stated_end"]
+        return cls(**values)
 
     @cached_property
     def stored_late(self) -> npt.NDArray[np.bool_]:

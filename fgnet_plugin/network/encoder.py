@@ -14,6 +14,7 @@ from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.fold_batchnorm import affine, fold
 from fgnet_plugin.network.geometry import Geometry
 from fgnet_plugin.network.initial import standard_normal
+from fgnet_plugin.ops.antialias import averaged
 from fgnet_plugin.ops.gate_add_norm import gate_add_norm, prelu_norm
 from fgnet_plugin.ops.grouped_conv import grouped_conv2d
 
@@ -214,7 +215,7 @@ class Encoder(nn.Module):
         """
         rows = self.latent_average.shape[0] if rows is None else rows
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        small = F.avg_pool2d(faces, self.shrink) if self.shrink > 1 else faces
+        small = averaged(faces, self.shrink) if self.shrink > 1 else faces
         levels = self._levels(small.to(self.latent_average.dtype).contiguous(memory_format=layout))
         dtype = self.lateral_fine.weight.dtype
         c1, c2, c3 = (c.to(dtype, memory_format=torch.channels_last) for c in levels[1:])  # image_size / 4, / 8, / 16

@@ -51,8 +51,20 @@ def sampled(pictures: Tensor, squares: Tensor, samples: int, size: int) -> Tenso
     # grid_sample's units: -1 and 1 are the outer edges of the outermost pixels
     units = (squares + squares.new_tensor([0.5, 0.0, 0.0])[:, None]) * 2 / extent - squares.new_tensor([1.0, 0.0, 0.0])[:, None]
     points = F.grid_sample(pictures, grid(like(units, pictures), samples), align_corners=False)
+    if samples == size:
+        return points
     bands = lanczos(samples, size, 0, size)
     return reduced(points, bands, bands)
+
+
+def averaged(pictures: Tensor, factor: int) -> Tensor:
+    """Average factor × factor pixels of floating-point pictures [..., C, h, w], whose sides are multiples of the factor."""
+    if pictures.device.type != "cpu":
+        return F.avg_pool2d(pictures, factor)
+    while factor % 2 == 0:  # avg_pool2d takes four times as long on a CPU
+        rows = pictures[..., ::2, :] + pictures[..., 1::2, :]
+        pictures, factor = (rows[..., ::2] + rows[..., 1::2]).mul_(0.25), factor // 2
+    return F.avg_pool2d(pictures, factor) if factor > 1 else pictures
 
 
 def grid(squares: Tensor, samples: int) -> Tensor:

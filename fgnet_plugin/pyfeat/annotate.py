@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.pyfeat.fex_frames import FrameRows, Where, in_pyfeats_format, iterate_frames, read_table
 from fgnet_plugin.utils.deferred import lookahead
+from fgnet_plugin.utils.made_by import MadeBy
 from fgnet_plugin.utils.threads import gradients_kept
 
 
@@ -78,7 +80,11 @@ def annotate(
                 positions = np.concatenate([rows.positions for rows in batch])
                 aus[np.ix_(positions, known)] = reading.result().scores.numpy()
                 bar.update(len(batch))
-    return _with_aus(table, in_pyfeats_format(table, source), aus, model.name, previous)
+    found = _with_aus(table, in_pyfeats_format(table, source), aus, model.name, previous)
+    before = MadeBy.of_table(table)
+    if before is not None:
+        replace(before, weights=model.digest).note(found)
+    return found
 
 
 def _frame_count(table: pd.DataFrame) -> int:

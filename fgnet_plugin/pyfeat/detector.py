@@ -44,6 +44,7 @@ from fgnet_plugin.pyfeat.pending_rows import pending_rows, submit_faces
 from fgnet_plugin.pyfeat.supported_models import SUPPORTED, check_models
 from fgnet_plugin.pyfeat.xgb_svm import SeveralModels, load_xgb_svm
 from fgnet_plugin.utils.deferred import Deferred
+from fgnet_plugin.utils.made_by import MadeBy
 from fgnet_plugin.utils.threads import gradients_kept
 
 
@@ -254,6 +255,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         errors: Literal["raise", "skip"] = "raise",
         mixed_sizes: Literal["raise", "single"] = "raise",
         faces: WhichFaces = "all",
+        frames: tuple[int, int] | None = None,
         columns: WhichColumns = "all",
         time: bool = False,
         relative_to: str | Path | None = None,
@@ -284,6 +286,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 or read them one at a time ("single").
             faces: "all"; the "largest" of each frame; or of a video, "track" one participant: the person whose faces are the
                 largest altogether, by where they are. A warning says how many faces of others were left out.
+            frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
+                table of all frames, but for the names of persons, who are told apart among these.
             columns: "all"; "faces" leaves out emotions, identities and gaze; "aus" leaves out landmarks and head poses, too.
             time: add a column "time" where there are videos: the frame's time stamp in seconds ("approx_time" has whole ones).
             relative_to: a folder; the column "input" has paths below it, with "/", instead of the paths as they are given.
@@ -314,6 +318,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             mixed_sizes=mixed_sizes,
             errors=errors,
             faces=faces,
+            frames=frames,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
         with gradients_kept():
@@ -380,6 +385,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
                 fex[AUS] = combined[[f"{name}:{au}" for au in AUS]].to_numpy()
                 model = others[name]
                 fex.au_model = model.name if isinstance(model, AUModel) else name
+                digest = model.digest if isinstance(model, AUModel) else None
+                MadeBy.of_models(digest, {**self.info, "au_model": fex.au_model}).note(fex)
             results[name] = fex
         return results
 

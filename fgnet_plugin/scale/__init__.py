@@ -1,1 +1,25 @@
-"""Detection over folders of recordings, on many processes and machines."""
+"""Detection over many processes and machines: recordings to one dataset, which any number of them fill."""
+
+from typing import TYPE_CHECKING
+
+from fgnet_plugin.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from fgnet_plugin.scale.dataset import Progress, Report, detect_dataset
+    from fgnet_plugin.scale.reading import Status, read_dataset, status
+    from fgnet_plugin.scale.settings import DifferentSettingsError
+
+__all__ = ["DifferentSettingsError", "Progress", "Report", "Status", "detect_dataset", "read_dataset", "status"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "DifferentSettingsError": "fgnet_plugin.scale.settings",
+        "Progress": "fgnet_plugin.scale.dataset",
+        "Report": "fgnet_plugin.scale.dataset",
+        "Status": "fgnet_plugin.scale.reading",
+        "detect_dataset": "fgnet_plugin.scale.dataset",
+        "read_dataset": "fgnet_plugin.scale.reading",
+        "status": "fgnet_plugin.scale.reading",
+    },
+)

@@ -82,7 +82,7 @@ class Journal:
         former, now = ({key: s[key] for key in s if key != ABOUT} for s in (former, self.settings))
         if former != now:
             named = [key for key in {**former, **now} if former.get(key) != now.get(key)]
-            changes = "; ".join(_change(key, former.get(key), now.get(key)) for key in named)
+            changes = "; ".join(describe_change(key, former.get(key), now.get(key)) for key in named)
             raise InputError(
                 f"{self.path} was begun with other settings ({changes}): repeat those to continue, start anew, "
                 "or choose another file"
@@ -270,7 +270,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _change(key: str, was: object, now: object) -> str:
+def describe_change(key: str, was: object, now: object) -> str:
     """Name what differs in a setting; of a list of named things, which."""
     if not (_are_named(was) and _are_named(now)):
         return f"{key} was {_short(was)}, now {_short(now)}"

@@ -176,7 +176,7 @@ def test_broken_files_among_good_ones_are_skipped(fgnet: Fgnet) -> None:
         ([], 2, "Missing argument"),
         ([FACE, "--batch-size", "0"], 2, "--batch-size"),
         ([FACE, "--skip-frames", "none"], 2, "--skip-frames"),
-        ([FACE, "--out", "x.xlsx"], 2, "--out must end in .csv or .parquet, not '.xlsx'"),
+        ([FACE, "--out", "x.xlsx"], 2, "--out must end in .csv or .parquet, not '.xlsx', or be a folder"),
         ([FACE, "--heatmaps"], 2, "--heatmaps needs --plots FOLDER"),
         (["no.jpg", FACE, "no.mp4"], 1, "error: 2 files can't be read:\n  no.jpg: no such file; check the path\n  no.mp4: no"),
         (["nothing here"], 1, "error: nothing here: no pictures or videos in this folder\n"),
@@ -357,9 +357,15 @@ def test_compare_with_wrong_arguments(arguments: list[str], code: int, says: str
     assert (found, says in err) == (code, True), err
 
 
-@pytest.mark.parametrize("command", [[], ["detect"], ["annotate"], ["compare"], ["demo"]])
+COMMANDS = "detect", "status", "slurm", "annotate", "compare", "report", "summarize", "sample", "calibrate", "apply-calibration"
+COMMANDS = *COMMANDS, "estimate", "sides", "uncertainty", "events", "labels", "provenance", "doctor", "demo"
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
 def test_help_fits_a_narrow_window(command: list[str], fgnet: Fgnet) -> None:
     code, out, _ = fgnet(*command, "--help")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
-    assert "..." not in re.sub(r"\[ARGS\]\.\.\.|inputs[\]}]?\.\.\.|tables(\})?\.\.\.", "", out), "a sentence that is cut"
+    assert "..." not in re.sub(r"\[ARGS\]\.\.\.|(inputs|arguments)[\]}]?\.\.\.|tables(\})?\.\.\.", "", out), (
+        "a sentence that is cut"
+    )

@@ -19,6 +19,7 @@ from fgnet_plugin.inference.inputs import VideoFrames
 from fgnet_plugin.inference.persons import label_persons
 from fgnet_plugin.inference.stretches import StretchReader
 from fgnet_plugin.utils.journal import Journal, read_table
+from fgnet_plugin.utils.made_by import MadeBy
 
 FACE, FIVE, NOBODY, CLIP = (
     str(feat_path(name)) for name in ("single_face.jpg", "multi_face.jpg", "free-mountain-vector-01.jpg", "single_face.mp4")
@@ -196,3 +197,14 @@ def test_devices_and_weights_that_are_not_there() -> None:
         OfflineDetector(device="mps")
     with pytest.raises(ValueError, match="no such checkpoint"):
         OfflineDetector(au_model="fgnet-unknown")
+
+
+def test_the_table_says_what_made_it(detector: OfflineDetector, whole: pd.DataFrame, tmp_path: Path) -> None:
+    made = MadeBy(detector.fgnet.digest, "bundled", "bundled")
+    assert MadeBy.of_table(whole) == made
+    assert MadeBy.of_table(whole[whole["frame"] > 3].copy()) == made
+    detector.detect(FACE, save=tmp_path / "fex.parquet", progress_bar=False)
+    assert MadeBy.of_file(tmp_path / "fex.parquet") == made
+    (tmp_path / "fex.parquet.run").unlink()
+    assert MadeBy.of_file(tmp_path / "fex.parquet") == made
+    assert MadeBy.of_file(tmp_path / "other.csv") is None

@@ -203,7 +203,7 @@ def test_a_damaged_packet_that_no_other_needs_costs_one_frame(tmp_path: Path) ->
     unneeded = [(i, at + 5, at + size) for i, (at, size, data) in enumerate(places(path)) if data[4] == 1]
     number, *stretch = unneeded[4]
     overwrite(path, [tuple(stretch)])
-    frame = int(video._index.numbers[number])
+    frame = int(video.index.numbers[number])
     for step in (1, 2, 3):
         assert lost(path, step)[0] == [frame][: frame % step == 0]
     assert different(Video(path), [i for i in range(50) if i != frame], expected) == []

@@ -26,6 +26,7 @@ from fgnet_plugin.inference.columns import AUS, LANDMARKS
 from fgnet_plugin.pyfeat import fex_frames
 from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.pyfeat.plots import plot_time_course
+from fgnet_plugin.utils.made_by import MadeBy
 
 VIDEO = "single_face.mp4"
 
@@ -54,10 +55,12 @@ def test_a_fex_with_other_aus_gets_fg_nets(fex: Fex, model: AUModel, tmp_path: P
     other = fex.copy()
     other[AUS] = 0.25
     other.au_model = "xgb"
+    MadeBy("xgb", "bundled", "bundled").note(other)
     again = annotated(other, model, batch_size=2)
     assert_same_aus(again, fex)
     assert list(again.columns) == list(fex.columns)
     assert again.au_model == "fgnet-rendered"
+    assert MadeBy.of_table(again) == MadeBy(model.digest, "bundled", "bundled")
     assert (other[AUS] == 0.25).all(axis=None)
     shuffled = other.sample(frac=1.0, random_state=0)
     assert_same_aus(annotated(shuffled, model), fex.loc[shuffled.index])
@@ -298,14 +301,21 @@ def test_heatmaps_of_what_there_is_not(fex: Fex, model: AUModel) -> None:
 
 
 def test_drawn_heatmaps(fex: Fex, model: AUModel, tmp_path: Path) -> None:
-    figures = plot_heatmaps(fex, rows=[0, 1], aus=["AU12", "AU25", "AU04"], au_model=model)
+    figures = plot_heatmaps(fex, rows=[0, 1], aus=["AU12", "AU25", "AU04"], au_model=model, show="both")
     assert len(figures) == 2
     figures[0].savefig(tmp_path / "heatmaps.png")
     pixels = np.asarray(Image.open(tmp_path / "heatmaps.png").convert("RGB")).astype(int)
     red, blue = pixels[..., 0] - pixels[..., 2] > 80, pixels[..., 2] - pixels[..., 0] > 80
     assert red.sum() > 2000  # AU12 and AU25
     assert blue.sum() > 1000  # AU4
-    assert len(plot_heatmaps(heatmaps(fex, rows=0, aus=["AU12"], au_model=model)[0])) == 1
+    (presence,) = plot_heatmaps(heatmaps(fex, rows=0, aus=["AU12", "AU04"], au_model=model)[0])
+    FigureCanvasAgg(presence).draw()
+    drawn = np.asarray(presence.canvas.buffer_rgba())[..., :3].astype(int)
+    coloured = drawn.max(2) - drawn.min(2) > 60
+    panels = [axis.get_window_extent() for axis in presence.axes[1:3]]
+    smile, frown = (coloured[-int(box.y1) : -int(box.y0), int(box.x0) : int(box.x1)].sum() for box in panels)
+    assert smile > 300
+    assert frown < 0.05 * smile  # there is none, and its absence is not shown
 
 
 def pairings(count: int) -> Iterator[list[tuple[int, int]]]:

@@ -35,6 +35,7 @@ from offline import offline_detector
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import AUS, LANDMARKS
 from fgnet_plugin.pyfeat.detector import Detector
+from fgnet_plugin.utils.made_by import MadeBy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:face_model='retinaface'"),
@@ -294,6 +295,9 @@ def test_another_model_offline(offline: Detector, home: Path) -> None:
     """No network for head poses is there, which must not matter."""
     found = offline.detect_several(path(SINGLE), ["fgnet-rendered", "fgnet"], progress_bar=False)
     assert [fex["AU12"].notna().all() for fex in found.values()] == [True, True]
+    assert offline.fgnet is not None
+    weights = [offline.fgnet.digest, offline.load_au_model("fgnet").digest]
+    assert [MadeBy.of_table(fex) for fex in found.values()] == [MadeBy(one, "bundled", "bundled") for one in weights]
     assert (offline.compare(path(FIVE), ["fgnet", "fgnet-rendered"], progress_bar=False).agreement["n"] == 5).all()
 
 

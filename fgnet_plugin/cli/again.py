@@ -1,0 +1,82 @@
+"""``fgnet sides`` and ``fgnet uncertainty``: the faces of a table, looked at again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fgnet_plugin.cli.console import package_warnings
+from fgnet_plugin.cli.detect import Device
+from fgnet_plugin.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table = Annotated[Path, typer.Argument(help="Table of fgnet detect with landmarks; its recordings must be there.")]
+Model = Annotated[str, typer.Option(help="The weights that made the table: fgnet, fgnet-rendered, …, or a file.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")]
+
+
+def sides(
+    table: Table,
+    au_model: Model = "fgnet-rendered",
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")] = Path("sides.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """AUs of the left and of the right half of each face."""
+    with package_warnings():
+        from fgnet_plugin.inference.sides import sides as read_sides
+
+        fex = _read(table, out, overwrite)
+        _write(fex, read_sides(fex, au_model, device=device), out)
+
+
+def uncertainty(
+    table: Table,
+    au_model: Model = "fgnet-rendered",
+    passes: Annotated[int, typer.Option(min=2, help="How often each face is read.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of shifts and scalings.")] = 0,
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")] = Path("uncertainty.csv"),
+    overwrite: Overwrite = False,
+) -> None:
+    """How much scores change where the crop moves a little.
+
+    The face's crop is shifted, scaled and mirrored.
+    """
+    with package_warnings():
+        from fgnet_plugin.inference.uncertainty import uncertainty as read_spread
+
+        fex = _read(table, out, overwrite)
+        _write(fex, read_spread(fex, au_model, passes, seed=seed, device=device), out)
+
+
+def _read(table: Path, out: Path, overwrite: bool) -> pd.DataFrame:
+    from fgnet_plugin.media.images import check_file
+    from fgnet_plugin.utils.journal import read_table
+    from fgnet_plugin.utils.made_by import MadeBy
+
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} holds a table already; --overwrite replaces it, or choose another file with --out")
+    check_file(table, "table")
+    fex, made = read_table(table), MadeBy.of_file(table)
+    if made is not None:
+        made.note(fex)
+    return fex
+
+
+def _write(fex: pd.DataFrame, found: pd.DataFrame, out: Path) -> None:
+    from fgnet_plugin.utils.files import atomic_write
+    from fgnet_plugin.utils.tables import write_pieces
+
+    named = fex[
+        [name for name in ("input", "frame", "FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight") if name in fex]
+    ]
+    with atomic_write(out) as part:
+        write_pieces([named.join(found)], part, out.suffix)
+    typer.echo(f"table: {out} ({len(fex)} rows)")

@@ -1,0 +1,124 @@
+"""`fgnet sample`, `calibrate`, `apply-calibration` and `estimate`, one after the other, on rendered people with known AUs."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from photos import feat_path
+
+from fgnet_plugin.cli import main
+from fgnet_plugin.measures import made_by
+
+STUDY = Path(__file__).parents[1] / "measures" / "files" / "rendered_people.csv"
+Fgnet = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def fgnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fgnet:
+    """The command in this process and a folder with fex.csv, what it was made by, and truth.csv."""
+    monkeypatch.chdir(tmp_path)
+    study = pd.read_csv(STUDY)
+    rows = pd.DataFrame({"input": study["subject"] + ".mp4", "frame": study["face"], "subject": study["subject"]})
+    rows["condition"] = (study["face"] % 2).map({0: "alone", 1: "together"})
+    rows.join(study[["AU12", "AU25"]]).to_csv("fex.csv", index=False)
+    rows.join(study[["AU12_label", "AU25_label"]].set_axis(["AU12", "AU25"], axis=1)).to_csv("truth.csv", index=False)
+    models = {"au_model": "fgnet-rendered", "face_model": "bundled", "landmark_model": "bundled"}
+    digest = made_by("fgnet-rendered", "bundled", "bundled").weights
+    Path("fex.csv.run").write_text(json.dumps({"checkpoint": digest, "models": models}) + "\nfinished\n")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fgnet", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as done:
+            code = done.code if isinstance(done.code, int) else 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_from_a_sheet_to_an_interval(fgnet: Fgnet) -> None:
+    code, out, err = fgnet("sample", "fex.csv", "--subject", "subject", "--half-width", "0.05", "--no-crops", "--seed", "4")
+    assert (code, err) == (0, "")
+    key = pd.read_csv("coding/key.csv", dtype={"face": str})
+    assert f"({len(key)} faces)" in out
+    assert 200 < len(key) < 2400
+    code, _, err = fgnet("sample", "fex.csv", "--subject", "subject", "--no-crops")
+    assert (code, "is there already" in err) == (1, True)
+    # The coders know the truth.
+    truth = pd.read_csv("truth.csv")
+    sheet = key[["face", "input", "frame"]].merge(truth)[["face", "AU12", "AU25"]]
+    sheet.to_csv("coding/sheet.csv", index=False)
+    codes = "coding/sheet.csv", "--key", "coding/key.csv", "--subject", "subject"
+    code, out, err = fgnet("calibrate", "fex.csv", *codes, "--out", "c.json", "--plot", "reliability.png", "--threshold", "0.8")
+    assert (code, err) == (0, "")
+    assert "AU12" in out
+    assert Path("reliability.png").stat().st_size > 10_000
+    code, out, err = fgnet("apply-calibration", "fex.csv", "c.json", "--out", "p.parquet", "--sets")
+    assert (code, err, out) == (0, "", "table: p.parquet (2400 rows)\n")
+    table = pd.read_parquet("p.parquet")
+    assert set(table["AU12_set"]) == {"present", "absent", "undecided"}
+    known = truth["AU12"].notna()
+    assert table["AU12"][known].mean() == pytest.approx(truth["AU12"][known].mean(), abs=0.02)
+    code, out, err = fgnet("estimate", "fex.csv", *codes, "--predictor", "condition", "--out", "e.csv")
+    assert (code, err) == (0, "")
+    found = pd.read_csv("e.csv").set_index(["AU", "term"])
+    contrast = found.loc[("AU12", "condition: together − alone")]
+    together = pd.read_csv("fex.csv")["condition"] == "together"
+    real = truth["AU12"][known & together].mean() - truth["AU12"][known & ~together].mean()
+    assert contrast["low"] < real < contrast["high"]
+    assert contrast["high"] - contrast["low"] < contrast["coded_only_high"] - contrast["coded_only_low"]
+
+
+def test_what_is_refused(fgnet: Fgnet) -> None:
+    fgnet("calibrate", "fex.csv", "truth.csv", "--subject", "subject", "--out", "c.json")
+    run = Path("fex.csv.run")
+    said = run.read_text()
+    run.unlink()
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json")
+    assert (code, "fex.csv does not say which weights" in err) == (1, True)
+    options = "--weights", "fgnet-rendered", "--face-model", "bundled", "--landmark-model"
+    assert fgnet("apply-calibration", "fex.csv", "c.json", *options, "bundled")[0] == 0
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", *options, "bundled")
+    assert (code, "holds a table already" in err) == (1, True)
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", *options, "mobilefacenet", "--overwrite")
+    assert (code, "scores of other weights or face models mean something else" in err) == (1, True)
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", "--weights", "fgnet-rendered", "--overwrite")
+    assert (code, "give all three" in err) == (2, True)
+    run.write_text(said)
+    code, _, err = fgnet("apply-calibration", "fex.csv", "c.json", *options, "mobilefacenet", "--overwrite")
+    assert (code, "was made otherwise" in err) == (1, True)
+    for arguments, says in {
+        ("apply-calibration", "fex.csv", "truth.csv", "--out", "other.csv"): "truth.csv is a damaged calibration",
+        ("calibrate", "fex.csv", "none.csv", "--subject", "subject"): "none.csv",
+        ("calibrate", "fex.csv", "truth.csv", "--subject", "person"): "column 'person'",
+        ("calibrate", "fex.csv", "truth.csv", "--subject", "subject", "--threshold", "best"): "youden, f1 or a number",
+        ("calibrate", "fex.csv", "truth.csv", "--subject", "subject", "--method", "beta"): "'isotonic' or 'platt'",
+        ("estimate", "fex.csv", "truth.csv", "--subject", "subject", "--predictor", "age"): "no column 'age'",
+        ("sample", "fex.csv", "--subject", "subject", "--half-width", "0.01"): "can't give ±0.01",
+        ("sample", "fex.csv", "--subject", "subject", "--aus", "AU99"): "no scores of AU99",
+    }.items():
+        code, _, err = fgnet(*arguments)
+        assert code in (1, 2), arguments
+        assert says in err.replace("\n", " "), err
+
+
+def test_faces_again(fgnet: Fgnet) -> None:
+    clip = str(feat_path("single_face.mp4"))
+    assert fgnet("detect", clip, "--offline", "--skip-frames", "36", "--out", "clip.csv")[0] == 0
+    code, out, err = fgnet("sides", "clip.csv")
+    assert (code, err, out) == (0, "", "table: sides.csv (2 rows)\n")
+    assert pd.read_csv("sides.csv")[["AU12_left", "AU12_right"]].notna().all(axis=None)
+    code, out, err = fgnet("uncertainty", "clip.csv", "--passes", "2", "--out", "u.parquet")
+    assert (code, err, out) == (0, "", "table: u.parquet (2 rows)\n")
+    assert (pd.read_parquet("u.parquet")["AU12_spread"] > 0).all()
+    code, _, err = fgnet("uncertainty", "clip.csv", "--passes", "2", "--au-model", "fgnet-rendered-1")
+    assert (code, "of other weights than fgnet-rendered-1" in err) == (0, True)
+    code, _, err = fgnet("sides", "clip.csv")
+    assert (code, "sides.csv holds a table already" in err) == (1, True)
+    code, _, err = fgnet("sides", "truth.csv", "--out", "x.csv")
+    assert (code, "no column x_0" in err) == (1, True)
