@@ -43,7 +43,7 @@ def draw_faces(
     size = max(round(image.height / 36), 9)
     for box in boxes.tolist():
         left, top, width, height = box
-        draw.rectangle((left, top, left + width, top + height), outline=(*_BOX, 255), width=max(size // 6, 1))
+        draw.rectangle((left, top, left + width, top + height), outline=(*_BOX, 255), width=max(round(size / 5), 2))
     taken: list[tuple[float, float, float, float]] = []
     for box, values in zip(boxes.tolist(), scores, strict=True):
         if style == "bars" and len(boxes) <= _MOST_PANELS:
