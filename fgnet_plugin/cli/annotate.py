@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,9 @@ from fgnet_plugin.errors import InputError
 
 
 def annotate(
-    table: Annotated[Path, typer.Argument(help="Table with landmarks: of py-feat's detectors, OpenFace or fgnet detect.")],
+    table: Annotated[
+        Path, typer.Argument(help="Table with landmarks: of py-feat's detectors, OpenFace or fgnet detect, or its dataset.")
+    ],
     source: Annotated[
         Path | None, typer.Option(help="The video or picture, or a folder of them, if not where the table says.")
     ] = None,
@@ -38,11 +40,16 @@ def annotate(
         import pandas as pd
 
         from fgnet_plugin.cli.plots import read_parquet
+        from fgnet_plugin.cli.tables import is_dataset, read_any
         from fgnet_plugin.pyfeat.annotate import annotate as annotated
         from fgnet_plugin.utils.files import atomic_write
         from fgnet_plugin.utils.tables import write_pieces
 
-        given = read_parquet(table) if table.suffix.lower() == ".parquet" else table
+        given: Any = table
+        if is_dataset(table):
+            given = read_any(table)
+        elif table.suffix.lower() == ".parquet":
+            given = read_parquet(table)
         found = annotated(given, au_model, source=source, previous=False if drop_previous else previous, device=device)
         with atomic_write(out) as part:
             write_pieces([pd.DataFrame(found)], part, out.suffix)

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from fgnet_plugin.cli.console import package_warnings
+from fgnet_plugin.cli.tables import read_any
 
 
 def compare(
     tables: Annotated[
-        list[Path], typer.Argument(help="Two or more tables, with --labels one: of fgnet detect, py-feat or OpenFace.")
+        list[Path],
+        typer.Argument(help="Two or more tables or datasets, with --labels one: of this package, py-feat, OpenFace."),
     ],
     names: Annotated[str | None, typer.Option(help="What to call them: 'fgnet,xgb'; by default their file names.")] = None,
     labels: Annotated[
@@ -40,11 +42,9 @@ def compare(
         from fgnet_plugin.comparison.agreement import compare as compared
         from fgnet_plugin.measures.coders import is_coding
         from fgnet_plugin.media.images import check_file
-        from fgnet_plugin.utils.journal import read_csv, read_table
+        from fgnet_plugin.utils.journal import read_csv
 
-        for path in tables:
-            check_file(path, "table")
-        read = {name: read_table(path) for name, path in zip(called, tables, strict=True)}
+        read = {name: read_any(path) for name, path in zip(called, tables, strict=True)}
         coded = None
         if labels is not None:
             check_file(labels, "table")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fgnet_plugin.cli.console import package_warnings
+from fgnet_plugin.cli.tables import table_files
 from fgnet_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _FILES = "long.csv", "wide.csv", "events.csv", "exclusions.csv", "codebook.csv",
 
 def summarize(
     context: typer.Context,
-    tables: Annotated[list[Path], typer.Argument(help="Tables of fgnet detect, py-feat or OpenFace.")],
+    tables: Annotated[list[Path], typer.Argument(help="Tables or datasets of fgnet detect, tables of py-feat or OpenFace.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("summary"),
     by: Annotated[str, typer.Option(help="A row for each recording, trial or person.")] = "recording",
     pattern: Annotated[
@@ -78,11 +79,12 @@ def summarize(
         from fgnet_plugin.measures.steps import Steps
         from fgnet_plugin.measures.summary import summarize as summarized
 
-        names = recording_names(tables)
+        files = table_files(tables)
+        names = recording_names(files)
         rules = Rules(min_score, min_size, max_yaw, max_pitch, max_roll, max_outside, min_sharpness)
         sources = Sources(source)
         found = summarized(
-            tables,
+            files,
             by=by,  # type: ignore[arg-type]
             factors=_factors(names, pattern, folders, manifest),
             trials=_trials(names, trials, trial_start, trial_end, trial_shift),

@@ -78,6 +78,13 @@ def list_inputs(out: str | Path) -> list[str]:
     return sorted((str(about["input"]) for about in read_known(Layout(out)).done.values()), key=natural_order)
 
 
+def list_parts(out: str | Path) -> list[Path]:
+    """List the files of the recordings of a dataset whose rows are there, in the order of `list_inputs`."""
+    layout = Layout(out)
+    keys = {str(about["input"]): key for key, about in read_known(layout).done.items()}
+    return [layout.part(keys[name]) for name in list_inputs(out)]
+
+
 def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the rows of a dataset, or of some of its inputs, into memory.
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import Page, browser_is_there
+from in_process import without_ray
 from photos import feat_path
 from PIL import Image
 from typer.testing import CliRunner
@@ -194,17 +195,16 @@ def test_times_of_pyfeat_s_tables() -> None:
     assert "The table has no times" in untimed.notes[0]
 
 
-@pytest.mark.slow
 def test_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One recording after the other, and what could not be read."""
-    pytest.importorskip("ray")
     monkeypatch.chdir(tmp_path)
     Path("clips").mkdir()
     shutil.copy(feat_path("single_face.mp4"), "clips/a.mp4")
     shutil.copy(feat_path("single_face.jpg"), "clips/b.jpg")
     Path("clips/broken.mp4").write_bytes(feat_path("single_face.mp4").read_bytes()[:2000])
-    arguments = ["detect", "clips", "--offline", "--skip-frames", "12", "--out", "corpus", "--workers", "1"]
-    assert CliRunner().invoke(app, arguments).exit_code == 1
+    with without_ray():
+        arguments = ["detect", "clips", "--offline", "--skip-frames", "12", "--out", "corpus", "--workers", "1"]
+        assert CliRunner().invoke(app, arguments).exit_code == 1
     done = CliRunner().invoke(app, ["report", "corpus", "--out", "corpus.html"])
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in Path("corpus_files").iterdir()) == ["a.html", "b.html"]

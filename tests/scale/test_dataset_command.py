@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from dataset_checks import environment_of_workers  # noqa: F401  (a fixture)
 from in_process import without_ray
@@ -68,6 +70,29 @@ def test_wrong_usage(arguments: tuple[str, ...], says: str) -> None:
     done = fgnet("detect", "clips", "--offline", *arguments)
     assert done.exit_code == 2
     assert says in " ".join(done.stderr.split())
+
+
+def test_commands_take_datasets() -> None:
+    """As they take the table of the same recordings."""
+    shutil.copy(feat_path("single_face.mp4"), "clips/b.mp4")
+    detect = ("detect", "clips", "--offline", "--skip-frames", "8", "--columns", "faces")
+    assert fgnet(*detect, "--out", "corpus").exit_code == fgnet(*detect, "--out", "fex.csv").exit_code == 0
+    done = fgnet("compare", "corpus", "fex.csv", "--out", "agreement.csv")
+    assert done.exit_code == 0, done.output
+    agreement = pd.read_csv("agreement.csv")
+    assert agreement["n"].eq(10).all()
+    assert agreement["icc"].round(6).eq(1).all()
+    for name in ("corpus", "fex.csv"):
+        done = fgnet("summarize", name, "--out", f"of {name}")
+        assert done.exit_code == 0, done.output
+    for file in ("long.csv", "events.csv"):
+        found, expected = (pd.read_csv(Path(f"of {name}", file)) for name in ("corpus", "fex.csv"))
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
+    assert fgnet("annotate", "corpus", "--au-model", "fgnet-rendered", "--out", "again.csv").exit_code == 0
+    again, before = (pd.read_csv(name)["AU12"] for name in ("again.csv", "fex.csv"))
+    assert np.abs(again - before).max() < 1e-3
+    with pytest.raises(ValueError, match="clips is a folder, and no dataset of fgnet detect: name its tables"):
+        CliRunner().invoke(app, ["compare", "clips", "fex.csv"], catch_exceptions=False)
 
 
 def test_progress_is_said_in_a_line() -> None:
