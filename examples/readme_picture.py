@@ -1,6 +1,6 @@
-"""The picture at the top of the README: one photo, the face that was found in it, and the scores of its AUs.
+"""The picture at the top of the README, one photo with the scores of its AUs, and the one of its heatmaps.
 
-    python examples/readme_picture.py [--out FILE]
+    python examples/readme_picture.py [--out FILE] [--heatmaps FILE]
 
 It shows `Detector.offline()`: the face finder and ``fgnet-rendered``, the small FG-Net that comes with
 the package and was trained on rendered faces alone. The photo is scikit-image's astronaut (Eileen Collins, NASA,
@@ -20,7 +20,7 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 from skimage import data
 
-from fgnet_plugin import Detector
+from fgnet_plugin import Detector, plot_heatmaps
 from fgnet_plugin.action_units import NAMES, au_number
 
 INK, GREY, PRESENT, ABSENT = "#22303c", "#7c8a96", "#d1495b", "#b9c6d1"
@@ -62,13 +62,18 @@ def main() -> None:
     """Detects the face, draws the picture and prints where it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/detection.png"), help="picture to write")
-    out = parser.parse_args().out
+    parser.add_argument("--heatmaps", type=Path, default=Path("docs/heatmaps.jpg"), help="the other picture to write")
+    arguments = parser.parse_args()
+    out = arguments.out
 
     detector = Detector.offline()
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "astronaut.png"
         Image.fromarray(data.astronaut()).save(photo)
-        face = detector.detect(photo, progress_bar=False).iloc[0].to_dict()
+        fex = detector.detect(photo, progress_bar=False)
+        (heatmaps,) = plot_heatmaps(fex)
+    heatmaps.savefig(arguments.heatmaps, dpi=80, pil_kwargs={"quality": 85})
+    face = fex.iloc[0].to_dict()
 
     figure = Figure(figsize=(8.6, 4.1), facecolor="white")
     draw_photo(figure.add_axes((0.012, 0.03, 0.448, 0.94)), data.astronaut(), face)
@@ -76,7 +81,7 @@ def main() -> None:
     figure.savefig(out, dpi=125)
     with Image.open(out) as picture:  # a palette of 256 colours is a third of the size
         picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(out, optimize=True)
-    print(out)
+    print(out, arguments.heatmaps)
 
 
 if __name__ == "__main__":
