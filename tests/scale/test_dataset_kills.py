@@ -15,6 +15,7 @@ from photos import feat_path
 
 from fgnet_plugin.scale import detect_dataset, status
 from fgnet_plugin.scale.layout import is_running
+from fgnet_plugin.scale.reading import list_inputs
 
 pytest.importorskip("ray", reason="Ray is not installed")
 _BOUND = 120.0  # seconds within which each program must end
@@ -78,7 +79,9 @@ def test_the_program_is_killed(moment: str, clips: list[str], expected: pd.DataF
     assert program.returncode == -signal.SIGKILL
     found = status(out)
     assert not found.failed
-    assert found.done == (moment == "after")
+    done = list_inputs(out)  # the other worker may have done the photo meanwhile
+    assert len(done) in ({1, 2} if moment == "after" else {0, 1})
+    assert moment != "during" or not any(name.endswith(".mp4") for name in done)
     await_workers(out)
     report = detect_dataset(clips, out, workers=2, segment_frames=30)
     assert not report.failed
