@@ -76,7 +76,6 @@ def align_for_network(
     *,
     kernels: bool = False,
     send: Send | None = None,
-    coarse: bool = False,
 ) -> AlignedFaces:
     """Run `align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
 
@@ -90,13 +89,11 @@ def align_for_network(
         kernels: as the model that reads them was fused (`FGNet.kernels`).
         send: copies the parts of the photos that the faces need to the device where they are aligned; without, that is the
             photos' device.
-        coarse: without `kernels`, sample faces of at most 320 px a side once a pixel where the size is 128 px or less: pixels
-            differ by a fifth of a level on average, by up to six at edges.
 
     Raises:
         TypeError, ValueError: as there.
     """
-    return _aligned(images, landmarks, size, False, kernels, dtype, send, coarse and not kernels)
+    return _aligned(images, landmarks, size, False, kernels, dtype, send)
 
 
 def _aligned(
@@ -107,14 +104,12 @@ def _aligned(
     kernels: bool,
     network: torch.dtype | None,
     send: Send | None = None,
-    to_average: bool = False,
 ) -> AlignedFaces:
-    """Run `align_faces`, or `align_for_network` with faces of the dtype `network`, whose pixels may be going to be averaged."""
+    """Run `align_faces`, or `align_for_network` with faces of the dtype `network`."""
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
     if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
-        dtype_of_large = None if network is None else torch.float32
-        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, dtype_of_large, send, to_average)
+        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, None if network is None else torch.float32, send)
         return _averaged(large, _FFHQ_SIZE // size, network)
     photos = checked_photos(images)
     points, photo_of = checked_points(landmarks, len(photos))
@@ -130,7 +125,7 @@ def _aligned(
         device = pictures[0].device
     regions = [region.ready(picture) for region, picture in zip(regions, pictures, strict=True)]
     result = _Result.of(len(regions), size, dtype if rounded else torch.float32, device, network if fused else None)
-    plain: dict[tuple[int, int, int], list[int]] = {}  # by the size of their pictures, and their samples
+    plain: dict[tuple[int, ...], list[int]] = {}
     cropped: dict[int, list[int]] = {}
     for i, region in enumerate(regions):
         if region.padding:
@@ -138,18 +133,18 @@ def _aligned(
         elif fused and region.picture.dtype == torch.uint8:  # it was not shrunk
             cropped.setdefault(region.factor(size), []).append(i)
         else:
-            plain.setdefault((*region.shape, region.samples(size, size, to_average)), []).append(i)
+            plain.setdefault((*region.shape, region.samples(size, size)), []).append(i)
     for factor, which in cropped.items():
         squares = half_axes(torch.stack([regions[i].corners for i in which]))
         pictures = [regions[i].picture for i in which]
         faces = ffhq_crop(pictures, squares, factor, size, network or torch.float32, normalised=result.normalised)
         result.take(which, faces.round_() if rounded else faces)
     together = torch.get_num_threads() if device.type == "cpu" else _TOGETHER
-    for (_, _, samples), alike in plain.items():
+    for alike in plain.values():
         for start in range(0, len(alike), together):
             which = alike[start : start + together]
             some = [regions[i] for i in which]
-            result.write(which, finish(sampled_face(some, samples, size), some, rounded))
+            result.write(which, finish(sampled_face(some, size), some, rounded))
     seen = torch.stack([region.seen for region in regions]) if regions else corners
     return AlignedFaces(
         result.faces,

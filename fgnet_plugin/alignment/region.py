@@ -14,7 +14,6 @@ from fgnet_plugin.ops.ffhq_crop import TRUNCATION
 
 _OVERSAMPLING = 2, 4  # samples per pixel of the result, along each side: of most faces, of large ones; FFHQ has 4 for all
 _LARGE = 2.0  # a large face's square has more pixels a side, as a multiple of the result's: few samples would miss some
-_SMALL = 1.25  # one of a face that is to be made still smaller has fewer: one sample a pixel of the result sees all of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +28,13 @@ class Region:
     dtype: torch.dtype  # of the photo
     padding: tuple[int, int, int, int] | None  # left, top, right, bottom: what FFHQ adds to the picture, if it does
 
-    def factor(self, size: int, to_average: bool = False) -> int:
-        """Choose the samples for each pixel of the result, along each side; `to_average`: its pixels will be averaged."""
-        return 1 if to_average and self.side <= _SMALL * size else _OVERSAMPLING[self.side > _LARGE * size]
+    def factor(self, size: int) -> int:
+        """Choose the samples for each pixel of the result, along each side."""
+        return _OVERSAMPLING[self.side > _LARGE * size]
 
-    def samples(self, pixels: int, size: int, to_average: bool = False) -> int:
+    def samples(self, pixels: int, size: int) -> int:
         """Count the samples for that many pixels of the result."""
-        return pixels * self.factor(size, to_average)
+        return pixels * self.factor(size)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -113,7 +112,7 @@ def find_regions(photos: Sequence[Tensor], photo_of: Sequence[int], corners: Ten
     return regions
 
 
-def sampled_face(regions: Sequence[Region], samples: int, size: int) -> Tensor:
+def sampled_face(regions: Sequence[Region], size: int) -> Tensor:
     """Sample faces whose squares lie inside of their pictures: [F, 3, size, size], of the working dtype."""
     first = regions[0]
     # What lies beside a picture is not read: the squares keep a distance from the border, or would have been padded.
@@ -121,7 +120,7 @@ def sampled_face(regions: Sequence[Region], samples: int, size: int) -> Tensor:
     for picture, region in zip(pictures, regions, strict=True):
         picture[:, : region.picture.shape[1], : region.picture.shape[2]] = region.picture
     positions = half_axes(torch.stack([region.corners for region in regions]))
-    return sampled(pictures, positions, samples, size)
+    return sampled(pictures, positions, first.samples(size, size), size)
 
 
 def finish(faces: Tensor, regions: Sequence[Region], rounded: bool) -> Tensor:

@@ -215,7 +215,7 @@ class AUModel:
         # Pixels are not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the
         # scores. They are float32 in any precision, as the encoder's trunk is.
         size, kernels = self.net.config.image_size, self.net.kernels
-        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, send=send, coarse=True)
+        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, send=send)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
             return aligned, self.net.predict(faces, self.batch_size, validate=False)
