@@ -18,7 +18,7 @@ from fgnet_plugin.scale.layout import is_running
 from fgnet_plugin.scale.reading import list_inputs
 
 pytest.importorskip("ray", reason="Ray is not installed")
-_BOUND = 120.0  # seconds within which each program must end
+_BOUND = 360.0  # seconds within which each program must end, also on a slow machine, where they take three times the usual minute
 PROGRAM = """
 import functools, os, sys
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_the_program_is_killed(moment: str, clips: list[str], expected: pd.DataF
 
 def await_workers(out: Path) -> None:
     """Wait until the workers of a killed program are gone, too."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while any(is_running(int(path.name.split("-")[-2])) for path in (out / "_fgnet" / "tmp").iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.2)
