@@ -97,16 +97,16 @@ def _dataset(inputs: list[str]) -> tuple[Any, Any, list[str]] | None:
     import pandas as pd
 
     from fgnet_plugin.report.methods import provenance_of
-    from fgnet_plugin.scale.reading import list_inputs, read_dataset, status
+    from fgnet_plugin.scale.reading import list_parts, status
+    from fgnet_plugin.scale.table import read_rows, restored
     from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE
 
-    names, found, about = list_inputs(inputs[0]), status(inputs[0]), pd.DataFrame()
+    parts, found, about = list_parts(inputs[0]), status(inputs[0]), pd.DataFrame()
     about.attrs[RUN_ATTRIBUTE] = json.dumps(found.settings)
 
     def pieces(columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-        for name in names:
-            rows = read_dataset(inputs[0], [name])
-            yield rows[[column for column in columns if column in rows]]
+        for part in parts:
+            yield restored(read_rows(part, columns), columns)
 
     failed = [f"Left out: {reason if name in reason else f'{name}: {reason}'}" for name, reason in found.failed.items()]
     return pieces, provenance_of(about), failed

@@ -201,13 +201,14 @@ def test_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("clips").mkdir()
     shutil.copy(feat_path("single_face.mp4"), "clips/a.mp4")
     shutil.copy(feat_path("single_face.jpg"), "clips/b.jpg")
+    shutil.copy(feat_path("free-mountain-vector-01.jpg"), "clips/nobody.jpg")
     Path("clips/broken.mp4").write_bytes(feat_path("single_face.mp4").read_bytes()[:2000])
     with without_ray():
         arguments = ["detect", "clips", "--offline", "--skip-frames", "12", "--out", "corpus", "--workers", "1"]
         assert CliRunner().invoke(app, arguments).exit_code == 1
     done = CliRunner().invoke(app, ["report", "corpus", "--out", "corpus.html"])
     assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in Path("corpus_files").iterdir()) == ["a.html", "b.html"]
+    assert sorted(path.name for path in Path("corpus_files").iterdir()) == ["a.html", "b.html", "nobody.html"]
     text = Path("corpus.html").read_text()
     assert "Left out: clips/broken.mp4" in text
     assert "with fgnet-rendered (FG-Net; Yin et al., 2024; weights" in text
