@@ -10,6 +10,8 @@ import pytest
 
 from fgnet_plugin import OfflineDetector
 from fgnet_plugin.scale import read_dataset
+from fgnet_plugin.scale.recordings import list_recordings
+from fgnet_plugin.scale.work import Worker
 
 
 def expected_rows(clips: list[str]) -> pd.DataFrame:
@@ -43,3 +45,14 @@ def environment_of_workers() -> Iterator[None]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         patch.setenv("RAY_worker_niceness", "0")
         yield
+
+
+def memory_after_each(out: Path, clips: list[str]) -> list[float]:
+    """Megabytes that this process holds after each recording that its worker has done."""
+    worker = Worker(str(out), OfflineDetector, {"skip_frames": 4}, 1, 9_000)
+    worker.start()
+    memory = []
+    for recording in list_recordings(clips):
+        assert worker.begin(recording).state == "done"
+        memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
+    return memory
