@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from fgnet_plugin.errors import CheckpointError, DownloadError, InputError
     from fgnet_plugin.inference.offline import OfflineDetector
     from fgnet_plugin.inference.overlay import overlay
-    from fgnet_plugin.inference.provenance import provenance
     from fgnet_plugin.network import FGNet, FGNetConfig, Prediction
     from fgnet_plugin.pyfeat.annotate import annotate
     from fgnet_plugin.pyfeat.detector import Detector
     from fgnet_plugin.pyfeat.heatmaps import heatmaps, plot_heatmaps
     from fgnet_plugin.pyfeat.registration import register, unregister
+    from fgnet_plugin.scale.reading import provenance
 
 __all__ = [
     "__version__",
@@ -64,7 +64,7 @@ __getattr__, __dir__ = lazy_names(
         "load": "fgnet_plugin.checkpoints.fgnet",
         "overlay": "fgnet_plugin.inference.overlay",
         "plot_heatmaps": "fgnet_plugin.pyfeat.heatmaps",
-        "provenance": "fgnet_plugin.inference.provenance",
+        "provenance": "fgnet_plugin.scale.reading",
         "register": "fgnet_plugin.pyfeat.registration",
         "save": "fgnet_plugin.checkpoints.fgnet",
         "unregister": "fgnet_plugin.pyfeat.registration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,8 +42,10 @@ def annotate(
 
         from fgnet_plugin.cli.plots import read_parquet
         from fgnet_plugin.cli.tables import is_dataset, read_any
+        from fgnet_plugin.inference.provenance import settings_of, with_origin
         from fgnet_plugin.pyfeat.annotate import annotate as annotated
         from fgnet_plugin.utils.files import atomic_write
+        from fgnet_plugin.utils.journal import lasting, note_finished
         from fgnet_plugin.utils.tables import write_pieces
 
         given: Any = table
@@ -50,7 +53,12 @@ def annotate(
             given = read_any(table)
         elif table.suffix.lower() == ".parquet":
             given = read_parquet(table)
+            if run := settings_of(table):
+                with_origin(given, run)
         found = annotated(given, au_model, source=source, previous=False if drop_previous else previous, device=device)
+        settings = settings_of(found)
         with atomic_write(out) as part:
-            write_pieces([pd.DataFrame(found)], part, out.suffix)
+            write_pieces([pd.DataFrame(found)], part, out.suffix, json.dumps(lasting(settings)))
+        if out.suffix.lower() == ".csv":
+            note_finished(out, settings)
     typer.echo(f"table: {out} ({len(found)} rows)")

@@ -54,9 +54,9 @@ def overlay(
 def _model_of(table: Path) -> str:
     """Return the AU model that made a table. Raises InputError where that is not known, or not FG-Net."""
     from fgnet_plugin.inference.au_model import is_fgnet
-    from fgnet_plugin.inference.provenance import provenance
+    from fgnet_plugin.inference.provenance import settings_of
 
-    name = provenance(table, hashes=False)["models"].get("au_model")
+    name = settings_of(table).get("models", {}).get("au_model")
     if not is_fgnet(name):
         says = f"{table} does not say which FG-Net made it" if name is None else f"{table} was made by {name}"
         raise InputError(f"{says}: heatmaps need --au-model, such as fgnet or fgnet-rendered")

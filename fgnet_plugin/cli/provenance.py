@@ -14,12 +14,12 @@ _MOST_INPUTS = 20
 
 
 def provenance(
-    table: Annotated[Path, typer.Argument(help="Table of fgnet detect, .csv or .parquet.")],
+    table: Annotated[Path, typer.Argument(help="Table (.csv, .parquet) or dataset of fgnet detect.")],
     hashes: Annotated[bool, typer.Option("--hashes/--no-hashes", help="SHA-256 of the inputs: reads them all.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """How a table was made: versions, weights, inputs."""
-    from fgnet_plugin.inference.provenance import provenance as made_by
+    from fgnet_plugin.scale.reading import provenance as made_by
 
     made = made_by(table, hashes=hashes)
     if as_json:

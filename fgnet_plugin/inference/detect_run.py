@@ -125,7 +125,7 @@ class DetectRun:
                 if rows is not None:
                     yield rows[self.final.growing_columns(rows)]
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         """Collect what the rows depend on: a run can be resumed only with the same settings; and "about", how it was begun."""
         model = self.detector.fgnet
         root = self.table.relative_to

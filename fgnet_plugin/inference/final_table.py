@@ -5,6 +5,7 @@ Memory holds the place of each face (and with an identity model its embedding), 
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -22,7 +23,7 @@ from fgnet_plugin.inference.columns import FACEBOX, IDENTITY, WhichColumns, chec
 from fgnet_plugin.inference.persons import WhichFaces, blank, chosen_rows, label_persons
 from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.distinct_names import distinct_names
-from fgnet_plugin.utils.journal import Journal, unwritable
+from fgnet_plugin.utils.journal import ABOUT, Journal, lasting, note_finished, unwritable
 from fgnet_plugin.utils.tables import PieceWriter
 
 PLACES = [*FACEBOX[:4], "input", "frame"]
@@ -137,13 +138,13 @@ class FinalTable:
         final = self.final_rows(pd.concat(journal.read_pieces([*PLACES, *self._embeddings]), ignore_index=True))
         summary = Summary()
         with closing(journal.read_pieces()) as pieces:  # also where the disk is full
-            journal.finish(self._passing(final.of_pieces(pieces), journal.path, summary))
+            journal.finish(self._passing(final.of_pieces(pieces), journal, summary))
         return summary
 
     def summarise(self, journal: Journal) -> Summary:
         """Go through a table that is finished."""
         summary = Summary()
-        for _ in self._passing(journal.read_pieces(), journal.path, summary):
+        for _ in self._passing(journal.read_pieces(), journal, summary):
             pass
         return summary
 
@@ -160,10 +161,10 @@ class FinalTable:
         """Make the table of all rows where they are in memory."""
         return self._detector.as_table(self.final_rows(rows).of(rows) if len(rows) else rows)
 
-    def _passing(self, pieces: Iterable[pd.DataFrame], path: Path, summary: Summary) -> Iterator[pd.DataFrame]:
+    def _passing(self, pieces: Iterable[pd.DataFrame], journal: Journal, summary: Summary) -> Iterator[pd.DataFrame]:
         """Pass pieces of the final table on; on their way they are counted, and written to tables of each input."""
         folder = self._options.per_input
-        tables = None if folder is None else TablesPerInput(folder, path.suffix, self._inputs)
+        tables = None if folder is None else TablesPerInput(folder, journal.path.suffix, self._inputs, journal.settings)
         try:
             for rows in pieces:
                 summary.add(rows)
@@ -197,15 +198,16 @@ class TablesPerInput:
         folder: made where it is missing; tables of the same names in it are replaced.
         suffix: ".csv" or ".parquet".
         inputs: what the column "input" says of them; the tables are called as `distinct_names` says.
+        settings: of the run; each table keeps those that are about its input, beside it or, Parquet, in it.
 
     Raises OutputError where one can't be written.
     """
 
-    def __init__(self, folder: str | Path, suffix: str, inputs: Sequence[str]) -> None:
+    def __init__(self, folder: str | Path, suffix: str, inputs: Sequence[str], settings: dict[str, Any]) -> None:
         if len(set(inputs)) < len(inputs):
             raise ValueError("an input is given twice: of each there is one table")
         self._paths = {name: Path(folder) / f"{short}{suffix}" for name, short in distinct_names(inputs).items()}
-        self._suffix, self._current = suffix, ""
+        self._suffix, self._settings, self._current = suffix, settings, ""
         self._writer: PieceWriter | None = None
 
     def add(self, rows: pd.DataFrame) -> None:
@@ -218,7 +220,9 @@ class TablesPerInput:
             try:
                 if self._writer is None:
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    self._writer = PieceWriter(path.with_name(f".{path.name}.part"), self._suffix)
+                    self._writer = PieceWriter(
+                        path.with_name(f".{path.name}.part"), self._suffix, json.dumps(lasting(self._own()))
+                    )
                 self._writer.add(part)
             except OSError as error:
                 raise _unwritable(path, error) from error
@@ -231,9 +235,18 @@ class TablesPerInput:
         try:
             self._writer.close()
             self._writer.path.replace(path)
+            if self._suffix.lower() == ".csv":
+                note_finished(path, self._own())
         except OSError as error:
             raise _unwritable(path, error) from error
         self._writer = None
+
+    def _own(self) -> dict[str, Any]:
+        """Select the settings that are about the current input."""
+        inputs = [entry for entry in self._settings["inputs"] if entry[0] == self._current]
+        about = {**self._settings[ABOUT]}
+        about["modified"] = {name: time for name, time in about.get("modified", {}).items() if name == self._current}
+        return {**self._settings, ABOUT: about, "inputs": inputs}
 
     def discard(self) -> None:
         """Remove a table that was begun."""

@@ -17,7 +17,7 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import check_file
 from fgnet_plugin.utils.files import sha256
 from fgnet_plugin.utils.journal import ABOUT, is_unfinished, read_settings, run_path
-from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE
+from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE, MadeBy
 from fgnet_plugin.utils.tables import read_origin
 from fgnet_plugin.version import __version__
 
@@ -26,7 +26,7 @@ _PACKAGES = "torch", "numpy", "pandas", "pillow", "av", "kornia", "py-feat"
 
 
 def how_begun(paths: dict[str, str]) -> dict[str, object]:
-    """Collect what a run notes for `provenance` beside its settings.
+    """Collect what a run notes for `fgnet_plugin.provenance` beside its settings.
 
     Args:
         paths: path of each input -> what the table calls it.
@@ -55,35 +55,14 @@ def with_origin(table: Table, settings: dict[str, object]) -> Table:
     return table
 
 
-def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[str, Any]:
-    """Tell how a table was made, as far as it is known.
+def settings_of(fex: pd.DataFrame | str | Path) -> dict[str, Any]:
+    """Return the settings of a table's run; of others' tables their models, and what else is known."""
+    run, _ = _of_frame(fex) if isinstance(fex, pd.DataFrame) else _of_file(Path(fex))
+    return run
 
-    A table that `detect` saved has a file ``….run`` beside it, which tells most; a Parquet file alone, and a table in memory,
-    tell the settings, too. Of a CSV file alone, and of other programs' tables, little is known: "unknown" says what.
 
-    Args:
-        fex: a table that `detect` returned, or its file, .csv or .parquet.
-        hashes: read the inputs, and the table's file, for their SHA-256: a second or two for a gigabyte.
-
-    Returns:
-        What JSON can hold:
-
-        - "table": its path, or null; "sha256" of the file; "finished": whether the run came to its end.
-        - "begun": date and time in UTC; "versions": name -> version, of this package, Python and others.
-        - "weights": "name" of FG-Net's checkpoint and its "digest", the SHA-256 of its tensors; or null.
-        - "models": what found faces, landmarks and others; "settings": what else the rows depend on.
-        - "inputs": for each "input" (as the table says), "kind", "bytes", "frames" (of videos), "sha256" and "state":
-          "unchanged" since the run by size and time, "changed" (then the hash is not of what was read), "not found" or
-          "unknown" (its time was not noted; the size is the same).
-        - "unknown": sentences about what can't be told.
-
-    Raises FileNotFoundError, or InputError for a damaged file.
-
-    Example:
-        >>> made = provenance(pd.DataFrame({"AU12": [0.5]}))
-        >>> made["weights"], made["unknown"][0]
-        (None, 'how the table was made: it was not returned by detect, or changed in a way that drops its attrs')
-    """
+def provenance_of_table(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[str, Any]:
+    """Tell how a table was made, as far as it is known; see `fgnet_plugin.provenance`, which also tells it of datasets."""
     path = None if isinstance(fex, pd.DataFrame) else Path(fex)
     if path is not None and not run_path(path).is_file():
         check_file(path, "table")
@@ -103,7 +82,7 @@ def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[s
     }
     if run.get("checkpoint"):
         made["weights"] = {"name": made["models"].get("au_model"), "digest": run["checkpoint"]}
-    if run and not made["versions"]:
+    if "inputs" in run and not made["versions"]:
         unknown.append("the versions: an older version of this package, which did not note them, made the table")
     if made["finished"] is False:
         unknown.append("what the rest will be: the run was interrupted, and fgnet detect --resume continues it")
@@ -117,6 +96,14 @@ def _of_frame(table: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     noted = table.attrs.get(RUN_ATTRIBUTE)
     if isinstance(noted, str):
         return _settings(noted, "the table"), []
+    made_by = MadeBy.of_table(table)
+    if made_by is not None:
+        models = {"face_model": made_by.face_model, "landmark_model": made_by.landmark_model}
+        is_fgnet = len(made_by.weights) == 64  # a digest, not another model's name
+        if not is_fgnet:
+            models["au_model"] = made_by.weights
+        run = {"models": models, "checkpoint": made_by.weights if is_fgnet else None}
+        return run, ["how the table was made, but for its models and weights"]
     return _foreign(table, "it was not returned by detect, or changed in a way that drops its attrs")
 
 
@@ -159,6 +146,7 @@ def _foreign(table: pd.DataFrame, why: str) -> tuple[dict[str, Any], list[str]]:
     unknown = [f"how the table was made: {why}"]
     if is_openface(table.columns):
         unknown.append("the version of OpenFace, by whose columns the table is known; it does not note one")
+        return {"models": dict.fromkeys(("au_model", "face_model", "landmark_model"), "OpenFace")}, unknown
     name = getattr(table, "au_model", None)
     if name is None:
         return {}, unknown

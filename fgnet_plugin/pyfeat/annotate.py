@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +16,12 @@ from tqdm.auto import tqdm
 from fgnet_plugin.comparison.openface import openface_aus
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import AUS
+from fgnet_plugin.inference.provenance import how_begun, settings_of, with_origin
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.pyfeat.fex_frames import FrameRows, Where, in_pyfeats_format, iterate_frames, read_table
 from fgnet_plugin.utils.deferred import lookahead
-from fgnet_plugin.utils.made_by import MadeBy
+from fgnet_plugin.utils.journal import ABOUT
 from fgnet_plugin.utils.threads import gradients_kept
 
 
@@ -81,10 +81,21 @@ def annotate(
                 aus[np.ix_(positions, known)] = reading.result().scores.numpy()
                 bar.update(len(batch))
     found = _with_aus(table, in_pyfeats_format(table, source), aus, model.name, previous)
-    before = MadeBy.of_table(table)
-    if before is not None:
-        replace(before, weights=model.digest).note(found)
-    return found
+    return with_origin(found, _origin(fex, model))
+
+
+def _origin(fex: pd.DataFrame | str | Path, model: AUModel) -> dict[str, Any]:
+    """Say how an annotated table was made: what its own run said, and what has changed since."""
+    before = settings_of(fex)
+    models = before.get("models", {})
+    return {
+        **before,
+        ABOUT: before.get(ABOUT, {}) | {name: value for name, value in how_begun({}).items() if value},
+        "models": models | {"au_model": model.name},
+        "checkpoint": model.digest,
+        "precision": model.precision,
+        "annotated": {"table": None if isinstance(fex, pd.DataFrame) else str(fex), "au_model": models.get("au_model")},
+    }
 
 
 def _frame_count(table: pd.DataFrame) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fgnet_plugin.checkpoints.registry import manifest
-from fgnet_plugin.inference.provenance import provenance
+from fgnet_plugin.inference.provenance import provenance_of_table
 from fgnet_plugin.report.timeline import Timeline
 from fgnet_plugin.utils.journal import read_settings
 
@@ -59,7 +59,7 @@ class Provenance:
 
 def provenance_of(table: pd.DataFrame | Path) -> Provenance:
     """Tell how a table was made by `fgnet_plugin.provenance`, as far as pages show it. Raises InputError for a damaged file."""
-    told = provenance(table, hashes=False)
+    told = provenance_of_table(table, hashes=False)
     models, weights, run = told["models"], told["weights"], told["settings"]
     if not models:
         return Provenance(None, None, None, {})

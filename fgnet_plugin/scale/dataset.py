@@ -17,7 +17,7 @@ from fgnet_plugin.scale.dispatch import Dispatcher, Job, RayRemote
 from fgnet_plugin.scale.layout import Layout
 from fgnet_plugin.scale.log import Known, Log, read_known
 from fgnet_plugin.scale.recordings import Recording, list_recordings
-from fgnet_plugin.scale.work import MakeDetector, Outcome, Worker, outcome_of
+from fgnet_plugin.scale.work import NOTED, MakeDetector, Outcome, Worker, outcome_of
 
 SEGMENT_FRAMES = 9_000
 """Frames of a long recording that are read at once: 5 minutes of most."""
@@ -225,8 +225,7 @@ class _Run:
         if outcome.state == "done":
             self._read(outcome.frames if one.key not in self._parts else 0)
             self._finish(one, outcome)
-            names = ("frames", "rows", "faces", "hours", "kind", "skipped")
-            about = {"input": one.shown, "size": one.size, **{name: getattr(outcome, name) for name in names}}
+            about = {"input": one.shown, "size": one.size, **{name: getattr(outcome, name) for name in NOTED}}
             log.write("done", recording=one.key, seconds=outcome.seconds, about={**about, "notes": list(outcome.notes)})
             return []
         if outcome.state == "parts":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pandas as pd
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import select_columns
+from fgnet_plugin.inference.provenance import provenance_of_table, with_origin
 from fgnet_plugin.scale.layout import Layout
 from fgnet_plugin.scale.log import read_known
 from fgnet_plugin.scale.settings import read_run
@@ -129,7 +130,69 @@ def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: 
         pieces.append(rows)
     if not pieces:
         raise InputError(f"{out} has no rows yet")
-    return _as_fex(restored(pd.concat(pieces, ignore_index=True), chosen), run["settings"]["models"])
+    fex = _as_fex(restored(pd.concat(pieces, ignore_index=True), chosen), run["settings"]["models"])
+    return with_origin(fex, _origin(run, [known[name][1] for name in wanted]))
+
+
+def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[str, Any]:
+    """Tell how a table or a dataset was made, as far as it is known.
+
+    A table that `detect` saved has a file ``….run`` beside it, which tells most; a Parquet file alone, a recording's file in a
+    dataset, and a table in memory tell nearly as much. Of a CSV file alone, and of other programs' tables, little is known:
+    "unknown" says what.
+
+    Args:
+        fex: a table that `detect`, `annotate` or `read_dataset` returned; its file, .csv or .parquet; a dataset's folder.
+        hashes: read the inputs, and the table's file, for their SHA-256: a second or two for a gigabyte.
+
+    Returns:
+        What JSON can hold:
+
+        - "table": its path, or null; "sha256" of the file (null for a folder); "finished": whether the run came to its end,
+          null where that is not known.
+        - "begun": date and time in UTC; "versions": name -> version, of this package, Python and others.
+        - "weights": "name" of FG-Net's checkpoint and its "digest", the SHA-256 of its tensors; or null.
+        - "models": what found faces, landmarks and others; "settings": what else the rows depend on.
+        - "inputs": for each "input" (as the table says), "kind", "bytes", "frames" (of videos), "sha256" and "state":
+          "unchanged" since the run by size and time, "changed" (then the hash is not of what was read), "not found" or
+          "unknown" (its time was not noted; the size is the same).
+        - "unknown": sentences about what can't be told.
+
+    Raises FileNotFoundError, or InputError for a damaged file, or a folder that is no dataset.
+
+    Example:
+        >>> made = provenance(pd.DataFrame({"AU12": [0.5]}))
+        >>> made["weights"], made["unknown"][0]
+        (None, 'how the table was made: it was not returned by detect, or changed in a way that drops its attrs')
+    """
+    if isinstance(fex, pd.DataFrame) or not Path(fex).is_dir():
+        return provenance_of_table(fex, hashes=hashes)
+    layout = Layout(fex)
+    run, known = read_run(layout), read_known(layout)
+    rows = with_origin(pd.DataFrame(), _origin(run, [about for _, about in sorted(known.done.items())]))
+    asked_for = known.begun.get("inputs")
+    finished = None if asked_for is None else len(known.done) >= asked_for
+    made = {**provenance_of_table(rows, hashes=hashes), "table": str(fex), "finished": finished}
+    if known.failed:
+        names = ", ".join(sorted(str(line["input"]) for line in known.failed.values())[:3])
+        made["unknown"].append(f"what {len(known.failed)} inputs hold that could not be read, such as {names}")
+    return made
+
+
+def _origin(run: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Say of a dataset what a run says of its table."""
+    settings = dict(run["settings"])
+    about = {
+        "begun": run["begun"]["at"],
+        "folder": run["begun"].get("folder", "."),
+        "relative_to": settings.pop("relative_to"),
+        "device": settings.pop("device"),
+        "versions": {name: version for name, version in settings.pop("versions").items() if version is not None},
+        "modified": {str(one["input"]): one["modified"] for one in done if one.get("modified") is not None},
+    }
+    # Datasets that an older version began don't say how long a video is.
+    inputs = [[one["input"], one["kind"], one["size"], *([] if one.get("length") is None else [one["length"]])] for one in done]
+    return {"about": about, "inputs": inputs, **settings}
 
 
 def _as_fex(rows: pd.DataFrame, models: dict[str, Any]) -> pd.DataFrame:

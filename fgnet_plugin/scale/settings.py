@@ -48,7 +48,7 @@ def claim(layout: Layout, settings: Mapping[str, Any], columns: Sequence[str]) -
     """
     now = json.loads(json.dumps(dict(settings)))
     if not layout.run.is_file():
-        begun = {"on": socket.gethostname(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        begun = {"on": socket.gethostname(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "folder": str(Path.cwd())}
         text = json.dumps({"format": 1, "settings": now, "columns": list(columns), "begun": begun}, indent=1)
         try:
             layout.own.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.faces.finder import FoundFaces
 from fgnet_plugin.inference.columns import AUS, EMOTIONS, GAZE, IDENTITY, WhichColumns, rows_of_faces, select_columns
 from fgnet_plugin.inference.final_table import RunDetector
+from fgnet_plugin.utils.tables import ORIGIN
 
 _ABOUT = b"fgnet"
 _TEXT = ("input", "approx_time", "Identity")
@@ -94,10 +95,10 @@ class TableWriter:
         self.rows += len(rows)
         self.faces += int(rows["FaceRectX"].notna().sum()) if len(rows) else 0
 
-    def close(self, about: Mapping[str, object] | None = None) -> None:
-        """Complete the file, with what `read_about` is to return."""
-        if about is not None:
-            self._writer.add_key_value_metadata({_ABOUT: json.dumps(about).encode()})
+    def close(self, about: Mapping[str, object], origin: Mapping[str, object] | None = None) -> None:
+        """Complete the file, with what `read_about` and `utils.tables.read_origin` are to return."""
+        noted = {_ABOUT: about} if origin is None else {_ABOUT: about, ORIGIN: origin}
+        self._writer.add_key_value_metadata({key: json.dumps(values).encode() for key, values in noted.items()})
         self._writer.close()
 
 

@@ -26,12 +26,15 @@ from fgnet_plugin.scale.layout import Layout
 from fgnet_plugin.scale.recordings import Recording
 from fgnet_plugin.scale.settings import claim, versions
 from fgnet_plugin.scale.table import TableWriter, read_about, read_rows, stored_columns
+from fgnet_plugin.utils.journal import lasting
 from fgnet_plugin.utils.threads import thread_count
 
 MakeDetector = Callable[[], Any]
 """Makes a `Detector` or `OfflineDetector` in a worker."""
 Frames = tuple[int, int]
 """The first frame, and the one after the last."""
+NOTED = "frames", "rows", "faces", "hours", "kind", "skipped", "length", "modified"
+"""What a recording's file says of itself that is in its `Outcome`, too."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Outcome:
     """How long the recording lasts."""
     kind: str = ""
     """Of a recording: "image" or "video"."""
+    length: int | None = None
+    """Frames of a recording that is "done", read or not; None of pictures."""
+    modified: float | None = None
+    """When its file was changed last, in seconds since 1970."""
     seconds: float = 0.0
     """That the work took."""
     parts: tuple[Frames, ...] = ()
@@ -199,7 +206,9 @@ class Worker:
                 writer.add(piece)
             about = {"input": recording.shown, "size": recording.size, "hours": hours, "kind": dataset.kind}
             about |= {"frames": writer.frames, "rows": writer.rows, "faces": writer.faces}
-            writer.close({**about, "skipped": said.skipped, "notes": said.notes})
+            origin = run.settings()
+            about |= {"length": [*origin["inputs"][0], None][3], "modified": origin["about"]["modified"].get(recording.shown)}
+            writer.close({**about, "skipped": said.skipped, "notes": said.notes}, lasting(origin))
         return self._done(key, began)
 
     def _done(self, key: str, began: float) -> Outcome:
@@ -242,7 +251,7 @@ class Worker:
 
 def outcome_of(about: Mapping[str, Any]) -> Outcome:
     """Make the outcome of a recording whose rows are there; see `table.read_about`."""
-    values = {name: about[name] for name in ("frames", "rows", "faces", "hours", "kind", "skipped")}
+    values: dict[str, Any] = {name: about.get(name) for name in NOTED}  # older versions noted fewer
     return Outcome("done", notes=tuple(about["notes"]), **values)
 
 

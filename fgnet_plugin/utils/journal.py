@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from fgnet_plugin.errors import InputError, OutputError
+from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.tables import EXACT, read_pieces, write_pieces
 
 _FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")}
@@ -172,10 +173,7 @@ class Journal:
         self.finished = True
 
     def _origin(self) -> str:
-        """Say in a Parquet file how it was made, with nothing that differs between runs of the same settings and versions."""
-        settings = read_settings(self.path) or self.settings
-        versions = settings.get(ABOUT, {}).get("versions")
-        return json.dumps({**settings, ABOUT: {} if versions is None else {"versions": versions}})
+        return json.dumps(lasting(read_settings(self.path) or self.settings))
 
     @property
     def _whole(self) -> Path:
@@ -193,6 +191,22 @@ class Journal:
         """Remove a table without rows."""
         self.growing.unlink(missing_ok=True)
         self.run.unlink()
+
+
+def lasting(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a run's settings what differs between runs of the same settings and versions: files stay equal."""
+    versions = settings.get(ABOUT, {}).get("versions")
+    return {**settings, ABOUT: {} if versions is None else {"versions": versions}}
+
+
+def note_finished(table: Path, settings: dict[str, Any]) -> None:
+    """Say beside a whole table how it was made, as a run's file does that has ended. Raises OutputError."""
+    run = run_path(table)
+    try:
+        with atomic_write(run) as part:
+            part.write_bytes(json.dumps(settings).encode() + b"\n" + _FINISHED + b"\n")
+    except OSError as error:
+        raise unwritable(run, error) from error
 
 
 def read_settings(table: Path) -> dict[str, Any] | None:

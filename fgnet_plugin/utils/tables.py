@@ -14,7 +14,8 @@ PIECE = 5_000
 """Rows that are in memory at once, and those of a row group of a Parquet file."""
 EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 """Options of `pandas.read_csv` with which numbers are read as they were written."""
-_ORIGIN = b"fgnet_run"
+ORIGIN = b"fgnet_run"
+"""The key in a Parquet file's metadata under which the settings of its run are, as JSON."""
 _TEXT = ("input", "approx_time", "Identity")
 
 
@@ -61,7 +62,7 @@ def read_origin(path: Path) -> str | None:
     import pyarrow.parquet as pq
 
     try:
-        noted = (pq.read_metadata(path).metadata or {}).get(_ORIGIN)
+        noted = (pq.read_metadata(path).metadata or {}).get(ORIGIN)
     except Exception as error:  # Arrow raises many kinds
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -118,7 +119,7 @@ class PieceWriter:
         """Complete the file."""
         if self._writer is not None:
             if self._origin is not None:
-                self._writer.add_key_value_metadata({_ORIGIN: self._origin.encode()})
+                self._writer.add_key_value_metadata({ORIGIN: self._origin.encode()})
             self._writer.close()
             self._writer = None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from in_process import without_ray
 from photos import feat_path
 
 from fgnet_plugin import OfflineDetector, provenance
@@ -16,6 +17,7 @@ from fgnet_plugin.checkpoints.fgnet import read_info
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.cli.app import main
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.scale import detect_dataset, read_dataset
 from fgnet_plugin.version import __version__
 
 FACE = feat_path("single_face.jpg")
@@ -114,6 +116,72 @@ def test_a_run_of_an_older_version(study: Path, tmp_path: Path) -> None:
     assert (made["finished"], made["begun"], made["sha256"]) == (False, None, None)
     assert {entry["state"] for entry in made["inputs"]} == {"unknown"}
     assert len(made["unknown"]) == 2
+
+
+def test_tables_of_each_input_and_annotated_ones(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study)
+    for suffix in (".csv", ".parquet"):
+        options = {"save": tmp_path / f"all{suffix}", "per_input": tmp_path / "each", "relative_to": "photos"}
+        OfflineDetector().detect(["photos/a.jpg", "photos/b.jpg"], progress_bar=False, **options)
+        made, whole = provenance(tmp_path / "each" / f"b{suffix}"), provenance(study / "x.csv")
+        assert [entry["input"] for entry in made["inputs"]] == ["b.jpg"]
+        assert made["unknown"] == []
+        for name in ("versions", "weights", "models", "settings"):
+            assert made[name] == whole[name]
+    assert provenance(tmp_path / "each" / "b.csv")["inputs"] == whole["inputs"][1:]
+
+
+def test_annotated_tables(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study)
+    before = provenance(study / "x.csv")
+    for name, table in (("y.csv", "x.parquet"), ("y.parquet", "x.csv")):
+        command = [
+            "fgnet",
+            "annotate",
+            table,
+            "--source",
+            "photos",
+            "--au-model",
+            "fgnet-rendered-1",
+            "--out",
+            str(tmp_path / name),
+        ]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit, match="0"):
+            main()
+        made = provenance(tmp_path / name)
+        assert made["weights"] == {"name": "fgnet-rendered-1", "digest": read_info(resolve("fgnet-rendered-1")).digest}
+        assert made["models"] == before["models"] | {"au_model": "fgnet-rendered-1"}
+        assert made["settings"]["annotated"]["au_model"] == "fgnet-rendered"
+        assert (made["versions"], made["unknown"]) == (before["versions"], [])
+
+
+def test_datasets(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder, the file of a recording, and what is read of it."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.chdir(study)
+    (study / "photos" / "c.jpg").write_text("no picture")
+    with without_ray():
+        report = detect_dataset([f"photos/{name}.jpg" for name in "abc"], tmp_path / "corpus", detector=OfflineDetector)
+    assert list(report.failed) == ["photos/c.jpg"]
+    (study / "photos" / "c.jpg").unlink()
+    whole = provenance(study / "x.csv")
+    made = provenance(tmp_path / "corpus")
+    inputs = [{**entry, "input": f"photos/{entry['input']}"} for entry in whole["inputs"]]
+    assert made["inputs"] == inputs
+    assert (made["table"], made["sha256"], made["finished"]) == (str(tmp_path / "corpus"), None, False)
+    assert made["unknown"] == ["what 1 inputs hold that could not be read, such as photos/c.jpg"]
+    read = provenance(read_dataset(tmp_path / "corpus", ["photos/b.jpg"]))
+    assert read["inputs"] == inputs[1:]
+    (part,) = (tmp_path / "corpus").glob("recording=a-*/*.parquet")
+    assert [entry["input"] for entry in provenance(part)["inputs"]] == ["photos/a.jpg"]
+    for told in (made, read, provenance(part)):
+        assert (told["weights"], told["models"]) == (whole["weights"], whole["models"])
+        assert told["settings"] == whole["settings"] | {"time": True}
+        assert told["versions"].items() >= {"fgnet-plugin": __version__, "torch": whole["versions"]["torch"]}.items()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="other is no dataset"):
+        provenance(tmp_path / "other")
 
 
 def test_on_the_command_line(study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
