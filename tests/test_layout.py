@@ -26,7 +26,7 @@ PUBLIC = {
     "sharpness smooth speech_stretches summarize synchrony write_coding_sheet",
     "fgnet_plugin.network": "FGNet FGNetConfig Prediction decode normalize scores small_config",
     "fgnet_plugin.report": "report",
-    "fgnet_plugin.scale": "DifferentSettingsError Progress Report Status detect_dataset read_dataset status",
+    "fgnet_plugin.scale": "DifferentSettingsError Progress Report Status detect_dataset export_bids read_dataset status",
     "fgnet_plugin.training.rendered": "AUS DOMAINS Domain HeadCorpus RenderedCorpus write_corpus",
 }
 

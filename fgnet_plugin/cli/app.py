@@ -9,6 +9,7 @@ import typer
 
 from fgnet_plugin.cli.again import sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
+from fgnet_plugin.cli.bids import bids
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.detect_dataset import status
@@ -44,6 +45,7 @@ app.command()(labels)
 app.command()(demo)
 app.command()(overlay)
 app.command()(provenance)
+app.command()(bids)
 app.command()(doctor)
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from fgnet_plugin.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fgnet_plugin.scale.bids import export_bids
     from fgnet_plugin.scale.dataset import Progress, Report, detect_dataset
     from fgnet_plugin.scale.reading import Status, read_dataset, status
     from fgnet_plugin.scale.settings import DifferentSettingsError
 
-__all__ = ["DifferentSettingsError", "Progress", "Report", "Status", "detect_dataset", "read_dataset", "status"]
+__all__ = ["DifferentSettingsError", "Progress", "Report", "Status", "detect_dataset", "export_bids", "read_dataset", "status"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy_names(
         "Report": "fgnet_plugin.scale.dataset",
         "Status": "fgnet_plugin.scale.reading",
         "detect_dataset": "fgnet_plugin.scale.dataset",
+        "export_bids": "fgnet_plugin.scale.bids",
         "read_dataset": "fgnet_plugin.scale.reading",
         "status": "fgnet_plugin.scale.reading",
     },
