@@ -26,6 +26,17 @@ GOLDEN = Path(__file__).parent / "golden"
 HELPERS = Path(__file__).parent / "helpers"
 sys.path.insert(0, str(GOLDEN))
 
+LONG = {
+    "test_a_few_minutes_of_training_beat_chance",
+    "test_what_passes_with_made_up_weights_passes_after_register_and_with_our_detector",
+    "test_the_published_training_takes_two_steps",
+    "test_blocks_run",
+    "test_a_rehearsal",
+    "test_2000_frames_take_no_more_memory_than_200",
+    "test_layout_and_precision_keep_the_decisions",
+}
+"""Names of tests that are begun first."""
+
 SMALL = FGNetConfig(
     aus=("AU01", "AU06", "AU12"),
     image_size=64,
@@ -48,6 +59,11 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = config.getoption("numprocesses", None)
     if workers:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(core_count() // workers, 1)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take a minute and more: at the end, no worker waits for another that has just begun one."""
+    items.sort(key=lambda item: item.originalname not in LONG if isinstance(item, pytest.Function) else True)
 
 
 @pytest.fixture

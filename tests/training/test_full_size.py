@@ -1,4 +1,4 @@
-"""The published training at full size runs on a CPU: start, loss and optimiser as published, three steps."""
+"""The published training at full size runs on a CPU: start, loss and optimiser as published, two steps."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def write_psp(model_pth: Path, encoder_pt: Path, path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_published_training_takes_three_steps(
+def test_the_published_training_takes_two_steps(
     full_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On one face a step: a step of 16 takes no more memory, with trainer.accumulate, but 16 times as long."""
     pytest.importorskip("resource", reason="this system does not tell a process's peak memory")
     psp = write_psp(*full_files, tmp_path / "psp.pt")
     try:
-        done = subprocess.run([sys.executable, str(PROGRAM), str(psp), "1", "1", "3"], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, str(PROGRAM), str(psp), "1", "1", "2"], capture_output=True, text=True)
     finally:
         psp.unlink()  # 1.2 GB; pytest keeps the folders of three runs
     assert done.returncode == 0, done.stderr[-3000:]
@@ -41,6 +41,6 @@ def test_the_published_training_takes_three_steps(
         losses = ", ".join(f"{loss:.4f}" for loss in found["losses"])
         print(f"\nfull-size training, batch 1: {seconds} s/step, losses {losses}, peak {found['peak_gib']:.1f} GiB")
     assert found["parameters"] > 320e6
-    assert len(found["losses"]) == 3
-    assert found["losses"][2] < found["losses"][1] < found["losses"][0]
+    assert len(found["losses"]) == 2
+    assert found["losses"][1] < found["losses"][0]
     assert found["peak_gib"] < 16
