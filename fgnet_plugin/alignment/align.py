@@ -49,15 +49,15 @@ def align_faces(
         kernels: cut most faces of uint8 photos by a fused operation, see `fgnet_plugin.ops.ffhq_crop`: a CUDA kernel on an
             NVIDIA GPU. The same up to rounding.
         padding: what photos go on with beyond their borders: "reflect" mirrors them, as FFHQ does; "constant" is black (0), as
-            the authors of FG-Net prepared BP4D and DISFA. Faces whose square keeps a little within the photo are the same.
+            the authors of FG-Net prepared BP4D and DISFA. Faces whose square keeps 4 px inside of the photo are the same.
 
     Returns:
         `AlignedFaces`: F = all faces of all photos.
 
     Raises:
         TypeError: photos are no tensors or of another dtype.
-        ValueError: wrong shapes or numbers; another padding; landmarks that are NaN, all equal, or whose square lies outside of the photo.
-            The message names photo and face; leave such faces out.
+        ValueError: wrong shapes or numbers; another padding; landmarks that are NaN, all equal, or whose square lies outside of
+            the photo. The message names photo and face; leave such faces out.
 
     Example:
         >>> photo = torch.zeros(1, 3, 200, 300, dtype=torch.uint8)

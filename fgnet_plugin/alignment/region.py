@@ -73,7 +73,9 @@ def half_axes(corners: Tensor, wider: float = 1.0) -> Tensor:
     return torch.stack([(top_left + bottom_right) / 2, x, y], -2)
 
 
-def find_regions(photos: Sequence[Tensor], photo_of: Sequence[int], corners: Tensor, size: int, beyond: Padding) -> list[Region]:
+def find_regions(
+    photos: Sequence[Tensor], photo_of: Sequence[int], corners: Tensor, size: int, beyond: Padding
+) -> list[Region]:
     """Take FFHQ's steps before sampling for all faces: shrink, crop, decide on the padding.
 
     Args:

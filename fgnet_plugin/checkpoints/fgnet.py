@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ def _padding(metadata: Mapping[str, str]) -> Padding:
     found = metadata.get("padding") or ("constant" if json.loads(metadata["sources"]) else "reflect")
     if found not in PADDINGS:
         raise ValueError(f"padding is {found!r}, not one of {', '.join(PADDINGS)}")
-    return cast(Padding, found)
+    return found
 
 
 def save(model: FGNet | Mapping[str, Tensor], path: Path | str, info: CheckpointInfo, half: bool = False) -> Path:

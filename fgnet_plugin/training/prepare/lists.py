@@ -41,7 +41,9 @@ def only_listed(corpus: RawCorpus, lists: Sequence[Path]) -> RawCorpus:
     frames = tuple(frame for frame in corpus.frames if frame.name in listed)
     if not frames:
         names = ", ".join(map(str, lists))
-        raise ValueError(f"{names}: none of the {len(listed):,} frames is coded in {corpus.raw}; is it a list of {corpus.name}?")
+        raise ValueError(
+            f"{names}: none of the {len(listed):,} frames is coded in {corpus.raw}; is it a list of {corpus.name}?"
+        )
     coded = {frame.name for frame in frames}
     uncoded = tuple(name for name in listed if name not in coded)
     differing = [
@@ -75,7 +77,9 @@ def _read(path: Path, problems: list[str]) -> dict[str, dict[str, str]]:
                 below = folders[folders.index("aligned_images") + 1 :] if "aligned_images" in folders else folders
                 number = whole_number(below[-1]) if len(below) > 1 else None
                 if number is None:
-                    problems.append(f"{path}:{reader.line_num}: image_path is {row['image_path']!r}, not such as F001/T1/02440.jpg")
+                    problems.append(
+                        f"{path}:{reader.line_num}: image_path is {row['image_path']!r}, not such as F001/T1/02440.jpg"
+                    )
                 else:
                     found["/".join([*below[:-1], f"{number:05d}"])] = row
         except (UnicodeDecodeError, csv.Error) as error:

@@ -21,6 +21,7 @@ from fgnet_plugin.alignment import Padding, align_faces
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import read_picture
 from fgnet_plugin.media.video import Video
+from fgnet_plugin.training.data.made_faces import MADE_BEFORE, PREPARED
 from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus
 from fgnet_plugin.training.prepare.landmark_sources import FinderLandmarks, LandmarkSource, as_points
 from fgnet_plugin.training.prepare.progress import Progress
@@ -109,9 +110,9 @@ def prepare(
     source: LandmarkSource = FinderLandmarks() if landmarks is None else landmarks
     folder = Path(out) / corpus.name
     source_name = str(getattr(source, "name", None) or getattr(source, "__qualname__", type(source).__qualname__))
-    made = {"padding": padding, "target_landmarks": targets}
+    made: dict[str, str] = {"padding": padding, "target_landmarks": targets}
     settings = {"size": size, "suffix": suffix, "landmarks": source_name, **corpus.settings, **made, "version": VERSION}
-    state = Progress(folder / "prepared.jsonl", settings)
+    state = Progress(folder / PREPARED, settings, assumed=MADE_BEFORE)
     for part in folder.rglob(".*.part"):  # of a process that was killed
         part.unlink()
     frames = [frame for frame in corpus.frames if frame.file is not None]

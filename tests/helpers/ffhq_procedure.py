@@ -1,7 +1,7 @@
 """FFHQ's alignment procedure step by step with PIL and SciPy, as its dataset was made: what the alignment is measured beside.
 
-Written from the procedure's description (Karras et al., CVPR 2019; the numbers in docs and `fgnet_plugin.alignment`). The authors
-of FG-Net prepared BP4D and DISFA with padding "constant" and 4096 samples a side.
+Written from the procedure's description (Karras et al., CVPR 2019; the numbers in docs and `fgnet_plugin.alignment`). The
+authors of FG-Net prepared BP4D and DISFA with padding "constant" and 4096 samples a side.
 """
 
 import math
