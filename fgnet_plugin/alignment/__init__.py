@@ -16,11 +16,13 @@ Convention:
 
 from fgnet_plugin.alignment.align import align_faces, align_for_network
 from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
+from fgnet_plugin.alignment.region import Padding
 from fgnet_plugin.alignment.validation import Landmarks, show_faces
 
 __all__ = [
     "AlignedFaces",
     "Landmarks",
+    "Padding",
     "align_faces",
     "align_for_network",
     "ffhq_square",

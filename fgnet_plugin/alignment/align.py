@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fgnet_plugin.alignment.geometry import AlignedFaces, ffhq_square
 from fgnet_plugin.alignment.padding import padded_face
-from fgnet_plugin.alignment.region import find_regions, finish, half_axes, sampled_face
+from fgnet_plugin.alignment.region import PADDINGS, Padding, find_regions, finish, half_axes, sampled_face
 from fgnet_plugin.alignment.validation import Landmarks, check_squares, checked_photos, checked_points
 from fgnet_plugin.ops.antialias import averaged, working
 from fgnet_plugin.ops.ffhq_crop import ffhq_crop
@@ -29,10 +29,12 @@ def align_faces(
     rounded: bool = True,
     *,
     kernels: bool = False,
+    padding: Padding = "reflect",
 ) -> AlignedFaces:
     """Cut the faces out of photos, upright and of one size, as FFHQ does.
 
-    Where the square leaves the photo, the photo goes on mirrored, blurred and fading to its median colour.
+    Where the square leaves the photo, the photo goes on mirrored (or black, see `padding`), blurred and fading to its median
+    colour.
     The result of a face does not depend on the others. It carries no gradient.
 
     Args:
@@ -46,14 +48,16 @@ def align_faces(
             for the rounding: then a landmark that moves a little never changes a pixel by a whole level.
         kernels: cut most faces of uint8 photos by a fused operation, see `fgnet_plugin.ops.ffhq_crop`: a CUDA kernel on an
             NVIDIA GPU. The same up to rounding.
+        padding: what photos go on with beyond their borders: "reflect" mirrors them, as FFHQ does; "constant" is black (0), as
+            the authors of FG-Net prepared BP4D and DISFA. Faces whose square keeps 4 px inside of the photo are the same.
 
     Returns:
         `AlignedFaces`: F = all faces of all photos.
 
     Raises:
         TypeError: photos are no tensors or of another dtype.
-        ValueError: wrong shapes or numbers; landmarks that are NaN, all equal, or whose square lies outside of the photo.
-            The message names photo and face; leave such faces out.
+        ValueError: wrong shapes or numbers; another padding; landmarks that are NaN, all equal, or whose square lies outside of
+            the photo. The message names photo and face; leave such faces out.
 
     Example:
         >>> photo = torch.zeros(1, 3, 200, 300, dtype=torch.uint8)
@@ -64,7 +68,7 @@ def align_faces(
         >>> torch.allclose(aligned.points_to_photo(aligned.points_to_face(points)), points, atol=1e-3)
         True
     """
-    return _aligned(images, landmarks, size, rounded, kernels, None)
+    return _aligned(images, landmarks, size, rounded, kernels, padding, None)
 
 
 @torch.no_grad()
@@ -75,6 +79,7 @@ def align_for_network(
     dtype: torch.dtype,
     *,
     kernels: bool = False,
+    padding: Padding = "reflect",
     send: Send | None = None,
 ) -> AlignedFaces:
     """Run `align_faces`, not rounded, for FG-Net to read: in as few passes over the faces as the device has.
@@ -87,13 +92,14 @@ def align_for_network(
         images, landmarks, size: as there; photos in [0, 255].
         dtype: of normalised faces: float32, bfloat16 or float16.
         kernels: as the model that reads them was fused (`FGNet.kernels`).
+        padding: as the faces that the network was trained on (`CheckpointInfo.padding`).
         send: copies the parts of the photos that the faces need to the device where they are aligned; without, that is the
             photos' device.
 
     Raises:
         TypeError, ValueError: as there.
     """
-    return _aligned(images, landmarks, size, False, kernels, dtype, send)
+    return _aligned(images, landmarks, size, False, kernels, padding, dtype, send)
 
 
 def _aligned(
@@ -102,14 +108,18 @@ def _aligned(
     size: int,
     rounded: bool,
     kernels: bool,
+    padding: Padding,
     network: torch.dtype | None,
     send: Send | None = None,
 ) -> AlignedFaces:
     """Run `align_faces`, or `align_for_network` with faces of the dtype `network`."""
     if size < 8:
         raise ValueError(f"size must be at least 8 px, got {size}")
+    if padding not in PADDINGS:
+        raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
     if size < _FFHQ_SIZE and _FFHQ_SIZE % size == 0:
-        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, None if network is None else torch.float32, send)
+        of_large = None if network is None else torch.float32
+        large = _aligned(images, landmarks, _FFHQ_SIZE, rounded, kernels, padding, of_large, send)
         return _averaged(large, _FFHQ_SIZE // size, network)
     photos = checked_photos(images)
     points, photo_of = checked_points(landmarks, len(photos))
@@ -118,7 +128,7 @@ def _aligned(
     check_squares(corners, photo_of, photos)
     rounded = rounded or dtype != torch.uint8
     fused = kernels and dtype == torch.uint8 and bool(photos)
-    regions = find_regions(photos, photo_of, corners, size)
+    regions = find_regions(photos, photo_of, corners, size, padding)
     pictures = [region.picture for region in regions]
     if send is not None and pictures:
         pictures = send(pictures)

@@ -1,4 +1,4 @@
-"""Faces near the border of their photo, where FFHQ pads the photo: mirrored, blurred, fading to its median colour."""
+"""Faces near the border of their photo, which is padded there: mirrored or black, blurred, fading to its median colour."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def padded_face(region: Region, size: int) -> Tensor:
     columns, rows = (
         torch.arange(start, stop + 1, device=region.picture.device) for start, stop in zip(first, last, strict=True)
     )
-    picture = region.picture[:, _mirrored(rows, height)][:, :, _mirrored(columns, width)]
-    picture = picture[None].to(working(picture.dtype))
+    picture = _continued(region, rows, columns)
     shifted = positions - positions.new_tensor([first, [0, 0], [0, 0]])
     face = sampled(picture, shifted[None], region.samples(inner, size), inner)
     x, y = grid(like(positions[None], picture), inner)[0].unbind(-1)
@@ -63,10 +62,21 @@ def _median(region: Region) -> Tensor:
     device = region.picture.device
     rows = torch.arange(0, height + top + bottom, step, device=device)
     columns = torch.arange(0, width + left + right, step, device=device)
-    picture = region.picture[:, _mirrored(rows - top, height)][:, :, _mirrored(columns - left, width)]
-    picture = picture[None].to(working(picture.dtype))
+    picture = _continued(region, rows - top, columns - left)
     outside = _outside(columns[None, :], rows[:, None], (height + top + bottom, width + left + right), region.padding)
     return _blurred_outside(picture, outside, sigma / step).flatten(2).median(2).values[0]
+
+
+def _continued(region: Region, rows: Tensor, columns: Tensor) -> Tensor:
+    """Take rows [h] and columns [w] of a picture that goes on beyond its border: [1, 3, h, w] of the working dtype."""
+    picture = region.picture
+    height, width = picture.shape[1:]
+    if region.beyond == "reflect":
+        picture = picture[:, _mirrored(rows, height)][:, :, _mirrored(columns, width)]
+    else:
+        inside = (rows == rows.clamp(0, height - 1))[:, None] & (columns == columns.clamp(0, width - 1))
+        picture = picture[:, rows.clamp(0, height - 1)][:, :, columns.clamp(0, width - 1)] * inside
+    return picture[None].to(working(picture.dtype))
 
 
 def _mirrored(index: Tensor, size: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +15,10 @@ from fgnet_plugin.ops.ffhq_crop import TRUNCATION
 
 _OVERSAMPLING = 2, 4  # samples per pixel of the result, along each side: of most faces, of large ones; FFHQ has 4 for all
 _LARGE = 2.0  # a large face's square has more pixels a side, as a multiple of the result's: few samples would miss some
+
+Padding = Literal["reflect", "constant"]
+"""What a photo goes on with beyond its border: itself, mirrored, or black."""
+PADDINGS: tuple[Padding, ...] = get_args(Padding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +32,7 @@ class Region:
     side: float
     dtype: torch.dtype  # of the photo
     padding: tuple[int, int, int, int] | None  # left, top, right, bottom: what FFHQ adds to the picture, if it does
+    beyond: Padding  # what it adds
 
     def factor(self, size: int) -> int:
         """Choose the samples for each pixel of the result, along each side."""
@@ -67,7 +73,9 @@ def half_axes(corners: Tensor, wider: float = 1.0) -> Tensor:
     return torch.stack([(top_left + bottom_right) / 2, x, y], -2)
 
 
-def find_regions(photos: Sequence[Tensor], photo_of: Sequence[int], corners: Tensor, size: int) -> list[Region]:
+def find_regions(
+    photos: Sequence[Tensor], photo_of: Sequence[int], corners: Tensor, size: int, beyond: Padding
+) -> list[Region]:
     """Take FFHQ's steps before sampling for all faces: shrink, crop, decide on the padding.
 
     Args:
@@ -75,6 +83,7 @@ def find_regions(photos: Sequence[Tensor], photo_of: Sequence[int], corners: Ten
         photo_of: the photo of each face.
         corners: [F, 4, 2] float64 on the CPU, of the faces' squares.
         size: of the aligned faces, px.
+        beyond: what the photos go on with beyond their borders.
 
     Returns:
         F regions; call `Region.ready` before they are sampled.
@@ -102,13 +111,13 @@ def find_regions(photos: Sequence[Tensor], photo_of: Sequence[int], corners: Ten
         (photos[i] for i in photo_of), shrinks.tolist(), sides.tolist(), corners, small, cut, placed, strict=True
     ):
         if shrink == 1:
-            regions.append(Region(photo[:, rows, columns], None, local, of_photo, side, photo.dtype, padding))
+            regions.append(Region(photo[:, rows, columns], None, local, of_photo, side, photo.dtype, padding, beyond))
             continue
         # FFHQ's square shrinks so many times, the picture a little more or less, and its pixels' centres move: half a pixel
         # of the photo, where it shrinks by 2.
         scale = of_small.new_tensor([photo.shape[2] / width, photo.shape[1] / height])
         seen = (of_small + 0.5) * scale - 0.5
-        regions.append(Region(photo, (height, width, rows, columns), local, seen, side, photo.dtype, padding))
+        regions.append(Region(photo, (height, width, rows, columns), local, seen, side, photo.dtype, padding, beyond))
     return regions
 
 
@@ -130,4 +139,6 @@ def finish(faces: Tensor, regions: Sequence[Region], rounded: bool) -> Tensor:
         faces = (faces - TRUNCATION).clamp_(0, 255)
         return faces.round_().to(dtype) if rounded else faces
     low, high = torch.stack([torch.stack(region.picture.aminmax()) for region in regions]).to(faces).unbind(1)
+    black = torch.tensor([bool(region.padding) and region.beyond == "constant" for region in regions], device=low.device)
+    low, high = torch.where(black, low.clamp(max=0), low), torch.where(black, high.clamp(min=0), high)
     return faces.clamp(low.view(-1, 1, 1, 1), high.view(-1, 1, 1, 1)).to(dtype)

@@ -62,5 +62,6 @@ def convert_published(
         training={"by": "the authors of FG-Net", "paper": "Yin et al., WACV 2024, arXiv 2308.12380"},
         licence=PUBLISHED_LICENCE,
         sources={name: sha256(file) for name, file in files.items()},
+        padding="constant",  # as the authors prepared both corpora
     )
     return save(state, out, info)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgnet_plugin.alignment import Padding
+from fgnet_plugin.alignment.region import PADDINGS
 from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.errors import CheckpointError
@@ -41,6 +43,8 @@ class CheckpointInfo:
     licence: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     """File name -> SHA-256 of the files it was converted from."""
+    padding: Padding = "reflect"
+    """How the faces that it was trained on were padded at the border of their photos: detection does it likewise."""
     digest: str = ""
     """SHA-256 over metadata and tensors, by which `verify` knows the file."""
 
@@ -54,6 +58,7 @@ class CheckpointInfo:
             "training": json.dumps(self.training),
             "licence": self.licence,
             "sources": json.dumps(self.sources),
+            "padding": self.padding,
         }
         return metadata if self.fold is None else metadata | {"fold": str(self.fold)}
 
@@ -67,8 +72,17 @@ class CheckpointInfo:
             training=json.loads(metadata["training"]),
             licence=metadata["licence"],
             sources=json.loads(metadata["sources"]),
+            padding=_padding(metadata),
             digest=metadata["digest"],
         )
+
+
+def _padding(metadata: Mapping[str, str]) -> Padding:
+    """Read how faces were padded; of files that don't say, the authors' had black borders, and ours were mirrored."""
+    found = metadata.get("padding") or ("constant" if json.loads(metadata["sources"]) else "reflect")
+    if found not in PADDINGS:
+        raise ValueError(f"padding is {found!r}, not one of {', '.join(PADDINGS)}")
+    return found
 
 
 def save(model: FGNet | Mapping[str, Tensor], path: Path | str, info: CheckpointInfo, half: bool = False) -> Path:

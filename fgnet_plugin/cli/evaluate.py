@@ -33,6 +33,13 @@ def evaluate(
     threshold: Annotated[float, typer.Option(help="Files of --on: an AU is present from this value on; DISFA: 2.")] = 1.0,
     image_root: Annotated[str, typer.Option(help="Files of --on: folder that relative paths start from.")] = "",
     resize: Annotated[bool, typer.Option("--resize", help="Files of --on: resize images to the network's size.")] = False,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Files of --on: leave out frames that are not there, and say how many.")
+    ] = False,
+    on_fold: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of --on's corpora, BP4D or DISFA, only this published fold's test subjects (authors: 0)."),
+    ] = None,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the test subjects.")] = 1000,
     bootstrap_seed: Annotated[int, typer.Option(min=0, help="Another seed, other resamples.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces at a time.")] = 16,
@@ -59,6 +66,8 @@ def evaluate(
         threshold=threshold,
         image_root=image_root,
         resize=resize,
+        skip_missing=skip_missing,
+        fold=on_fold,
     )
     names = tuple(_pair(text, "--name", "RUN=SYSTEM") for text in name or ())
     settings = study.Settings(tuple(runs), out, tests, names, bootstrap, bootstrap_seed, batch_size, workers, device)

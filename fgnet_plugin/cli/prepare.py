@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +30,20 @@ class Suffix(StrEnum):
     png = "png"
 
 
+class Padding(StrEnum):
+    """Of photos beyond their borders."""
+
+    reflect = "reflect"
+    constant = "constant"
+
+
+class Targets(StrEnum):
+    """Where the landmarks of the heatmap targets come from."""
+
+    moved = "moved"
+    measured = "measured"
+
+
 Raw = Annotated[Path, typer.Argument(help="Folder of the corpus as distributed, unpacked.")]
 Out = Annotated[Path, typer.Argument(help="Folder to write to. After an interruption, the same command goes on.")]
 Landmarks = Annotated[
@@ -46,6 +62,26 @@ Kind = Annotated[Suffix, typer.Option("--format", help="jpg (quality 95) or png 
 Workers = Annotated[int, typer.Option(min=0, help="Processes; 0: none beside this one.")]
 
 
+Frames = Annotated[
+    list[Path] | None,
+    typer.Option("--frames", metavar="CSV", help="Only the frames that this list names, such as a published one. Repeatable."),
+]
+Pad = Annotated[
+    Padding | None, typer.Option("--padding", help="Beyond the photo's border: mirrored (default), or black, as published.")
+]
+Target = Annotated[
+    Targets | None,
+    typer.Option(
+        "--targets",
+        help="Landmarks of the targets: the photo's, moved along (default); or measured again on the aligned face, in whole "
+        "pixels, as published.",
+    ),
+]
+Like = Annotated[
+    str | None, typer.Option("--config", help="Padding and targets as this config wants them: published-bp4d, published-disfa.")
+]
+
+
 @prepare_app.command()
 def bp4d(
     raw: Raw,
@@ -53,6 +89,10 @@ def bp4d(
     landmarks: Landmarks = None,
     smallest_face: SmallestFace = None,
     aus: Aus = "",
+    frames: Frames = None,
+    padding: Pad = None,
+    targets: Target = None,
+    config: Like = None,
     size: Size = 256,
     kind: Kind = Suffix.jpg,
     workers: Workers = 2,
@@ -61,7 +101,8 @@ def bp4d(
     _ready()
     from fgnet_plugin.training.prepare import read_bp4d
 
-    _write(read_bp4d(raw, _names(aus), out), out, landmarks, smallest_face, size, kind, workers)
+    how = _Faces(landmarks, smallest_face, frames or (), padding, targets, config, size, kind, workers)
+    how.write(read_bp4d(raw, _names(aus), out), out)
 
 
 @prepare_app.command()
@@ -72,6 +113,10 @@ def disfa(
     landmarks: Landmarks = None,
     smallest_face: SmallestFace = None,
     aus: Aus = "",
+    frames: Frames = None,
+    padding: Pad = None,
+    targets: Target = None,
+    config: Like = None,
     size: Size = 256,
     kind: Kind = Suffix.jpg,
     workers: Workers = 2,
@@ -80,7 +125,8 @@ def disfa(
     _ready()
     from fgnet_plugin.training.prepare import read_disfa
 
-    _write(read_disfa(raw, _names(aus), out, camera.value), out, landmarks, smallest_face, size, kind, workers)
+    how = _Faces(landmarks, smallest_face, frames or (), padding, targets, config, size, kind, workers)
+    how.write(read_disfa(raw, _names(aus), out, camera.value), out)
 
 
 def _ready() -> None:
@@ -93,10 +139,38 @@ def _names(aus: str) -> list[str] | None:
     return aus.replace(",", " ").split() or None
 
 
-def _write(
-    corpus: RawCorpus, out: Path, landmarks: Path | None, smallest_face: float | None, size: int, kind: Suffix, workers: int
-) -> None:
-    from fgnet_plugin.training.prepare import FinderLandmarks, StoredLandmarks, prepare
+@dataclass(frozen=True)
+class _Faces:
+    """How faces are prepared."""
 
-    source = FinderLandmarks(smallest_face) if landmarks is None else StoredLandmarks(landmarks)
-    typer.echo(prepare(corpus, out, source, size, kind.value, workers).summary())
+    landmarks: Path | None
+    smallest_face: float | None
+    frames: Sequence[Path]
+    padding: Padding | None
+    targets: Targets | None
+    config: str | None
+    size: int
+    kind: Suffix
+    workers: int
+
+    def write(self, corpus: RawCorpus, out: Path) -> None:
+        from fgnet_plugin.training.prepare import FinderLandmarks, StoredLandmarks, only_listed, prepare
+
+        source = FinderLandmarks(self.smallest_face) if self.landmarks is None else StoredLandmarks(self.landmarks)
+        padding, targets = self._made()
+        corpus = only_listed(corpus, self.frames) if self.frames else corpus
+        done = prepare(
+            corpus, out, source, self.size, self.kind.value, self.workers, padding=padding.value, targets=targets.value
+        )
+        typer.echo(done.summary())
+
+    def _made(self) -> tuple[Padding, Targets]:
+        """Padding and targets: of the options, or else of the config, or else ours."""
+        padding, targets = self.padding, self.targets
+        if self.config is not None:
+            from fgnet_plugin.training.config.detector import read_detector
+
+            csv = read_detector(self.config).data.csv
+            padding = padding or (Padding(csv.padding) if csv is not None and csv.padding else None)
+            targets = targets or (Targets(csv.target_landmarks) if csv is not None and csv.target_landmarks else None)
+        return padding or Padding.reflect, targets or Targets.moved

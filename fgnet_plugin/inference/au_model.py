@@ -122,7 +122,7 @@ class AUModel:
         # On the CPU, a large network keeps the published code's layout and with it its rounding.
         channels_last = True if self.small else None
         self.net = load(self.path, device, self.precision, channels_last, fuse=on_cuda or self.small)
-        self.digest = info.digest
+        self.digest, self.padding = info.digest, info.padding
         self.batch_size, self.compile = batch_size, compile
         self._attach()
 
@@ -215,7 +215,7 @@ class AUModel:
         # Pixels are not rounded: landmarks differ in their last digits between batches, and a flipped pixel shows in the
         # scores. They are float32 in any precision, as the encoder's trunk is.
         size, kernels = self.net.config.image_size, self.net.kernels
-        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, send=send)
+        aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, padding=self.padding, send=send)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
             return aligned, self.net.predict(faces, self.batch_size, validate=False)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 
 from fgnet_plugin.checkpoints.stylegan2_psp import check_starts
-from fgnet_plugin.training.config.detector import DetectorConfig
+from fgnet_plugin.training.collectives import say
+from fgnet_plugin.training.config.detector import Csv, DetectorConfig, selection
 from fgnet_plugin.training.config.pretraining import EncoderConfig, GeneratorConfig
-from fgnet_plugin.training.data.build import corpus_aus, detector_corpora, unlabelled_corpora
+from fgnet_plugin.training.data.build import corpus_aus, detector_corpora, sampler_of, unlabelled_corpora
+from fgnet_plugin.training.data.csv_corpus import all_training_frames
 from fgnet_plugin.training.data.leakage import check_start_from
+from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.fit import check_folder, fit
-from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline
+from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, start_from_imagenet
 from fgnet_plugin.training.models.start import detector, face_size, generator_start
-from fgnet_plugin.training.models.systems import FGNET_FILE
+from fgnet_plugin.training.models.systems import FGNET_FILE, read_system_info
+from fgnet_plugin.training.stages.au_base import AUStage, Chosen
 from fgnet_plugin.training.stages.baseline import BaselineStage
 from fgnet_plugin.training.stages.detector import DetectorStage
 from fgnet_plugin.training.stages.encoder import PRETRAINED_FILE, EncoderStage
 from fgnet_plugin.training.stages.generator import GENERATOR_FILE, GeneratorStage
+
+CHOOSING = "choosing"
+"""Folder, in a training's own, of the training that chooses the number of epochs for it."""
 
 
 def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
@@ -37,18 +45,60 @@ def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
         ValueError: data or settings that don't fit together, or a folder that already holds a training; weights to start from
             that may have seen the test faces.
     """
-    check_folder(Path(config.trainer.out), resume)
+    out, csv = Path(config.trainer.out), config.data.csv
+    check_folder(out, resume)
     check_starts(config.model.stylegan2, config.model.psp)  # before a large corpus is read
     check_start_from(config)
+    if csv is not None:
+        say(f"warning: {selection(csv)}" if csv.validation == "test" else selection(csv))
+    if csv is not None and csv.validation == "refit":
+        chosen = _choose_epochs(config, csv, resume)
+        say(f"{out}: training anew on all training subjects, for {chosen.epochs} epochs")
+        torch.manual_seed(config.trainer.seed)
+        aus, size = corpus_aus(config), face_size(config.model)
+        corpus = all_training_frames(csv, aus, size, config.trainer.seed)
+        sampler = sampler_of(config, csv, len(corpus), chosen.epochs)
+        fit(_detector_stage(config, aus, size, corpus, None, sampler, chosen), resume)
+    else:
+        torch.manual_seed(config.trainer.seed)
+        aus, size = corpus_aus(config), face_size(config.model)
+        fit(_detector_stage(config, aus, size, *detector_corpora(config, aus, size)), resume)
+    return out / (BASELINE_FILE if config.model.baseline else FGNET_FILE)
+
+
+def _choose_epochs(config: DetectorConfig, csv: Csv, resume: bool) -> Chosen:
+    """Trains with some subjects set aside, in the folder ``choosing`` of the training's, and takes the best epoch's number."""
+    folder = Path(config.trainer.out) / CHOOSING
+    aside = dataclasses.replace(config.data, csv=dataclasses.replace(csv, validation="subjects"))
+    first = dataclasses.replace(config, data=aside, trainer=dataclasses.replace(config.trainer, out=str(folder)))
+    check_folder(folder, resume)
     torch.manual_seed(config.trainer.seed)
     aus, size = corpus_aus(config), face_size(config.model)
-    corpus, val_corpus, sampler = detector_corpora(config, aus, size)
-    if config.model.baseline:
-        fit(BaselineStage(Baseline(config.model.baseline, aus, size), config, corpus, val_corpus, sampler), resume)
-        return Path(config.trainer.out) / BASELINE_FILE
-    net, licence = detector(config.model, aus)
-    fit(DetectorStage(net, config, corpus, val_corpus, sampler, licence), resume)
-    return Path(config.trainer.out) / FGNET_FILE
+    stage = _detector_stage(first, aus, size, *detector_corpora(first, aus, size))
+    fit(stage, resume)
+    found = read_system_info(folder).training
+    return Chosen(found["step"] // stage.sampler.steps_per_epoch, found["validation"], found["validation_faces"])
+
+
+def _detector_stage(
+    config: DetectorConfig,
+    aus: tuple[str, ...],
+    size: int,
+    corpus: Corpus,
+    val_corpus: Corpus | None,
+    sampler: StepSampler,
+    chosen: Chosen | None = None,
+) -> AUStage:
+    """FG-Net or the baseline, before its first step."""
+    model = config.model
+    if model.baseline:
+        if model.baseline_weights:
+            baseline = start_from_imagenet(model.baseline_weights, model.baseline, aus, size)
+        else:
+            baseline = Baseline(model.baseline, aus, size)
+        return BaselineStage(baseline, config, corpus, val_corpus, sampler, chosen)
+    net, licence = detector(model, aus)
+    return DetectorStage(net, config, corpus, val_corpus, sampler, licence, chosen)
 
 
 def train_generator(config: GeneratorConfig, resume: bool = False) -> Path:

@@ -90,6 +90,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_foreign(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a safetensors file of another program. Raises CheckpointError: truncated, or another kind of file."""
+    with reading(path), safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+
+
 def verify_digest(path: Path) -> None:
     """Compare a whole file, tensor by tensor, with its digest. Raises CheckpointError where any byte differs."""
     with reading(path), safe_open(path, "pt") as file:

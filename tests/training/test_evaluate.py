@@ -664,7 +664,8 @@ def test_labels_that_chose_the_epoch_stand_beside_few_samples(
 
 def test_a_training_records_its_validation_faces() -> None:
     pytest.importorskip("torchvision", reason="the extra `train` is not installed")
-    from fgnet_plugin.training.config.detector import Csv, Data, DetectorConfig, Model, Trainer
+    from fgnet_plugin.training.config.detector import Csv, Data, DetectorConfig, Model
+    from fgnet_plugin.training.config.trainer import Trainer
     from fgnet_plugin.training.data.loading import StepSampler
     from fgnet_plugin.training.models.baseline import Baseline
     from fgnet_plugin.training.stages.baseline import BaselineStage

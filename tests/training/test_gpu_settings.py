@@ -11,7 +11,8 @@ pytest.importorskip("lightning.fabric")
 from lightning.fabric import Fabric
 
 from fgnet_plugin.faces.face_mesh import FaceMesh
-from fgnet_plugin.training.config.detector import Optimiser, Trainer
+from fgnet_plugin.training.config.detector import Optimiser
+from fgnet_plugin.training.config.trainer import Trainer
 from fgnet_plugin.training.data.loading import StepSampler
 from fgnet_plugin.training.engine.stage import Stage, fused
 from fgnet_plugin.training.stages.detector import DetectorStage

@@ -118,9 +118,10 @@ def test_bp4d_with_our_finder(tmp_path: Path) -> None:
     assert "no codes for 1 folders of photos: F002/T3" in done.stdout
     assert f"data.csv.image_root={out}" in done.stdout
     rows = rows_of(out / "BP4D/labels.csv")
-    assert list(rows[0]) == ["image_path", *(f"au{au}" for au in BP4D)]
+    assert list(rows[0]) == ["image_path", *(f"au{au}" for au in BP4D), "padding", "target_landmarks"]
     assert [row["image_path"] for row in rows] == [f"BP4D/aligned_images/F001/T1/0{n}.jpg" for n in (2440, 2442)]
-    assert [int(value) for value in list(rows[0].values())[1:]] == labels_of(0b101)
+    assert [int(value) for value in list(rows[0].values())[1:-2]] == labels_of(0b101)
+    assert list(rows[0].values())[-2:] == ["reflect", "moved"]
     assert rows[1]["au1"] == "9"
     report = {row["frame"]: row for row in rows_of(out / "BP4D/report.csv")}
     reasons = {frame: (row["prepared"], row["reason"].partition(":")[0]) for frame, row in report.items()}
@@ -346,7 +347,8 @@ def test_disfa(camera: str, disfa: Path, tmp_path: Path) -> None:
     assert rows_of(prepared.report)[-1]["reason"] == "no photo or video: the video has 6 frames"
     rows = rows_of(prepared.labels)
     names = [f"au{au}" for au in DISFA]
-    assert list(rows[0]) == ["image_path", *names, *(f"{name}_intensity" for name in names)]
+    made = "padding", "target_landmarks"
+    assert list(rows[0]) == ["image_path", *names, *(f"{name}_intensity" for name in names), *made]
     assert rows[0]["image_path"] == "DISFA/aligned_images/SN001/00001.png"
     for frame, row in enumerate(rows, start=1):
         for au in DISFA:

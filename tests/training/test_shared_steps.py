@@ -26,7 +26,7 @@ from torch import nn
 def test_the_launcher_and_the_settings_must_agree(
     variables: dict[str, str], overrides: dict[str, int], counts: tuple[int, int] | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fgnet_plugin.training.config.detector import Trainer
+    from fgnet_plugin.training.config.trainer import Trainer
     from fgnet_plugin.training.engine.distributed import process_counts
 
     for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_JOB_NAME"):

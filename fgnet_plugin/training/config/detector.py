@@ -13,9 +13,11 @@ from fgnet_plugin.network import FGNetConfig, small_config
 from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.training.config import yaml_dataclass
 from fgnet_plugin.training.config.bundled import config_path
+from fgnet_plugin.training.config.trainer import Trainer
 from fgnet_plugin.training.published_folds import published_folds
 
 DEFAULT_WIDTH = 128
+_FOLD = "{fold}"
 RENDERER = 2
 """Raised with every change of what rendered faces look like: a training does not go on with other faces than it began with."""
 
@@ -67,7 +69,9 @@ class Model(Sizes):
     psp: str = ""
     """The published start: pSp's file for FFHQ, with the encoder and the average latent code. Empty: random weights."""
     baseline: Literal["", "resnet18", "resnet34", "resnet50"] = ""
-    """Train this network from random weights instead of FG-Net, to compare with."""
+    """Train this network instead of FG-Net, to compare with."""
+    baseline_weights: str = ""
+    """The baseline's start: torchvision's weights for ImageNet, a file ``.pth`` or ``.safetensors``. Empty: random weights."""
 
     def __post_init__(self) -> None:
         starts = [name for name in ("start_from", "stylegan2", "psp") if getattr(self, name)]
@@ -78,10 +82,12 @@ class Model(Sizes):
         if self.baseline:
             names = [*starts, *(name for name in ("width", "architecture") if name in changed), *of_start]
             if names:
-                raise ValueError(f"baseline is a network of its own, trained from random weights: leave out {', '.join(names)}")
+                raise ValueError(f"baseline is a network of its own: leave out {', '.join(names)}")
             if self.size is not None and self.size < 32:
                 raise ValueError(f"size of a baseline must be at least 32, got {self.size}")
             return
+        if self.baseline_weights:
+            raise ValueError("baseline_weights are for a baseline: name it, or leave them out")
         if self.start_from and {"size", "width", "architecture"} & changed:
             raise ValueError("start_from brings its architecture: leave out size, width and architecture")
         if self.start_from and len(starts) > 1:
@@ -123,7 +129,8 @@ class Csv:
     """Aligned faces on disk, listed in CSV files: see `csv_corpus`."""
 
     train: str
-    """CSV file of the training frames; with `folds`, of all frames."""
+    """CSV file of the training frames; with `folds`, of all frames. ``{fold}`` stands for the fold's number, here and in
+    `val` and `test`: the published lists are ``labels/{fold}/train.csv``."""
     val: str = ""
     """CSV file of the validation frames; empty: see `validation`."""
     test: str = ""
@@ -131,13 +138,14 @@ class Csv:
     folds: str = ""
     """Folds that say which subjects of `train` are for testing: bp4d, disfa (the paper's), or a CSV file ``subject,fold``."""
     fold: int | None = None
-    """The fold that is tested, from 0; the others are trained on."""
-    validation: Literal["subjects", "test"] = "subjects"
+    """The fold that is tested, from 0; the others are trained on. Beside `test`, its number, for the record."""
+    validation: Literal["subjects", "test", "refit"] = "subjects"
     """Without `val`: "subjects" sets `val_fraction` of the training subjects aside; "test" chooses the best epoch on the test
-    frames, as the published code does. `folds.selection` says it in words."""
+    frames, as the published code does; "refit" chooses how many epochs it takes as "subjects" does, and then trains anew on all
+    training subjects for so many. `selection` says it in words."""
     choose_by: Literal["auc", "f1"] | None = None
     """Which mean over the AUs makes an epoch the best: none: F1 with `validation: test`, as in the published code, else AUC."""
-    val_fraction: float = 0.1
+    val_fraction: float = 0.2
     shared_subjects: bool = False
     """Let the files have subjects in common: for corpora of which it is not known who is who."""
     image_root: str = ""
@@ -149,20 +157,31 @@ class Csv:
     """An AU is present where its value is at least this: 1 for 0/1 labels, 2 for DISFA's intensities."""
     resize: bool = False
     """Resize images of another size than the network's; otherwise they are an error."""
+    skip_missing: bool = False
+    """Leave out frames whose image or landmarks are not there, say how many, and record it; otherwise they are an error."""
+    padding: Literal["", "reflect", "constant"] = ""
+    """How faces at the border of their photos were padded (`alignment.align_faces`). Empty: as `fgnet train prepare` recorded
+    it, or else reflect; files that say otherwise are refused. The checkpoint records it; detection does likewise."""
+    target_landmarks: Literal["", "moved", "measured"] = ""
+    """Where the landmarks come from (`prepare.prepare`). Empty: as recorded; files that say otherwise are refused."""
     samples: int | None = None
     """Train on so many frames, drawn from the training subjects' (the paper has 100, 1000, 5000, 10000); none: all."""
 
     def __post_init__(self) -> None:
         if self.aus == ("shared",):
             object.__setattr__(self, "aus", SHARED_AUS)
+        of_fold = [name for name in ("train", "val", "test") if _FOLD in getattr(self, name)]
+        for name in of_fold if self.fold is not None else ():
+            object.__setattr__(self, name, getattr(self, name).replace(_FOLD, str(self.fold)))
         count = len(published_folds(self.folds) or ()) or 10**9  # of another corpus it is known once the file is read
         problems = {
             "aus: shared stands for all AUs of the list": "shared" in self.aus,
-            "fold needs folds: bp4d, disfa or a CSV file": self.fold is not None and not self.folds,
+            f"{' and '.join(of_fold)} have {_FOLD} in them: say which with fold": of_fold and self.fold is None,
+            "fold needs folds (bp4d, disfa or a CSV file) or test": self.fold is not None and not (self.folds or self.test),
             f"fold counts from 0, and bp4d and disfa have 3, got {self.fold}": not 0 <= (self.fold or 0) < count,
             "give one of folds and test": self.folds and self.test,
             "validation: test needs folds or test": self.validation == "test" and not (self.folds or self.test),
-            "validation: test and val contradict each other": self.validation == "test" and self.val,
+            f"validation: {self.validation} and val contradict each other": self.validation != "subjects" and self.val,
             f"threshold must be positive, or every AU is present everywhere, got {self.threshold}": not self.threshold > 0,
             f"val_fraction must be between 0 and 1, got {self.val_fraction}": not 0 < self.val_fraction < 1,
             f"samples must be at least 1, got {self.samples}": self.samples is not None and self.samples < 1,
@@ -231,6 +250,11 @@ class Optimiser:
         if problems:
             raise ValueError("\n".join(problems))
 
+    @property
+    def decay(self) -> float | None:
+        """Decay of the running average at each step; none: no average."""
+        return self.ema
+
 
 @dataclass(frozen=True)
 class AuxiliaryHead:
@@ -248,51 +272,6 @@ class AuxiliaryHead:
     def __post_init__(self) -> None:
         if min(self.labels, self.landmarks) < 0:
             raise ValueError("labels and landmarks must not be negative")
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """The machine, and where results go."""
-
-    out: str
-    """Folder of the training: its log, its last checkpoint, the exported weights."""
-    seed: int = 0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    workers: int = 0
-    """Processes that prepare batches; the result does not depend on it."""
-    threads: int | None = None
-    """Threads of the training itself on a CPU; none: as many as cores. The last digits of the result depend on it."""
-    devices: int | None = 1
-    """GPUs of each machine, or processes on a CPU, that train together; none: as many as the launcher has started
-    processes, or without one all GPUs. torchrun and SLURM must start as many processes a machine."""
-    nodes: int = 1
-    """Machines that train together."""
-    accumulate: int = 1
-    """Micro-batches that a step's faces are taken in, one after another, to save memory. A network's BatchNorm then sees the
-    statistics of a micro-batch at a time."""
-    timeout_minutes: float = 30.0
-    """How long a process waits for the others before it takes them for dead."""
-    log_every: int = 50
-    """Steps between rows of the log."""
-    tensorboard: bool = False
-    """Write the log for TensorBoard, too, into the folder ``tensorboard`` of `out`."""
-    checkpoint_every: int = 200
-    """Steps between checkpoints to resume from; one is written after each epoch, too."""
-    progress: bool = True
-    """Show a progress bar."""
-
-    def __post_init__(self) -> None:
-        counts = ("threads", "devices", "nodes", "accumulate", "log_every", "checkpoint_every")
-        values = {name: getattr(self, name) for name in counts}
-        too_small = {name: value for name, value in values.items() if value is not None and value < 1}
-        problems = [f"{name} must be at least 1, got {value}" for name, value in too_small.items()]
-        if self.workers < 0:
-            problems.append(f"workers must not be negative, got {self.workers}")
-        if not self.timeout_minutes > 0:
-            problems.append(f"timeout_minutes must be positive, got {self.timeout_minutes}")
-        if problems:
-            raise ValueError("\n".join(problems))
 
 
 @dataclass(frozen=True)
@@ -319,6 +298,18 @@ class DetectorConfig:
     guide: AuxiliaryHead = AuxiliaryHead()
     export: Export = Export()
 
+    def __post_init__(self) -> None:
+        if self.data.csv is None or self.data.csv.validation != "refit":
+            return
+        if self.optimiser.schedule != "none":
+            raise ValueError(
+                "data.csv.validation: refit needs optimiser.schedule: none; another rate ends where it was planned to"
+            )
+        if self.trainer.devices != 1 or self.trainer.nodes != 1:
+            raise ValueError(
+                "data.csv.validation: refit trains twice, which one process can: set trainer.devices and nodes to 1"
+            )
+
 
 def read_detector(name_or_path: str, overrides: Sequence[str] = ()) -> DetectorConfig:
     """The settings of a detector's training. Raises ValueError, listing all that does not fit."""
@@ -333,4 +324,7 @@ def selection(config: Csv) -> str:
         return f"best epoch chosen on the test split by mean {measure}{whose}: optimistic"
     if config.val:
         return f"best epoch chosen on the validation file {Path(config.val).name} by mean {measure}"
-    return f"best epoch chosen on {config.val_fraction:.0%} of the training subjects, set aside, by mean {measure}"
+    on_subjects = f"chosen on {config.val_fraction:.0%} of the training subjects, set aside, by mean {measure}"
+    if config.validation == "refit":
+        return f"number of epochs {on_subjects}; then trained anew on all of them"
+    return f"best epoch {on_subjects}"

@@ -8,7 +8,8 @@ from typing import Literal
 
 from fgnet_plugin.training.config import yaml_dataclass
 from fgnet_plugin.training.config.bundled import config_path
-from fgnet_plugin.training.config.detector import Optimiser, Rendered, Sizes, Trainer
+from fgnet_plugin.training.config.detector import Optimiser, Rendered, Sizes
+from fgnet_plugin.training.config.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Adversarial:
     path_length: float = 2.0
     """Weight of the path lengths' spread in the generator's loss."""
     path_length_every: int = 8
+    """As in the paper's appendix B; the published code, whose weights FG-Net starts from, has 4."""
     path_length_shrink: int = 2
     """The path lengths are those of a batch so many times smaller."""
     mixing: float = 0.9
@@ -64,13 +66,23 @@ class GeneratorOptimiser(Optimiser):
     clip: float = 0.0
     epochs: int = 100
     batches_per_epoch: int | None = None
-    ema: float | None = 0.998
-    """Decay of the generator's running average, which is what is exported: half of it is younger than 350 steps."""
+    ema_images: float | None = 10_000.0
+    """Half-life of the generator's running average, which is what is exported, in images, as in the published code; none: no
+    average. `ema`, the decay of a step, stands instead where it is given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.clip or self.weight_decay:
             raise ValueError("clip and weight_decay are not for the adversarial game: leave them 0")
+        if self.ema_images is not None and not self.ema_images > 0:
+            raise ValueError(f"ema_images must be positive, got {self.ema_images}")
+
+    @property
+    def decay(self) -> float | None:
+        """See `Optimiser.decay`."""
+        if self.ema is not None or self.ema_images is None:
+            return self.ema
+        return float(0.5 ** (self.batch_size / self.ema_images))
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,15 @@ def _renderer(data: Rendered) -> type[HeadCorpus | RenderedCorpus]:
     return HeadCorpus if data.renderer == "heads" else RenderedCorpus
 
 
-def sampler_of(config: DetectorConfig, data: Rendered | Csv, samples: int) -> StepSampler:
-    """The order of a corpus with so many faces an epoch."""
+def sampler_of(config: DetectorConfig, data: Rendered | Csv, samples: int, epochs: int | None = None) -> StepSampler:
+    """The order of a corpus with so many faces an epoch; for so many epochs, by default the settings'."""
     settings = config.optimiser
     fresh = isinstance(data, Rendered) and data.fresh
     return StepSampler(
-        samples, settings.batch_size, settings.epochs, settings.batches_per_epoch, seed=config.trainer.seed, fresh=fresh
+        samples,
+        settings.batch_size,
+        epochs or settings.epochs,
+        settings.batches_per_epoch,
+        seed=config.trainer.seed,
+        fresh=fresh,
     )

@@ -29,14 +29,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fgnet_plugin.action_units import NAMES, NOT_CODABLE, au_name
-from fgnet_plugin.training.collectives import is_first
+from fgnet_plugin.action_units import NAMES, au_name
+from fgnet_plugin.training.collectives import say
 from fgnet_plugin.training.config.detector import Csv
 from fgnet_plugin.training.data.bad_rows import bad_rows
+from fgnet_plugin.training.data.csv_rows import read_row
 from fgnet_plugin.training.data.folds import subject_of, subjects_of_fold
 from fgnet_plugin.training.data.leakage import shared_subjects
-
-_X, _Y = [f"x_{i}" for i in range(68)], [f"y_{i}" for i in range(68)]
+from fgnet_plugin.training.data.made_faces import MADE_BEFORE, how_made
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,10 @@ class CsvCorpus:
     labels: Tensor
     """[N, A] float32: 1, 0, or NaN where unknown."""
     subjects: tuple[str, ...]
+    made: dict[str, str] = field(default_factory=dict)
+    """How its faces were made: "padding" and "target_landmarks", as far as known; see `made_faces`."""
+    missing: int = 0
+    """Frames of the list that are not there, and were left out (``data.csv.skip_missing``)."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,7 +69,8 @@ class CsvCorpus:
         """Some of the frames, in that order."""
         images, subjects = (tuple(values[i] for i in rows) for values in (self.images, self.subjects))
         at = torch.as_tensor(rows, dtype=torch.int64)
-        return CsvCorpus(self.aus, self.size, images, self.landmarks[at], self.labels[at], subjects)
+        found = self.aus, self.size, images, self.landmarks[at], self.labels[at], subjects
+        return CsvCorpus(*found, self.made, self.missing)
 
 
 def csv_corpora(config: Csv, aus: tuple[str, ...], size: int, seed: int) -> tuple[CsvCorpus, CsvCorpus]:
@@ -92,15 +97,31 @@ def csv_corpora(config: Csv, aus: tuple[str, ...], size: int, seed: int) -> tupl
         val_corpus, name = test, config.test or config.train
     elif val_corpus is None:
         corpus, val_corpus = split(corpus, config.val_fraction, seed, config.train)
-    if config.samples is not None:
-        if config.samples > len(corpus):
-            raise ValueError(f"data.csv.samples asks for {config.samples:,} frames, the training subjects have {len(corpus):,}")
-        rows = torch.randperm(len(corpus), generator=torch.Generator().manual_seed(seed))[: config.samples]
-        corpus = corpus.subset(sorted(rows.tolist()))
+    if "padding" not in corpus.made:
+        say(
+            f"{config.train}: how faces at the border are padded is not recorded; taken for reflect (else set data.csv.padding)"
+        )
+    corpus = _few(corpus, config, seed)
     labels = val_corpus.labels
     if not bool(((labels == 1).any(0) & (labels == 0).any(0)).any()):
         raise ValueError(f"{name}: no AU is present in some validation frames and absent in others")
     return corpus, val_corpus
+
+
+def all_training_frames(config: Csv, aus: tuple[str, ...], size: int, seed: int) -> CsvCorpus:
+    """Training frames with none set aside for validation. Arguments and errors as those of `csv_corpora`."""
+    corpus, _, _ = _parts(config, aus, size)
+    return _few(_by_fold(corpus, config)[0] if config.folds else corpus, config, seed)
+
+
+def _few(corpus: CsvCorpus, config: Csv, seed: int) -> CsvCorpus:
+    """The frames of a few-sample training."""
+    if config.samples is None:
+        return corpus
+    if config.samples > len(corpus):
+        raise ValueError(f"data.csv.samples asks for {config.samples:,} frames, the training subjects have {len(corpus):,}")
+    rows = torch.randperm(len(corpus), generator=torch.Generator().manual_seed(seed))[: config.samples]
+    return corpus.subset(sorted(rows.tolist()))
 
 
 def test_corpus(config: Csv, aus: tuple[str, ...], size: int) -> CsvCorpus | None:
@@ -125,6 +146,10 @@ def _parts(config: Csv, aus: tuple[str, ...], size: int) -> tuple[CsvCorpus, Csv
     parts = {key: corpus for key, corpus in found.items() if corpus is not None}
     if not config.shared_subjects:
         problems.files += shared_subjects({names[key]: corpus.subjects for key, corpus in parts.items()})
+    for key in MADE_BEFORE:
+        kinds = {names[part]: corpus.made[key] for part, corpus in parts.items() if key in corpus.made}
+        if len(set(kinds.values())) > 1:
+            problems.files.append(f"faces of several kinds: {key} is {', '.join(f'{v} in {n}' for n, v in kinds.items())}")
     problems.raise_any()
     return parts["train"], parts.get("val"), parts.get("test")
 
@@ -215,10 +240,25 @@ def _read(
         wanted = whose([subject_of(row) for row in lines.values()])
         lines = {line: row for line, row in lines.items() if subject_of(row) in wanted}
     with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(lambda row: _row(row, aus, size, root, config), lines.values()))
-    bad = [f"{path}:{line}: {problem}" for line, row in zip(lines, rows, strict=True) for problem in row.problems]
+        rows = list(pool.map(lambda row: read_row(row, aus, size, root, config), lines.values()))
+    numbered = list(zip(lines, rows, strict=True))
+    missing = [file for row in rows for file in row.missing[:1]]
+    forgiven = config.skip_missing and len(missing) < len(rows)
+    bad = [
+        f"{path}:{line}: {problem}"
+        for line, row in numbered
+        for problem in (row.problems if forgiven else [*row.missing, *row.problems])
+    ]
     if bad:
         problems.rows.extend(bad)
+        return None
+    if missing:
+        say(f"{path}: {len(missing):,} of {len(rows):,} frames are not there and left out, such as {missing[0]}")
+        rows = [row for row in rows if not row.missing]
+    try:
+        made = _made(path, config, how_made(table, (Path(row.image) for row in rows)))
+    except ValueError as error:
+        problems.files.append(f"{path}: {error}")
         return None
     return CsvCorpus(
         aus=aus,
@@ -227,16 +267,22 @@ def _read(
         landmarks=torch.from_numpy(np.stack([row.landmarks for row in rows])),
         labels=torch.from_numpy(np.stack([row.labels for row in rows])),
         subjects=tuple(row.subject for row in rows),
+        made=made,
+        missing=len(missing),
     )
 
 
-@dataclass
-class _Row:
-    image: str
-    subject: str
-    landmarks: np.ndarray
-    labels: np.ndarray
-    problems: list[str]
+def _made(path: Path, config: Csv, recorded: dict[str, str]) -> dict[str, str]:
+    """How faces were made: as recorded, or else as the settings say. Raises ValueError where they contradict each other."""
+    wanted = {key: value for key in MADE_BEFORE if (value := getattr(config, key))}
+    wrong = [
+        f"{key} is {recorded[key]}, but data.csv.{key} asks for {value}"
+        for key, value in wanted.items()
+        if recorded.get(key, value) != value
+    ]
+    if wrong:
+        raise ValueError(f"{'; '.join(wrong)}: prepare the corpus so (`fgnet train prepare`), or change the setting")
+    return wanted | recorded
 
 
 def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
@@ -256,77 +302,6 @@ def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
 def _au_of(column: str) -> str | None:
     match = re.fullmatch(r"au0*(\d+)", str(column).strip(), re.IGNORECASE)
     return au_name(int(match[1])) if match and int(match[1]) in NAMES else None
-
-
-def _row(row: dict[str, str], aus: tuple[str, ...], size: int, root: Path, config: Csv) -> _Row:
-    problems: list[str] = []
-    labels = np.array([_label(row[au], au, config.threshold, problems) for au in aus], dtype=np.float32)
-    if not row["image_path"]:
-        return _Row("", "", np.empty(0), labels, [*problems, "image_path is empty"])
-    image = root / row["image_path"]
-    found = _image_size(image, problems)
-    if found and found != (size, size) and not config.resize:
-        advice = "; data.csv.resize: true resizes it" if found[0] == found[1] else ""
-        problems.append(f"{image} is {found[0]} × {found[1]} px, the network reads {size} × {size}{advice}")
-    if found and found[0] != found[1] and config.resize:
-        problems.append(f"{image} is {found[0]} × {found[1]} px: an aligned face is square")
-    landmarks = _landmarks(row, image, root, problems)
-    if found and landmarks is not None:
-        landmarks = (landmarks + 0.5) * (size / found[0]) - 0.5 if found[0] != size else landmarks
-    return _Row(str(image), subject_of(row), landmarks if landmarks is not None else np.empty(0), labels, problems)
-
-
-def _label(text: str, au: str, threshold: float, problems: list[str]) -> float:
-    if text.strip().lower() in {"", "nan"}:
-        return np.nan
-    try:
-        value = float(text)
-    except ValueError:
-        problems.append(f"{au} is {text!r}, not a number")
-        return np.nan
-    if value == NOT_CODABLE:
-        return np.nan
-    if not 0 <= value <= 5:
-        problems.append(f"{au} is {text}; labels are 0 or 1, intensities 0…5, 9 or NaN where unknown")
-    return float(value >= threshold)
-
-
-def _landmarks(row: dict[str, str], image: Path, root: Path, problems: list[str]) -> np.ndarray | None:
-    """[68, 2] float32, or None with a problem added."""
-    if "x_0" in row:
-        try:
-            points = np.array([[row[x] for x in _X], [row[y] for y in _Y]], dtype=np.float32).T
-        except (KeyError, ValueError) as error:
-            problems.append(f"landmark columns x_0 … x_67, y_0 … y_67 must all be there and be numbers ({error})")
-            return None
-        where = "the landmarks"
-    else:
-        beside = str(image).replace("aligned_images", "aligned_landmarks")
-        file = root / row["landmarks"] if row.get("landmarks") else Path(beside).with_suffix(".npy")
-        where = str(file)
-        try:
-            points = np.load(file, allow_pickle=False).astype(np.float32)
-        except (OSError, ValueError, EOFError) as error:
-            problems.append(f"{file}: no landmarks ({'no such file' if not file.is_file() else error})")
-            return None
-    if points.shape != (68, 2) or not np.isfinite(points).all():
-        problems.append(f"{where} must be 68 finite points, got shape {list(points.shape)}")
-        return None
-    return points
-
-
-def _image_size(path: Path, problems: list[str]) -> tuple[int, int] | None:
-    """Width and height of an image that can be read to its end; of several processes, only the first reads so far."""
-    try:
-        with Image.open(path) as image:
-            if is_first():
-                image.load()
-            return image.size
-    except FileNotFoundError:
-        problems.append(f"{path}: no such file")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        problems.append(f"{path}: not an image, or damaged ({error})")
-    return None
 
 
 def read_pixels(path: str, size: int) -> np.ndarray:

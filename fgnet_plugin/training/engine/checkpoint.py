@@ -68,6 +68,11 @@ class Checkpoint:
             if is_first():
                 self.stage.export(metrics, self.stage.step)
 
+    def export_last(self) -> None:
+        """Exports the weights as they are, of a training that nothing validates."""
+        if is_first():
+            self.stage.export({}, self.stage.step)
+
 
 def steps_done(last: Path) -> int:
     """How many steps a checkpoint has been trained for. Raises ValueError where it is none; executes nothing in it."""

@@ -24,7 +24,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.fabric.strategies.ddp import DDPStrategy
 
 from fgnet_plugin.training.collectives import gathered, is_first, shared_error
-from fgnet_plugin.training.config.detector import Trainer
+from fgnet_plugin.training.config.trainer import Trainer
 
 _LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out waiting|remote process", re.I)
 

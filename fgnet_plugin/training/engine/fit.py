@@ -74,6 +74,8 @@ def fit(stage: Stage, resume: bool) -> None:
             how = f"goes on after step {saved:,}" if saved else "starts from the beginning: no step was saved yet"
             say(f"\ninterrupted after step {stage.step:,}; the same command with --resume {how}")
             raise
+    if stage.val_corpus is None:
+        return say(f"trained for all of the {stage.steps:,} steps, without a validation")
     if checkpoint.best is None:
         raise shared_error(
             f"no validation gave a value of {stage.monitor}: the validation faces need some with each AU and some without"
@@ -97,10 +99,13 @@ def _train(fabric: Fabric, stage: Stage, checkpoint: Checkpoint) -> None:
             bar.update()
             if shown := log.add_step(losses):
                 bar.set_postfix(shown, refresh=False)
-            if stage.step % stage.validation_steps == 0:
+            if stage.val_corpus is not None and stage.step % stage.validation_steps == 0:
                 metrics = _validate(fabric, stage, val_loader)
                 log.add_validation(metrics)
                 checkpoint.export_best(metrics)
+                checkpoint.save()
+            elif stage.step == stage.steps:
+                checkpoint.export_last()
                 checkpoint.save()
             elif stage.step % settings.checkpoint_every == 0:
                 checkpoint.save()

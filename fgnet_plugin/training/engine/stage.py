@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from fgnet_plugin.training.collectives import shared_error, summed
-from fgnet_plugin.training.config.detector import RENDERER, Optimiser, Trainer
+from fgnet_plugin.training.config.detector import RENDERER, Optimiser
+from fgnet_plugin.training.config.trainer import Trainer
 from fgnet_plugin.training.config.yaml_dataclass import differences
 from fgnet_plugin.training.data.loading import Corpus, StepSampler, step_seed
 from fgnet_plugin.utils.threads import single_threaded, stop_opencv_threads
@@ -40,7 +41,7 @@ class Stage(nn.Module):
 
     Args:
         net: what is trained; parameters that don't require gradients stay as they are.
-        corpus, val_corpus: labelled faces.
+        corpus, val_corpus: labelled faces. Without the latter nothing is validated, and the last step's weights are exported.
         sampler: of the corpus.
         optimiser, trainer: settings.
         recipe: all settings, as JSON knows them: recorded in checkpoints, but for those of the machine.
@@ -56,7 +57,7 @@ class Stage(nn.Module):
         self,
         net: nn.Module,
         corpus: Corpus,
-        val_corpus: Corpus,
+        val_corpus: Corpus | None,
         sampler: StepSampler,
         optimiser: Optimiser,
         trainer: Trainer,
@@ -64,7 +65,7 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.net = net
-        self.average = copy.deepcopy(net).requires_grad_(False) if optimiser.ema is not None else None
+        self.average = copy.deepcopy(net).requires_grad_(False) if optimiser.decay is not None else None
         self.corpus, self.val_corpus, self.sampler = corpus, val_corpus, sampler
         self.settings, self.machine = optimiser, trainer
         self.recipe = _without(recipe, _FREE_TO_CHANGE) | {"code": {"version": __version__, "renderer": RENDERER}}
@@ -178,9 +179,9 @@ class Stage(nn.Module):
         Over the first steps the average is shorter, so that the random weights of the start are soon forgotten. torch's
         `AveragedModel` would start at the first step's weights, and average BatchNorm's counters as if they were statistics.
         """
-        if self.average is None or self.settings.ema is None:
+        if self.average is None or self.settings.decay is None:
             return
-        decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
+        decay = min(self.settings.decay, (self.step + 1) / (self.step + 10))
         averages, values = self.average.state_dict(), self.net.state_dict()
         floating = [name for name, value in averages.items() if value.is_floating_point()]
         torch._foreach_lerp_([averages[name] for name in floating], [values[name] for name in floating], 1 - decay)
@@ -210,6 +211,8 @@ class Stage(nn.Module):
 
     def val_dataloader(self) -> Iterable[Batch]:
         """The process' share of the validation faces: all of them in their order, or every n-th of them."""
+        if self.val_corpus is None:
+            return ()
         faces, parts, count = cast(Dataset[Batch], self.val_corpus), self.sampler.parts, len(self.val_corpus)
         if count < parts:
             raise shared_error(f"{count} validation faces can't be divided among {parts} processes")

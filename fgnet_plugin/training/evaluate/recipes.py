@@ -15,7 +15,7 @@ from fgnet_plugin.training.data.leakage import start_corpora
 from fgnet_plugin.training.published_folds import published_folds
 
 NOT_RECORDED = "not recorded"
-_PATHS = "train", "folds", "image_root", "start_from", "stylegan2", "psp"
+_PATHS = "train", "folds", "image_root", "start_from", "stylegan2", "psp", "baseline_weights"
 # Each run's own; the number of frames, by which groups are told apart anyway; and what is only a permission.
 _OF_RUN = "fold", "val", "test", "samples", "shared_subjects"
 _PERMISSION = "start_from_same_corpus"

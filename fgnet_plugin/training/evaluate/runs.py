@@ -50,6 +50,8 @@ class Run:
     """Frames whose labels its best epoch was chosen with, beside those that it was trained on; none: not recorded."""
     started_on: tuple[str, ...] = ()
     """What the weights that it started from had been trained on: names of corpora, label files, folders of faces."""
+    padding: str = ""
+    """How the faces that it was trained on were padded; empty: not recorded."""
     notes: tuple[str, ...] = ()
     """What a reader of its scores should know."""
 
@@ -105,7 +107,8 @@ def read_run(given: str, names: Sequence[tuple[str, str]] = ()) -> Run:
         recipe=recipe,
         validation_frames=found.training.get("validation_faces"),
         started_on=started,
-        notes=(*_unfinished(path, recipe), *_started(recipe, started)),
+        padding=str((found.training.get("faces") or {}).get("padding", "constant" if found.converted else "")),
+        notes=(*_unfinished(path, recipe), *_started(recipe, started), *_faces(found.training)),
     )
 
 
@@ -117,7 +120,8 @@ def system_name(found: SystemInfo) -> str:
     own = str(recipe.get("export", {}).get("system") or "")
     model = recipe.get("model", {})
     if own or model.get("baseline"):
-        return own or str(model["baseline"])
+        weights = model.get("baseline_weights")
+        return own or str(model["baseline"]) + (f" from {Path(weights).stem}" if weights else "")
     if model.get("start_from"):
         return f"FG-Net from {Path(model['start_from']).stem}"
     size = f" {model['size']} px" if model.get("size") else ""
@@ -189,9 +193,22 @@ def _started(recipe: Mapping[str, Any], started: Sequence[str]) -> tuple[str, ..
 def _unfinished(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
     """Whether the log beside a checkpoint ends before the recipe's last epoch."""
     log, epochs = path.with_name(LOG), recipe.get("optimiser", {}).get("epochs")
-    if not log.is_file() or not epochs:
+    config = csv_settings(recipe)
+    if not log.is_file() or not epochs or (config is not None and config.validation == "refit"):  # written at its end only
         return ()
     with log.open(newline="", encoding="utf-8") as file:
         reached = [int(row["epoch"]) for row in csv.DictReader(file) if (row.get("val_auc") or "") and row["epoch"].isdigit()]
     last = max(reached, default=0)
     return (f"not finished: {last} of {epochs} epochs",) if last < epochs else ()
+
+
+def _faces(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """How the faces that it was trained on were made, where not as ours are by default; and how many were not there."""
+    made, missing = training.get("faces") or {}, training.get("missing_frames") or {}
+    notes = []
+    if made.get("padding") == "constant":
+        notes.append("trained on faces padded with black at the border of their photos, as published")
+    if made.get("target_landmarks") == "measured":
+        notes.append("its targets' landmarks were measured again on the aligned faces, in whole pixels, as published")
+    notes += [f"{count:,} listed {part} frames were not there, and left out" for part, count in missing.items()]
+    return tuple(notes)

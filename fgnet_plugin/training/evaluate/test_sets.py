@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,9 @@ from fgnet_plugin.training.data import csv_corpus
 from fgnet_plugin.training.data.csv_corpus import CsvCorpus
 from fgnet_plugin.training.data.leakage import SeenError, check_unseen, start_notes
 from fgnet_plugin.training.data.loading import Corpus
+from fgnet_plugin.training.data.made_faces import Listed
 from fgnet_plugin.training.evaluate.runs import Run
-from fgnet_plugin.training.published_folds import published_folds
+from fgnet_plugin.training.published_folds import PUBLISHED, published_folds
 from fgnet_plugin.utils.files import sha256
 
 
@@ -37,7 +39,11 @@ class Requested:
     threshold: float = 1.0
     image_root: str = ""
     resize: bool = False
-    """These three as in `config.Csv`, for the files in `on`."""
+    skip_missing: bool = False
+    """These four as in `config.Csv`, for the files in `on`."""
+    fold: int | None = None
+    """Of the corpora in `on`, only the test subjects of this published fold, as in the authors' tests across corpora; none: the
+    whole files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +125,18 @@ def own_test(run: Run, label_files: LabelFileCache) -> Test:
         raise ValueError(f"{run.given}: its {what}; say what to test it on with --on NAME=labels.csv or --domain")
     published = published_folds(config.folds)
     files = [config.test] if config.test else [config.train, *([] if published else [config.folds])]
-    missing = [file for file in files if not Path(file).is_file()]
-    if missing:
+    absent = [file for file in files if not Path(file).is_file()]
+    if absent:
         raise ValueError(
-            f"{run.given}: its test frames are in {', '.join(missing)}, not here; start from the folder where it was trained, "
+            f"{run.given}: its test frames are in {', '.join(absent)}, not here; start from the folder where it was trained, "
             "or give the file with --on"
         )
 
     settings: dict[str, Any] = {name: getattr(config, name) for name in ("fold", "threshold", "resize", "image_root")}
+    missing: tuple[str, ...] = ()
+    if config.skip_missing:
+        label_file = Listed.read(Path(files[0]), config.root_of(Path(files[0])))
+        settings["present"], missing = label_file.present(), label_file.notes(files[0], run.padding)
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
         key = ("own", config.train, config.test, config.folds, *settings.values(), run.aus, run.image_size)
@@ -136,7 +146,7 @@ def own_test(run: Run, label_files: LabelFileCache) -> Test:
         return corpus, _relative(corpus.images, config.root_of(Path(files[0]))), corpus.subjects
 
     key = _key("own", files, run, **settings, folds=sorted(map(sorted, published or ())))
-    return Test(run.trained_on, True, run.aus, key, read, start_notes(run, run.trained_on))
+    return Test(run.trained_on, True, run.aus, key, read, (*start_notes(run, run.trained_on), *missing))
 
 
 def file_test(run: Run, name: str, path: Path, requested: Requested, label_files: LabelFileCache) -> Test:
@@ -145,19 +155,31 @@ def file_test(run: Run, name: str, path: Path, requested: Requested, label_files
     aus = tuple(au for au in run.aus if au in labelled)
     if not aus:
         raise ValueError(f"{path}: labels {' '.join(labelled)}, none of the AUs of {run.given}, {' '.join(run.aus)}")
-    config = Csv(str(path), threshold=requested.threshold, image_root=requested.image_root, resize=requested.resize)
+    settings = {name: getattr(requested, name) for name in ("threshold", "resize", "image_root")}
+    config = Csv(str(path), **settings, skip_missing=requested.skip_missing)
+    if requested.fold is not None:
+        if published_folds(name) is None:
+            raise ValueError(f"--on {name}=…: --on-fold is for corpora with published folds, {' and '.join(PUBLISHED)}")
+        config = dataclasses.replace(config, folds=name.lower(), fold=requested.fold)
     same = name.lower() == run.trained_on.lower()
     notes = check_unseen(run, name, path, config.root_of(path))
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
         of = path, aus, run.image_size, config
-        corpus = label_files.read(("file", *of), lambda: csv_corpus.read_csv(*of))
+        whole = requested.fold is None
+        corpus = label_files.read(
+            ("file", *of), lambda: csv_corpus.read_csv(*of) if whole else csv_corpus.test_corpus(config, aus, run.image_size)
+        )
         assert corpus is not None  # read_csv has seen to it
         return corpus, _relative(corpus.images, config.root_of(path)), corpus.subjects
 
-    settings = {name: getattr(config, name) for name in ("threshold", "resize", "image_root")}
+    label_file = Listed.read(path, config.root_of(path))
+    settings |= {"present": label_file.present()} if config.skip_missing else {}
+    settings |= {} if requested.fold is None else {"fold": requested.fold}
     key = _key("file", [str(path)], run, aus=aus, **settings)
-    return Test(name, same, aus, key, read, (*notes, *start_notes(run, name)))
+    notes = (*notes, *start_notes(run, name), *label_file.notes(str(path), run.padding))
+    called = name if requested.fold is None else f"{name}, test subjects of fold {requested.fold}"
+    return Test(called, same, aus, key, read, notes)
 
 
 def rendered_test(run: Run, domain: str, requested: Requested) -> Test:

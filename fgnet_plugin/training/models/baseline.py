@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgnet_plugin.checkpoints.mismatches import raise_mismatches
+from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
+from fgnet_plugin.checkpoints.published import describe_contents, read_torch_file
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import normalize
 from fgnet_plugin.utils import safetensors_file
@@ -21,15 +22,18 @@ BASELINE_FILE = "baseline.safetensors"
 KINDS = ("resnet18", "resnet34", "resnet50")
 SMALLEST = 32
 """Side of the smallest face that a ResNet, which halves it five times, can read, px."""
+_IMAGENET_MEAN, _IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of pixels in [0, 1]
 
 
 class Baseline(nn.Module):
-    """torchvision's ResNet (He et al., CVPR 2016) from random weights, with one logit an AU.
+    """torchvision's ResNet (He et al., CVPR 2016), with one logit an AU; its weights are random, see `start_from_imagenet`.
+
+    With `imagenet`, it reads pixels in the units of ImageNet's networks: less the mean colour there, in standard deviations.
 
     Raises ValueError for an unknown kind or too small a face, or where torchvision is not installed.
     """
 
-    def __init__(self, kind: str, aus: Sequence[str], image_size: int) -> None:
+    def __init__(self, kind: str, aus: Sequence[str], image_size: int, imagenet: bool = False) -> None:
         super().__init__()
         if kind not in KINDS or not aus or image_size < SMALLEST:
             raise ValueError(
@@ -40,7 +44,7 @@ class Baseline(nn.Module):
             models = importlib.import_module("torchvision.models")
         except ImportError as error:
             raise ValueError('baselines need torchvision; run: pip install "fgnet-plugin[train]"') from error
-        self.kind, self.aus, self.image_size = kind, tuple(aus), image_size
+        self.kind, self.aus, self.image_size, self.imagenet = kind, tuple(aus), image_size, imagenet
         self.resnet: nn.Module = getattr(models, kind)(weights=None, num_classes=len(self.aus))
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -48,12 +52,54 @@ class Baseline(nn.Module):
         size = self.image_size
         if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, size, size):
             raise ValueError(f"faces must have shape [B, 3, {size}, {size}], got {list(faces.shape)}")
-        return self.resnet(normalize(faces)).float()
+        pixels = normalize(faces)
+        if self.imagenet:
+            mean, sd = (pixels.new_tensor(values)[:, None, None] for values in (_IMAGENET_MEAN, _IMAGENET_SD))
+            pixels = (pixels / 2 + 0.5 - mean) / sd
+        return self.resnet(pixels).float()
 
 
 def activations(logits: Tensor) -> Tensor:
     """Logits -> activations in [-1, 1], above 0 where the AU's probability exceeds one half: 2·sigmoid(logit) − 1."""
     return 2 * torch.sigmoid(logits) - 1
+
+
+def imagenet_weights(path: Path | str, model: Baseline) -> dict[str, Tensor]:
+    """Read torchvision's weights of a ResNet for ImageNet, but for its last layer, whose classes are no AUs.
+
+    Args:
+        path: a state dict of torchvision's ``resnet18``, …: ``.safetensors``, or a file of ``torch.save``, of which nothing is
+            executed.
+        model: the network that they must fit.
+
+    Raises:
+        CheckpointError: missing (the message says how to make one), truncated, of another network, or with NaN.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such file; where there is a network, save torchvision's weights with torch.save("
+            f'torchvision.models.{model.kind}(weights="DEFAULT").state_dict(), "{path.name}")'
+        )
+    content = safetensors_file.read_foreign(path) if path.suffix == ".safetensors" else read_torch_file(path)
+    wanted = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.resnet.state_dict().items()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+    if not isinstance(content, dict) or not wanted.keys() & content.keys():
+        raise CheckpointError(f"{path}: no weights of torchvision's {model.kind}; it holds {describe_contents(content)}")
+    problems = find_mismatches(content, wanted)
+    problems = problems or [f"{name} holds NaN or infinity" for name in wanted if not bool(content[name].isfinite().all())]
+    raise_mismatches(path, problems)
+    return {name: content[name].float() for name in wanted}
+
+
+def start_from_imagenet(path: Path | str, kind: str, aus: Sequence[str], image_size: int) -> Baseline:
+    """Make a baseline that starts from torchvision's weights for ImageNet; errors as those of `imagenet_weights`."""
+    model = Baseline(kind, aus, image_size, imagenet=True)
+    model.resnet.load_state_dict(imagenet_weights(path, model), strict=False)
+    return model
 
 
 @dataclass(frozen=True)
@@ -70,6 +116,8 @@ class BaselineInfo:
     training: dict[str, Any] = field(default_factory=dict)
     """Summary of the training, its recipe included."""
     licence: str = ""
+    imagenet: bool = False
+    """See `Baseline`."""
     digest: str = field(default="", compare=False)
     """SHA-256 over metadata and tensors, once it is in a file."""
 
@@ -79,7 +127,7 @@ def save_baseline(model: Baseline, path: Path | str, info: BaselineInfo, half: b
 
     Raises ValueError where the metadata is of another network, OSError where the file can't be written.
     """
-    if (info.kind, info.aus, info.image_size) != (model.kind, model.aus, model.image_size):
+    if (info.kind, info.aus, info.image_size, info.imagenet) != (model.kind, model.aus, model.image_size, model.imagenet):
         raise ValueError("the metadata is not that of the model")
     metadata = {
         "format": safetensors_file.BASELINE,
@@ -92,6 +140,8 @@ def save_baseline(model: Baseline, path: Path | str, info: BaselineInfo, half: b
     }
     if info.fold is not None:
         metadata["fold"] = str(info.fold)
+    if info.imagenet:
+        metadata["pixels"] = "imagenet"
     return safetensors_file.write(Path(path), model.state_dict(), metadata, half)
 
 
@@ -115,6 +165,7 @@ def read_baseline(path: Path | str) -> BaselineInfo:
             fold=int(metadata["fold"]) if "fold" in metadata else None,
             training=json.loads(metadata["training"]),
             licence=metadata["licence"],
+            imagenet=metadata.get("pixels") == "imagenet",
             digest=metadata["digest"],
         )
 
@@ -127,7 +178,7 @@ def load_baseline(path: Path | str, device: torch.device | str = "cpu") -> tuple
     path = Path(path)
     info = read_baseline(path)
     tensors = safetensors_file.read_tensors(path)
-    model = Baseline(info.kind, info.aus, info.image_size).eval()
+    model = Baseline(info.kind, info.aus, info.image_size, info.imagenet).eval()
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:  # lists the tensors

@@ -46,6 +46,8 @@ class RawCorpus:
     """What else the faces depend on, such as the camera."""
     notes: tuple[str, ...] = ()
     """What a user should know of it."""
+    uncoded: tuple[str, ...] = ()
+    """Frames that a list asked for, and that have no codes: see `lists.only_listed`."""
 
 
 def chosen_aus(corpus: str, aus: Sequence[str] | None) -> dict[int, str]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,16 +17,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from fgnet_plugin.alignment import align_faces
+from fgnet_plugin.alignment import Padding, align_faces
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import read_picture
 from fgnet_plugin.media.video import Video
+from fgnet_plugin.training.data.made_faces import MADE_BEFORE, PREPARED
 from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus
 from fgnet_plugin.training.prepare.landmark_sources import FinderLandmarks, LandmarkSource, as_points
 from fgnet_plugin.training.prepare.progress import Progress
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.threads import single_threaded, torch_threads
 
+Targets = Literal["moved", "measured"]
+"""Where the landmarks of the heatmap targets come from, see `prepare`."""
 VERSION = 1
 """Raised when faces come out otherwise: a folder is not filled up with faces of two kinds."""
 # What at most is done again after a kill, for each process twice.
@@ -68,6 +71,8 @@ def prepare(
     suffix: Literal["jpg", "png"] = "jpg",
     workers: int = 0,
     progress: bool = True,
+    padding: Padding = "reflect",
+    targets: Targets = "moved",
 ) -> Prepared:
     """Writes ``out/BP4D/aligned_images/F001/T1/02440.jpg``, ``aligned_landmarks/….npy``, labels.csv and report.csv.
 
@@ -84,6 +89,12 @@ def prepare(
         suffix: "jpg" has quality 95; "png" loses nothing and takes several times the space.
         workers: processes with one thread each; 0: this one.
         progress: show a bar.
+        padding: what photos go on with beyond their borders, see `align_faces`; "constant" as the authors of FG-Net had it.
+        targets: where the landmarks of the heatmap targets come from: "moved", those of the photo, moved along; "measured",
+            those that `FinderLandmarks` finds on the aligned face, rounded to whole pixels, as the authors had dlib do it. A
+            face on which it finds none is left out, and that reported.
+
+    labels.csv says both in its last columns, ``padding`` and ``target_landmarks``, and trainings record them.
 
     Raises:
         ValueError: the folder holds faces made with other settings; not a single face was found.
@@ -92,20 +103,23 @@ def prepare(
     """
     if suffix not in ("jpg", "png"):
         raise ValueError(f"suffix must be jpg or png, got {suffix!r}")
+    if targets not in get_args(Targets):
+        raise ValueError(f"targets must be one of {', '.join(get_args(Targets))}, got {targets!r}")
     if size < 8 or workers < 0:
         raise ValueError(f"size must be at least 8 px and workers at least 0, got {size} and {workers}")
     source: LandmarkSource = FinderLandmarks() if landmarks is None else landmarks
     folder = Path(out) / corpus.name
     source_name = str(getattr(source, "name", None) or getattr(source, "__qualname__", type(source).__qualname__))
-    settings = {"size": size, "suffix": suffix, "landmarks": source_name, **corpus.settings, "version": VERSION}
-    state = Progress(folder / "prepared.jsonl", settings)
+    made: dict[str, str] = {"padding": padding, "target_landmarks": targets}
+    settings = {"size": size, "suffix": suffix, "landmarks": source_name, **corpus.settings, **made, "version": VERSION}
+    state = Progress(folder / PREPARED, settings, assumed=MADE_BEFORE)
     for part in folder.rglob(".*.part"):  # of a process that was killed
         part.unlink()
     frames = [frame for frame in corpus.frames if frame.file is not None]
     if state.done:
         print(f"{folder}: going on, {len(state.done):,} of {len(frames):,} faces are there", flush=True)
     noted = {frame.name: (False, "no photo or video") for frame in corpus.frames if frame.file is None}
-    faces = _Faces(_chunks(frames), folder, source, size, suffix, state.done)
+    faces = _Faces(_chunks(frames), folder, source, size, suffix, state.done, padding, targets)
     try:
         for name, outcome in _run(faces, workers, progress, state):
             noted[name] = outcome
@@ -114,8 +128,9 @@ def prepare(
             f"\ninterrupted: {len(state.done):,} of {len(frames):,} faces are there; the same command goes on", file=sys.stderr
         )
         raise
-    state.rewrite({frame.name: noted[frame.name][1] for frame in corpus.frames if noted[frame.name][0]})
-    return _tables(corpus, folder, noted, suffix)
+    others = {name: note for name, note in state.done.items() if name not in noted}  # of other lists of frames
+    state.rewrite({frame.name: noted[frame.name][1] for frame in corpus.frames if noted[frame.name][0]} | others)
+    return _tables(corpus, folder, noted, suffix, made)
 
 
 Outcome = tuple[bool, str]
@@ -162,10 +177,19 @@ class _Faces(Dataset[tuple[list[Outcome], str]]):
     """Item i: the faces of a chunk of frames are written; the outcomes, and why they break off."""
 
     def __init__(
-        self, chunks: list[list[CodedFrame]], folder: Path, source: LandmarkSource, size: int, suffix: str, done: dict[str, str]
+        self,
+        chunks: list[list[CodedFrame]],
+        folder: Path,
+        source: LandmarkSource,
+        size: int,
+        suffix: str,
+        done: dict[str, str],
+        padding: Padding,
+        targets: Targets,
     ) -> None:
         self.chunks, self.folder, self.source, self.size, self.suffix = chunks, folder, source, size, suffix
-        self.done = dict(done)
+        self.done, self.padding = dict(done), padding
+        self._again = FinderLandmarks() if targets == "measured" else None
         self._video: Video | None = None
 
     def __len__(self) -> int:
@@ -194,14 +218,19 @@ class _Faces(Dataset[tuple[list[Outcome], str]]):
             found = as_points(self.source(photo, frame))
             if not len(found):
                 return False, "no face"
-            aligned = align_faces([photo], [found[:1]], self.size)
+            aligned = align_faces([photo], [found[:1]], self.size, padding=self.padding)
+            landmarks = aligned.points_to_face(found[:1])[0]
+            if self._again is not None:
+                measured = as_points(self._again(aligned.faces[0], frame))
+                if not len(measured):
+                    return False, "no face on the aligned face"
+                landmarks = measured[0].round()
         except ValueError as error:
             reason = str(error)
             return False, reason if reason.startswith(("no ", "unusable ")) else f"unusable landmarks: {reason}"
         face = aligned.faces[0].permute(1, 2, 0).numpy()
-        landmarks = aligned.points_to_face(found[:1])[0].numpy().astype(np.float32)
         with atomic_write(points) as part, part.open("wb") as file:
-            np.save(file, landmarks)
+            np.save(file, landmarks.numpy().astype(np.float32))
         with atomic_write(image) as part:
             Image.fromarray(face).save(part, format="JPEG" if self.suffix == "jpg" else "PNG", quality=_QUALITY)
         return True, f"several faces: {len(found)}, the surest was taken" if len(found) > 1 else ""
@@ -233,17 +262,18 @@ def _complete(image: Path, points: Path, size: int) -> bool:
     return fits and landmarks.shape == (68, 2) and landmarks.dtype == np.float32 and bool(np.isfinite(landmarks).all())
 
 
-def _tables(corpus: RawCorpus, folder: Path, noted: dict[str, Outcome], suffix: str) -> Prepared:
-    """Writes labels.csv and report.csv."""
+def _tables(corpus: RawCorpus, folder: Path, noted: dict[str, Outcome], suffix: str, made: dict[str, str]) -> Prepared:
+    """Writes labels.csv, each row of which says how faces were `made`, and report.csv."""
     rows, report = [], []
     for frame in corpus.frames:
         written, reason = noted[frame.name]
         if written:
             image = face_files(Path(corpus.name), frame.name, suffix)[0]
-            rows.append([image.as_posix(), *frame.labels])
+            rows.append([image.as_posix(), *frame.labels, *made.values()])
         if reason:
             file = frame.file.relative_to(corpus.raw).as_posix() if frame.file else ""
             report.append([frame.name, file, "yes" if written else "no", reason])
+    report += [[name, "", "no", "listed, but not coded"] for name in corpus.uncoded]
     labels, reported = folder / "labels.csv", folder / "report.csv"
     _write(reported, ["frame", "file", "prepared", "reason"], report)
     reasons = Counter(f"{row[3].partition(':')[0]}{'' if row[2] == 'no' else ' (prepared)'}" for row in report)
@@ -251,7 +281,7 @@ def _tables(corpus: RawCorpus, folder: Path, noted: dict[str, Outcome], suffix: 
         raise ValueError(
             f"not one of {len(corpus.frames):,} coded frames could be prepared; {reported} says why: {dict(reasons)}"
         )
-    _write(labels, ["image_path", *corpus.columns], rows)
+    _write(labels, ["image_path", *corpus.columns, *made], rows)
     return Prepared(labels, reported, len(corpus.frames), len(rows), dict(reasons), corpus.notes)
 
 

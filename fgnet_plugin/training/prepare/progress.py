@@ -19,6 +19,7 @@ class Progress:
     Args:
         path: of the file.
         settings: what the faces depend on.
+        assumed: settings that files of an older version don't mention, and what they were.
 
     Attributes:
         done: frame -> note, of the complete faces.
@@ -27,14 +28,14 @@ class Progress:
         ValueError: faces that are there were made with other settings.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, object], assumed: Mapping[str, object] | None = None) -> None:
         self.path, self.settings = path, json.loads(json.dumps(settings))
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []  # the last is empty, or cut off
         values = [value for value in map(_value, lines) if value is not None]
         if lines and (not values or not isinstance(values[0], dict)):
             raise ValueError(f"{path}: is damaged; delete it, and all faces are made anew")
-        if values and values[0] != self.settings:
-            former = values[0]
+        former = {**(assumed or {}), **values[0]} if values else self.settings
+        if former != self.settings:
             changes = "; ".join(
                 f"{key} was {former.get(key)}, now {self.settings.get(key)}"
                 for key in {**former, **self.settings}

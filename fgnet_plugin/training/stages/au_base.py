@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fgnet_plugin.action_units import NOT_CODABLE
+from fgnet_plugin.alignment import Padding
 from fgnet_plugin.training.collectives import summed
 from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.config.yaml_dataclass import plain
+from fgnet_plugin.training.data.csv_corpus import CsvCorpus
 from fgnet_plugin.training.data.flip import mirror
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch, Stage
 from fgnet_plugin.training.metrics.au_metrics import AUMetrics
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a training before this one, with subjects set aside, has chosen for it (``data.csv.validation: refit``)."""
+
+    epochs: int
+    metrics: dict[str, float]
+    """Of that training's validation."""
+    faces: int
+    """That it validated on."""
 
 
 class AUStage(Stage):
@@ -25,9 +39,10 @@ class AUStage(Stage):
         net: the network.
         aus: the AUs in channel order.
         config: the settings.
-        corpus, val_corpus: samples are dicts with "image" uint8 [3, S, S], "landmarks" [68, 2] in pixels of it, and
-            "labels" [A] 1, 0 or NaN (unknown), in the order of `aus`.
+        corpus, val_corpus: see `Stage`; samples are dicts with "image" uint8 [3, S, S], "landmarks" [68, 2] in pixels of it,
+            and "labels" [A] 1, 0 or NaN (unknown), in the order of `aus`.
         sampler: of the corpus.
+        chosen: without `val_corpus`, where the number of epochs comes from.
     """
 
     maximise = True
@@ -38,11 +53,12 @@ class AUStage(Stage):
         aus: tuple[str, ...],
         config: DetectorConfig,
         corpus: Corpus,
-        val_corpus: Corpus,
+        val_corpus: Corpus | None,
         sampler: StepSampler,
+        chosen: Chosen | None = None,
     ) -> None:
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
-        self.config, self.aus = config, aus
+        self.config, self.aus, self.chosen = config, aus, chosen
         self.monitor = "auc" if config.data.csv is None else config.data.csv.chosen_by
         self.au_metrics = AUMetrics(aus)
         self._losses: list[Tensor] = []
@@ -51,6 +67,15 @@ class AUStage(Stage):
     def fold(self) -> int | None:
         """The corpus' fold that is left out for testing, where there is one: recorded in exported files."""
         return None if self.config.data.csv is None else self.config.data.csv.fold
+
+    @property
+    def padding(self) -> Padding:
+        """How the corpus' faces were padded, or else ours: recorded in exported files."""
+        return "constant" if self._made.get("padding") == "constant" else "reflect"
+
+    @property
+    def _made(self) -> dict[str, str]:
+        return self.corpus.made if isinstance(self.corpus, CsvCorpus) else {}
 
     def validate(self, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss, a mean over known labels, and activations [B, A] in [-1, 1], of a batch by `trained`.
@@ -93,13 +118,19 @@ class AUStage(Stage):
 
     def summary(self, metrics: dict[str, float], step: int) -> dict[str, Any]:
         """What an exported file records of the training."""
-        return {
+        chosen, count = self.chosen, 0 if self.val_corpus is None else len(self.val_corpus)
+        corpora = {"train": self.corpus, "validation": self.val_corpus}
+        missing = {name: of.missing for name, of in corpora.items() if isinstance(of, CsvCorpus) and of.missing}
+        summary = {
             "by": "fgnet train detector",
             "step": step,
-            "validation": metrics,
-            "validation_faces": len(self.val_corpus),
+            "validation": metrics if chosen is None else chosen.metrics,
+            "validation_faces": count if chosen is None else chosen.faces,
             "recipe": self.recipe,
         }
+        summary |= {"faces": self._made} if self._made else {}
+        summary |= {"missing_frames": missing} if missing else {}
+        return summary | ({} if chosen is None else {"refit_epochs": chosen.epochs})
 
 
 def without_unknown(labels: Tensor) -> Tensor:

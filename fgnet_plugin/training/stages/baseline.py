@@ -10,7 +10,7 @@ from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch
 from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, BaselineInfo, activations, save_baseline
-from fgnet_plugin.training.stages.au_base import AUStage, known_entropy, without_unknown
+from fgnet_plugin.training.stages.au_base import AUStage, Chosen, known_entropy, without_unknown
 
 
 class BaselineStage(AUStage):
@@ -18,7 +18,7 @@ class BaselineStage(AUStage):
 
     Args:
         net: the network.
-        config, corpus, val_corpus, sampler: see `AUStage`; landmarks are not looked at.
+        config, corpus, val_corpus, sampler, chosen: see `AUStage`; landmarks are not looked at.
 
     Raises:
         ValueError: an auxiliary head (``guide``) is set, which reads a latent code that the baseline lacks.
@@ -27,10 +27,18 @@ class BaselineStage(AUStage):
     net: Baseline
     average: Baseline | None
 
-    def __init__(self, net: Baseline, config: DetectorConfig, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler) -> None:
+    def __init__(
+        self,
+        net: Baseline,
+        config: DetectorConfig,
+        corpus: Corpus,
+        val_corpus: Corpus | None,
+        sampler: StepSampler,
+        chosen: Chosen | None = None,
+    ) -> None:
         if config.guide.labels or config.guide.landmarks:
             raise ValueError("guide reads FG-Net's latent code, which a baseline lacks: leave out guide, or model.baseline")
-        super().__init__(net, net.aus, config, corpus, val_corpus, sampler)
+        super().__init__(net, net.aus, config, corpus, val_corpus, sampler, chosen)
 
     @property
     def trained(self) -> Baseline:
@@ -58,5 +66,6 @@ class BaselineStage(AUStage):
             fold=self.fold,
             training=self.summary(metrics, step),
             licence=self.config.export.licence,
+            imagenet=self.net.imagenet,
         )
         save_baseline(self.trained, Path(self.machine.out) / BASELINE_FILE, info, half=self.config.export.half)

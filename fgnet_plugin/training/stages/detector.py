@@ -18,7 +18,7 @@ from fgnet_plugin.training.data.heatmap_targets import heatmap_loss, heatmap_tar
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch
 from fgnet_plugin.training.models.systems import FGNET_FILE
-from fgnet_plugin.training.stages.au_base import AUStage, known_entropy, without_unknown
+from fgnet_plugin.training.stages.au_base import AUStage, Chosen, known_entropy, without_unknown
 
 LANDMARKS = 68
 
@@ -29,9 +29,7 @@ class DetectorStage(AUStage):
     Args:
         net: the network. Its ToRGB layers take no part and stay as they are.
         config: the settings.
-        corpus, val_corpus: samples are dicts with "image" uint8 [3, S, S], "landmarks" [68, 2] in pixels of it, and
-            "labels" [A] 1, 0 or NaN (unknown), in the order of ``net.aus``.
-        sampler: of the corpus.
+        corpus, val_corpus, sampler, chosen: see `AUStage`.
         licence: of the weights that the network starts from.
     """
 
@@ -39,10 +37,17 @@ class DetectorStage(AUStage):
     average: FGNet | None
 
     def __init__(
-        self, net: FGNet, config: DetectorConfig, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler, licence: str = ""
+        self,
+        net: FGNet,
+        config: DetectorConfig,
+        corpus: Corpus,
+        val_corpus: Corpus | None,
+        sampler: StepSampler,
+        licence: str = "",
+        chosen: Chosen | None = None,
     ) -> None:
         net.generator.to_rgb.requires_grad_(False)
-        super().__init__(net, net.aus, config, corpus, val_corpus, sampler)
+        super().__init__(net, net.aus, config, corpus, val_corpus, sampler, chosen)
         self.licence = licence
         self.guide: nn.Linear | None = None  # the auxiliary head; checkpoints know it by its section's name
         if config.guide.labels or config.guide.landmarks:
@@ -96,7 +101,9 @@ class DetectorStage(AUStage):
         settings = self.config.export
         licence = " ".join(filter(None, (settings.licence, self.licence)))
         training = self.summary(metrics, step)
-        info = CheckpointInfo(self.net.config, settings.corpus, fold=self.fold, training=training, licence=licence)
+        info = CheckpointInfo(
+            self.net.config, settings.corpus, fold=self.fold, training=training, licence=licence, padding=self.padding
+        )
         save(self.trained, Path(self.machine.out) / FGNET_FILE, info, half=settings.half)
 
 

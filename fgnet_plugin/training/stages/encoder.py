@@ -93,6 +93,7 @@ class EncoderStage(Stage):
     def before_training(self) -> None:
         """Takes the spread of the discriminator's maps, of the same few validation faces in every process."""
         if self.discriminator is not None:
+            assert self.val_corpus is not None  # spreads are of its faces
             some = [self.val_corpus[i]["image"] for i in range(min(_FACES_FOR_SPREADS, len(self.val_corpus)))]
             self.spreads = map_spreads(self.discriminator, normalize(torch.stack(some)).to(self.device))
 

@@ -200,6 +200,7 @@ class GeneratorStage(Stage):
             object.__setattr__(self, "distance", self.look_at_real_faces())
         assert self.distance is not None
         self.distance.reset()
+        assert self.val_corpus is not None  # distances are to its faces
         for images in self.sample(-(-len(self.val_corpus) // world_size()), seed=1 + rank()):
             self.distance.update(images.to(self.distance.device), real=False)
         if is_first():

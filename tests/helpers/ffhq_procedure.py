@@ -1,6 +1,7 @@
 """FFHQ's alignment procedure step by step with PIL and SciPy, as its dataset was made: what the alignment is measured beside.
 
-Written from the procedure's description (Karras et al., CVPR 2019; the numbers in docs and `fgnet_plugin.alignment`).
+Written from the procedure's description (Karras et al., CVPR 2019; the numbers in docs and `fgnet_plugin.alignment`). The
+authors of FG-Net prepared BP4D and DISFA with padding "constant" and 4096 samples a side.
 """
 
 import math
@@ -10,7 +11,9 @@ from PIL import Image
 from scipy import ndimage
 
 
-def align(photo: Image.Image, landmarks: np.ndarray, size: int = 256, sampled: int = 1024) -> Image.Image:
+def align(
+    photo: Image.Image, landmarks: np.ndarray, size: int = 256, sampled: int = 1024, padding: str = "reflect"
+) -> Image.Image:
     """One face of an RGB photo, from its 68 landmarks in pixels."""
     points = landmarks.astype(np.float64)
     left, right = points[36:42].mean(0), points[42:48].mean(0)
@@ -44,7 +47,7 @@ def align(photo: Image.Image, landmarks: np.ndarray, size: int = 256, sampled: i
     lacking = np.array([-low[0], -low[1], high[0] - photo.width, high[1] - photo.height]) + border
     if lacking.max() > border - 4:
         pad = np.maximum(lacking.clip(0), round(side * 0.3))
-        picture = np.pad(np.asarray(photo, np.float32), ((pad[1], pad[3]), (pad[0], pad[2]), (0, 0)), "reflect")
+        picture = np.pad(np.asarray(photo, np.float32), ((pad[1], pad[3]), (pad[0], pad[2]), (0, 0)), padding)
         rows, columns = np.ogrid[: picture.shape[0], : picture.shape[1]]
         from_sides = np.minimum(columns / pad[0], (picture.shape[1] - 1 - columns) / pad[2])
         from_ends = np.minimum(rows / pad[1], (picture.shape[0] - 1 - rows) / pad[3])
