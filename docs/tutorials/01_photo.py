@@ -87,7 +87,9 @@ party[["FaceScore", *aus]].round(2)
 # beside it: it says which weights and settings made the table. Keep both together; a reviewer may ask.
 
 # %%
-detector.detect(["photo.jpg", "party.jpg"], save="photos.csv", progress_bar=False)
+detector.detect(["photo.jpg", "party.jpg"], save="photos.csv", progress_bar=False);
+
+# %%
 # !fgnet provenance photos.csv
 
 # %% [markdown]

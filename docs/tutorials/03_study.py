@@ -195,7 +195,6 @@ print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.
 
 # %%
 # !fgnet summarize study.csv --folders condition/subject --by person --smooth median:0.2 --out results
-# !ls results
 
 # %% [markdown]
 # If the names of files tell who and what they are (`P07_funny.mp4`), or a spreadsheet does, see
