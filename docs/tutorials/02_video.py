@@ -3,8 +3,8 @@
 #
 # Fifteen minutes. You need `pip install "fgnet-plugin[feat,measures]"`. Nothing is downloaded.
 #
-# A video is many photos in a row, and that changes the questions: not only *whether* somebody smiles, but *when*, *how long* and
-# *how often*. We read a video of three seconds, look at the AUs over time, and turn thousands of numbers into a handful.
+# A video is many photos in a row, and that changes the questions: not only *whether* somebody smiles, but *when*, *how long*
+# and *how often*. We read a video of three seconds, look at the AUs over time, and turn thousands of numbers into a handful.
 #
 # ## From a video to a table
 
@@ -20,8 +20,8 @@ fex[["frame", "time", "FaceScore", "AU06", "AU12", "AU25"]].iloc[::12].round(2)
 
 # %% [markdown]
 # Every frame has a row; `time` is its time in the video, in seconds. (We show every twelfth row.) If no face is found in a
-# frame, the row is there all the same, with empty scores. So the first thing to check in a new video is how many rows are empty,
-# and whether any frame has more than one face.
+# frame, the row is there all the same, with empty scores. So the first thing to check in a new video is how many rows are
+# empty, and whether any frame has more than one face.
 
 # %%
 empty = fex["AU12"].isna().sum()
@@ -36,8 +36,8 @@ print(f"{fex['frame'].nunique()} frames, {empty} rows without a face, at most {f
 fgnet_plugin.plot_time_course(fex, aus=["AU06", "AU12", "AU25"])
 
 # %% [markdown]
-# A smile comes and goes: lip corners (AU12), cheeks (AU6) and lips (AU25) rise together. Is it really there? Look at the face in
-# the frame with the highest score of AU12.
+# A smile comes and goes: lip corners (AU12), cheeks (AU6) and lips (AU25) rise together. Is it really there? Look at the face
+# in the frame with the highest score of AU12.
 
 # %%
 # alt: the frame with the highest score of AU12, a smiling woman, and her AU scores
@@ -79,8 +79,9 @@ events = find_events(smoothed, seconds, threshold=0.5)
 events[["AU", "onset", "apex", "offset", "duration", "peak", "complete"]].round(2)
 
 # %% [markdown]
-# `onset` and `offset` are when the event begins and ends, `apex` is when its score is highest. `complete` is `False` for an event
-# that was already going on when the video began, or still when it ended: it counts as an event, but its duration is unknown.
+# `onset` and `offset` are when the event begins and ends, `apex` is when its score is highest. `complete` is `False` for an
+# event that was already going on when the video began, or still when it ended: it counts as an event, but its duration is
+# unknown.
 #
 # ## A row for the recording
 #
@@ -95,9 +96,9 @@ summary.long[["AU", "name", "seconds", "base_rate", "mean", "events", "events_pe
 # - `mean`: the mean score. It also moves when the network is unsure, so it is more sensitive and harder to interpret.
 # - `events_per_minute`: how often. Three seconds are far too short for it – a single smile makes a rate of nearly twenty.
 #
-# Two warnings. The 72 frames are **not** 72 independent observations: a face in one frame is nearly the face in the next. Never
-# give frames to a t-test; the [study](03_study.md) shows what to do instead. And do not compare different AUs with each other: each has
-# a scale of its own.
+# Two warnings. The 72 frames are **not** 72 independent observations: a face in one frame is nearly the face in the next.
+# Never give frames to a t-test; the [study](03_study.md) shows what to do instead. And do not compare different AUs with each
+# other: each has a scale of its own.
 #
 # ## Your own videos
 #
@@ -107,9 +108,9 @@ summary.long[["AU", "name", "seconds", "base_rate", "mean", "events", "events_pe
 # fgnet summarize clips.csv --out results
 # ```
 #
-# The first line tells how long it will take. If it is too long, `--skip-frames 5` reads every fifth frame only; at 25 frames per
-# second that is still five a second, enough for smiles and frowns and too few for blinks. If people walk through the background,
-# `--faces track` follows one person. `results` then holds tables for your statistics program, and `codebook.csv`, which
-# explains each column.
+# The first line tells how long it will take. If it is too long, `--skip-frames 5` reads every fifth frame only; at 25 frames
+# per second that is still five a second, enough for smiles and frowns and too few for blinks. If people walk through the
+# background, `--faces track` follows one person. `results` then holds tables for your statistics program, and `codebook.csv`,
+# which explains each column.
 #
 # Next: [a study](03_study.md).

@@ -3,17 +3,18 @@
 #
 # Half an hour. You need `pip install "fgnet-plugin[measures,plots,video]"`. Nothing is downloaded.
 #
-# Do people smile more while they watch a funny clip than a neutral one? We go the whole way: recordings, a table of frames, one
-# number for each person and condition, a look at the data, a t-test, and a mixed model. At the end there is a sentence for your
-# results section.
+# Do people smile more while they watch a funny clip than a neutral one? We go the whole way: recordings, a table of frames,
+# one number for each person and condition, a look at the data, a t-test, and a mixed model. At the end there is a sentence
+# for your results section.
 #
 # ## The recordings
 #
 # In your study you have a video for each person and clip. Here we need one whose answer is known, so that we can check
 # whether we find it. We make it up from a real video, in which a woman looks neutral at first and then smiles: each
-# "recording" is 20 seconds that are pieced together from her neutral frames and her smiles. We decide how often each of our sixteen people
-# smiles, on average **1 time** in a neutral clip and **2.5 times** in a funny one, and some people smile more than others.
-# Skip this cell if you have recordings of your own: [below](#your-own-recordings) are the commands that take its place.
+# "recording" is 20 seconds that are pieced together from her neutral frames and her smiles. We decide how often each of our
+# sixteen people smiles, on average **1 time** in a neutral clip and **2.5 times** in a funny one, and some people smile more
+# than others. Skip this cell if you have recordings of your own: [below](#your-own-recordings) are the commands that take its
+# place.
 
 # %%
 import matplotlib.pyplot as plt
@@ -48,8 +49,8 @@ frames.to_csv("study.csv", index=False)
 print(f"{frames['input'].nunique()} recordings, {len(frames):,} frames")
 
 # %% [markdown]
-# The recordings are sorted into folders, `study/condition/person/clip`. That is all the program needs to know about your design:
-# the folders tell who and what each recording is.
+# The recordings are sorted into folders, `study/condition/person/clip`. That is all the program needs to know about your
+# design: the folders tell who and what each recording is.
 
 # %%
 factors = from_folders(list(frames["input"].unique()), ["condition", "subject"])
@@ -58,9 +59,9 @@ factors.sample(4, random_state=0)
 # %% [markdown]
 # ## Decide first
 #
-# With twelve AUs, five measures and a handful of options there are hundreds of analyses, and some of them are "significant" in any
-# data. So decide before you look, best in a preregistration. Ours: **AU12, base rate** (the share of time in which lip corners are
-# pulled up), a median of 0.2 s against trembling scores, frames without a face do not count.
+# With twelve AUs, five measures and a handful of options there are hundreds of analyses, and some of them are "significant"
+# in any data. So decide before you look, best in a preregistration. Ours: **AU12, base rate** (the share of time in which lip
+# corners are pulled up), a median of 0.2 s against trembling scores, frames without a face do not count.
 #
 # ## From frames to people
 #
@@ -82,8 +83,8 @@ by_person.exclusions.tail(3)
 # %% [markdown]
 # ## Look at the data
 #
-# A line for each person. Without this picture you would not notice a single person who makes the whole effect, or a camera that
-# failed in one condition.
+# A line for each person. Without this picture you would not notice a single person who makes the whole effect, or a camera
+# that failed in one condition.
 
 # %%
 # alt: a line for each of sixteen people from the neutral to the funny condition; nearly all lines rise
@@ -101,8 +102,8 @@ plt.show()
 # %% [markdown]
 # ## A t-test
 #
-# Every person was in both conditions, so each is compared with themselves: a paired t-test. People who lack a condition have no
-# difference; we say how many there are, instead of losing them silently.
+# Every person was in both conditions, so each is compared with themselves: a paired t-test. People who lack a condition have
+# no difference; we say how many there are, instead of losing them silently.
 
 # %%
 complete = wide.dropna()
@@ -115,9 +116,9 @@ print(f"mean difference {difference.mean():.3f}, 95 % CI [{interval.low:.3f}, {i
 print(f"t({test.df}) = {test.statistic:.2f}, p = {test.pvalue:.2g}, d_z = {difference.mean() / difference.std():.2f}")
 
 # %% [markdown]
-# Read the difference first: it has a unit, the share of time. 0.1 is six seconds of each minute. The interval says how sure we are of
-# it, p only whether no difference at all would be surprising. d<sub>z</sub> is the difference in standard deviations of the differences;
-# it depends on how many clips each person saw, so compare it with other studies with care.
+# Read the difference first: it has a unit, the share of time. 0.1 is six seconds of each minute. The interval says how sure
+# we are of it, p only whether no difference at all would be surprising. d<sub>z</sub> is the difference in standard
+# deviations of the differences; it depends on how many clips each person saw, so compare it with other studies with care.
 #
 # If you test several AUs, correct for it. Here for all five; the ones besides our preregistered AU12 are exploratory.
 
@@ -132,15 +133,15 @@ every_au["p corrected"] = stats.false_discovery_control(every_au["p"])
 every_au.round(4)
 
 # %% [markdown]
-# The AUs of a smile go together, here AU6, AU12 and AU25: five tests are not five independent findings. Any AU that
-# changes a little in the smiling frames changes with the condition, however small its scores: look at the size of the
-# difference, not only at p.
+# The AUs of a smile go together, here AU6, AU12 and AU25: five tests are not five independent findings. Any AU that changes a
+# little in the smiling frames changes with the condition, however small its scores: look at the size of the difference, not
+# only at p.
 #
 # ## A mixed model
 #
-# The t-test took each person's two clips together. A mixed model works with the recordings themselves: it knows which belong to the
-# same person, copes with people who lack some, and can take in more, such as the order of the clips. We need a
-# row for each recording.
+# The t-test took each person's two clips together. A mixed model works with the recordings themselves: it knows which belong
+# to the same person, copes with people who lack some, and can take in more, such as the order of the clips. We need a row for
+# each recording.
 
 # %%
 by_recording = summarize("study.csv", factors=factors, steps=Steps(smooth="median", window=0.2)).long
@@ -154,8 +155,8 @@ model.summary().tables[1]
 #   in the t-test, because everybody saw as many clips in both conditions.
 # - *Group Var*: how much people differ from each other (a variance, in units of the residual variance).
 #
-# The same in R: `lmer(base_rate ~ condition + (1 | subject), data)`, with `long.csv` of the command below. If people may also differ in how
-# much the condition does to them – they often do – give each a slope, too: `(condition | subject)`, in Python
+# The same in R: `lmer(base_rate ~ condition + (1 | subject), data)`, with `long.csv` of the command below. If people may also
+# differ in how much the condition does to them – they often do – give each a slope, too: `(condition | subject)`, in Python
 # `re_formula="~condition"`.
 #
 # ## Did we find the truth?
@@ -168,16 +169,17 @@ print(f"AU12 is present for {in_smile:.2f} s of a smile, so we put in 1.5 × {in
 print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.high:.3f}]")
 
 # %% [markdown]
-# The estimate need not hit the truth exactly: smiles overlap at times, and sixteen people are a small sample. In a real study you never get to
-# see this line. And what we put in are *detected* smiles: a network that misses smiles in a dim room would show a difference
-# between a dim and a bright condition although people smile alike. Light, camera and pose must not differ between your
-# conditions; where they might, let people code a few hundred faces and use [calibration](08_calibrate.md).
+# The estimate need not hit the truth exactly: smiles overlap at times, and sixteen people are a small sample. In a real study
+# you never get to see this line. And what we put in are *detected* smiles: a network that misses smiles in a dim room would
+# show a difference between a dim and a bright condition although people smile alike. Light, camera and pose must not differ
+# between your conditions; where they might, let people code a few hundred faces and use [calibration](08_calibrate.md).
 #
 # ## In your paper
 #
-# > Facial action units were detected in every frame (25 per second) with FG-Net (Yin et al., 2024; fgnet-plugin, weights …), and
-# > scores smoothed with a running median of 0.2 s. Per person and condition we computed the share of time with AU12 (score ≥ 0.5).
-# > AU12 was present for a larger share of time in the funny than in the neutral condition, t(15) = …, p = …, mean difference … [95 % CI …, …].
+# > Facial action units were detected in every frame (25 per second) with FG-Net (Yin et al., 2024; fgnet-plugin, weights …),
+# > and scores smoothed with a running median of 0.2 s. Per person and condition we computed the share of time with AU12
+# > (score ≥ 0.5). AU12 was present for a larger share of time in the funny than in the neutral condition, t(15) = …, p = …,
+# > mean difference … [95 % CI …, …].
 #
 # `fgnet report` writes such a methods paragraph with the numbers of your run.
 #
@@ -190,15 +192,15 @@ print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.
 # fgnet detect clips/ --recursive --offline --relative-to clips --out my_study.csv
 # ```
 #
-# with your folder `study` in the place of `clips`, and go on with this page from *Decide first* (`"my_study.csv"` in the place of
-# `"study.csv"`). Without Python, the following makes the tables for R, JASP or SPSS, with a codebook:
+# with your folder `study` in the place of `clips`, and go on with this page from *Decide first* (`"my_study.csv"` in the
+# place of `"study.csv"`). Without Python, the following makes the tables for R, JASP or SPSS, with a codebook:
 
 # %%
 # !fgnet summarize study.csv --folders condition/subject --by person --smooth median:0.2 --out results
 
 # %% [markdown]
-# If the names of files tell who and what they are (`P07_funny.mp4`), or a spreadsheet does, see
-# [subjects, conditions, trials](../measures.md#subjects-conditions-trials). If people's resting faces differ much, give each
-# [a baseline of their own](../measures.md#a-persons-own-baseline).
+# If the names of files tell who and what they are (`P07_funny.mp4`), or a spreadsheet does, see [subjects, conditions,
+# trials](../measures.md#subjects-conditions-trials). If people's resting faces differ much, give each [a baseline of their
+# own](../measures.md#a-persons-own-baseline).
 #
 # Next: [how far can you trust the numbers?](04_compare.md)

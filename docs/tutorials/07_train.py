@@ -1,25 +1,26 @@
 # %% [markdown]
 # # Train on your corpus
 #
-# Twenty minutes for this page; hours for a real training. You need `pip install "fgnet-plugin[train,video,plots]"`. Nothing is downloaded.
+# Twenty minutes for this page; hours for a real training. You need `pip install "fgnet-plugin[train,video,plots]"`. Nothing
+# is downloaded.
 #
 # You have a few hundred pictures that people coded, and the network does badly on them: infants, a film in black and white,
-# patients with a facial palsy. Then let the network go on learning with *your* pictures. We do this once from beginning to end, in
-# small: pictures and a table of codes, aligned faces, a short training, and a fair test.
+# patients with a facial palsy. Then let the network go on learning with *your* pictures. We do this once from beginning to
+# end, in small: pictures and a table of codes, aligned faces, a short training, and a fair test.
 #
 # ## The corpus
 #
-# We take computer-drawn heads in the style of an old film: black and white, hard light from one side, grain. The network that comes with
-# the package was trained on drawn heads, too, but never on this style. Their AUs are known exactly, as if perfect coders had
-# coded them. Every face is another person.
+# We take computer-drawn heads in the style of an old film: black and white, hard light from one side, grain. The network that
+# comes with the package was trained on drawn heads, too, but never on this style. Their AUs are known exactly, as if perfect
+# coders had coded them. Every face is another person.
 
 # %%
 # !fgnet train render drawn --domain film --framing photo --size 224 --count 80 --workers 0 2> render.log
 
 # %% [markdown]
-# What you need are pictures (or videos) and **one table**: a row for each coded picture, with `input` (the file), `subject` (who it is), and
-# a column for each AU: 1 where it is present, 0 where not, empty where it could not be coded. Frames of videos have a column `frame`, too,
-# counted from 0. That is the same table that [comparisons](04_compare.md) take.
+# What you need are pictures (or videos) and **one table**: a row for each coded picture, with `input` (the file), `subject`
+# (who it is), and a column for each AU: 1 where it is present, 0 where not, empty where it could not be coded. Frames of
+# videos have a column `frame`, too, counted from 0. That is the same table that [comparisons](04_compare.md) take.
 
 # %%
 import pandas as pd
@@ -33,13 +34,13 @@ codes.head(4)
 
 # %% [markdown]
 # `subject` is the most important column. Pictures of one person look alike; if a person is among the training *and* the test
-# pictures, the network may recognise the person instead of the expression, and your accuracy is too good to be true. The program sets whole people
-# aside, never single pictures.
+# pictures, the network may recognise the person instead of the expression, and your accuracy is too good to be true. The
+# program sets whole people aside, never single pictures.
 #
 # ## Aligned faces
 #
-# The network wants faces that are upright and all of the same size. One command finds the face in each picture, cuts it out, and keeps its
-# landmarks, from which training knows where on the face each AU is.
+# The network wants faces that are upright and all of the same size. One command finds the face in each picture, cuts it out,
+# and keeps its landmarks, from which training knows where on the face each AU is.
 
 # %%
 # !fgnet train prepare own corpus.csv corpora --name film --size 128 --format png --workers 0 2> prepare.log
@@ -58,8 +59,8 @@ for ax, picture in zip(axes, pictures, strict=True):
 plt.show()
 
 # %% [markdown]
-# Look through them. A picture in which no face was found is missing, and `corpora/film/report.csv` says why; one in which the wrong
-# face was found, no program can tell you about.
+# Look through them. A picture in which no face was found is missing, and `corpora/film/report.csv` says why; one in which the
+# wrong face was found, no program can tell you about.
 #
 # ## Train
 #
@@ -96,7 +97,8 @@ Path("film.yaml").write_text(settings)
 # !fgnet train detector --config film.yaml
 
 # %% [markdown]
-# That was sixteen steps, each with twelve faces; a real training has thousands. `trained/` now holds the network, `fgnet.safetensors`, and a log.
+# That was sixteen steps, each with twelve faces; a real training has thousands. `trained/` now holds the network,
+# `fgnet.safetensors`, and a log.
 
 # %%
 log = pd.read_csv("trained/metrics.csv")
@@ -105,8 +107,8 @@ log.dropna(axis=1, how="all").iloc[:, :8].tail(4).round(3)
 # %% [markdown]
 # ## A fair test
 #
-# Was it worth it? Ask the pictures that took no part, and ask both networks, the one before and the one after. Everything is as in the
-# [comparison](04_compare.md).
+# Was it worth it? Ask the pictures that took no part, and ask both networks, the one before and the one after. Everything is
+# as in the [comparison](04_compare.md).
 
 # %%
 from fgnet_plugin import OfflineDetector, compare
@@ -124,9 +126,9 @@ result.pivot(index="AU", columns="model", values="auc")[["before", "after"]].rou
 result.query("AU == 'mean'")[["model", "n", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"]].round(2)
 
 # %% [markdown]
-# Twenty faces are far too few for a verdict, as the intervals say: those of both networks overlap, and a difference of a few hundredths
-# is chance. With your corpus, test on at least thirty people, and report the intervals over *people*. If the new network is no better than the old one, keep the
-# old one; you have learned something, too.
+# Twenty faces are far too few for a verdict, as the intervals say: those of both networks overlap, and a difference of a few
+# hundredths is chance. With your corpus, test on at least thirty people, and report the intervals over *people*. If the new
+# network is no better than the old one, keep the old one; you have learned something, too.
 #
 # Test once. If you change the settings, train again, test again, and keep the best, your test pictures have become training
 # pictures. Choose by the validation people instead: that is what they are for.
@@ -141,10 +143,10 @@ result.query("AU == 'mean'")[["model", "n", "f1", "f1_low", "f1_high", "auc", "a
 # %% [markdown]
 # ## When you do it for real
 #
-# - **How many?** A few hundred coded pictures of at least thirty people, to adapt a network; ten thousand and more, and a GPU, to train one
-#   from [a generator that knows faces](../training.md#the-three-stages), as the paper does.
-# - **Start from** the published weights (`model.start_from: fgnet-bp4d`) if their licence allows what you plan, and leave the AUs at those that it knows, or
-#   let it learn new ones (`reset_interpreter: true`).
+# - **How many?** A few hundred coded pictures of at least thirty people, to adapt a network; ten thousand and more, and a
+#   GPU, to train one from [a generator that knows faces](../training.md#the-three-stages), as the paper does.
+# - **Start from** the published weights (`model.start_from: fgnet-bp4d`) if their licence allows what you plan, and leave the
+#   AUs at those that it knows, or let it learn new ones (`reset_interpreter: true`).
 # - **BP4D, DISFA**: `fgnet train prepare bp4d` reads the corpus as it is distributed, and the paper's folds are there.
 # - **Interrupted?** The same command with `--resume` goes on where it was.
 # - **Several folds and seeds**: `fgnet train evaluate` makes tables, intervals and a page of them.

@@ -3,15 +3,15 @@
 #
 # Half an hour. You need `pip install "fgnet-plugin[measures,plots,train]"`. Nothing is downloaded.
 #
-# A score of 0.7 does not mean 70 %. And the share of frames with a score above 0.5 is not how often people smile. If you want to
-# write either in a paper, let people code a few dozen faces of *your* recordings. From these, we learn what the scores mean in your study,
-# and get numbers with intervals that hold even where the network is wrong.
+# A score of 0.7 does not mean 70 %. And the share of frames with a score above 0.5 is not how often people smile. If you want
+# to write either in a paper, let people code a few dozen faces of *your* recordings. From these, we learn what the scores
+# mean in your study, and get numbers with intervals that hold even where the network is wrong.
 #
 # ## A study whose truth we know
 #
-# To see whether calibration tells the truth, we need the truth. So we draw twenty people on the computer, photograph each of them twelve
-# times with other expressions, and let the bundled network read the faces. The drawing program knows which AUs it has drawn. (With your
-# own data, `fgnet detect` makes the table; skip this cell.)
+# To see whether calibration tells the truth, we need the truth. So we draw twenty people on the computer, photograph each of
+# them twelve times with other expressions, and let the bundled network read the faces. The drawing program knows which AUs it
+# has drawn. (With your own data, `fgnet detect` makes the table; skip this cell.)
 
 # %%
 from dataclasses import replace
@@ -62,17 +62,17 @@ plt.show()
 # %% [markdown]
 # ## Which faces to code
 #
-# Do not choose them yourself: people choose clear faces, and on clear faces every network is good. `coding_sheet` draws them at random, equally many of
-# each person, and some more with high scores, so that rare AUs are seen. It remembers with which chance each face was drawn (`weight`), and later
-# steps make up for it.
+# Do not choose them yourself: people choose clear faces, and on clear faces every network is good. `coding_sheet` draws them
+# at random, equally many of each person, and some more with high scores, so that rare AUs are seen. It remembers with which
+# chance each face was drawn (`weight`), and later steps make up for it.
 
 # %%
 sheet = measures.coding_sheet(fex, "input", 120, aus=aus)
 sheet.head(4)
 
 # %% [markdown]
-# The command `fgnet sample` also cuts the faces out as pictures with neutral names, so that coders see neither who it is nor what the
-# network said. Your coders fill in 1, 0, or 9 where they can't decide. Here, the truth is our coder.
+# The command `fgnet sample` also cuts the faces out as pictures with neutral names, so that coders see neither who it is nor
+# what the network said. Your coders fill in 1, 0, or 9 where they can't decide. Here, the truth is our coder.
 
 # %%
 keys = everything.set_index(["input", "frame"]).loc[pd.MultiIndex.from_frame(sheet[["input", "frame"]])]
@@ -84,9 +84,9 @@ coded[["face", "input", "frame", *aus]].head(4)
 # %% [markdown]
 # ## From scores to probabilities
 #
-# `subject` says who is filmed; here every file shows another person. A curve is learned from some people and judged on others, so
-# that nobody is judged by what was learned from their own face. With a few hundred coded faces take `"platt"`, a smooth curve with two numbers;
-# with more than a thousand, `"isotonic"`, which may take any rising shape.
+# `subject` says who is filmed; here every file shows another person. A curve is learned from some people and judged on
+# others, so that nobody is judged by what was learned from their own face. With a few hundred coded faces take `"platt"`, a
+# smooth curve with two numbers; with more than a thousand, `"isotonic"`, which may take any rising shape.
 
 # %%
 made_by = measures.made_by("fgnet-rendered", "bundled", "bundled")  # a table of `detect` says this by itself
@@ -95,13 +95,13 @@ report = calibration.report
 report[["AU", "n", "subjects", "prevalence", "ece_before", "ece", "brier_before", "brier", "threshold"]].round(3)
 
 # %% [markdown]
-# - `ece`, the expected calibration error, is the mean distance between what was said and what was true: 0.1 means that "70 %" was on the
-#   average 60 % or 80 %. It is never quite 0 in a sample.
+# - `ece`, the expected calibration error, is the mean distance between what was said and what was true: 0.1 means that "70 %"
+#   was on the average 60 % or 80 %. It is never quite 0 in a sample.
 # - `brier` is the mean squared error of the probabilities; it also punishes a network that always says the base rate.
 # - `threshold` is the probability from which the AU should count as present. It need not be 0.5.
 #
-# "Before" are the scores taken as they are. If "after" is not clearly better, the scores were good already, or you have coded too
-# few faces.
+# "Before" are the scores taken as they are. If "after" is not clearly better, the scores were good already, or you have coded
+# too few faces.
 
 # %%
 # alt: for each of three AUs, how often it was present at each predicted probability, before and after calibration
@@ -117,21 +117,21 @@ probabilities = measures.calibrated(fex, calibration, made_by=made_by)
 pd.concat([fex["AU20"].rename("score"), probabilities[["AU20", "AU20_present"]]], axis=1).iloc[:5].round(2)
 
 # %% [markdown]
-# A calibration holds for the same weights, the same face finder, and people and recordings like the coded ones. The program refuses others'
-# scores; it can't see that your next study is filmed in another light.
+# A calibration holds for the same weights, the same face finder, and people and recordings like the coded ones. The program
+# refuses others' scores; it can't see that your next study is filmed in another light.
 #
 # ## When the network should not decide
 #
-# Instead of yes or no, let it say "undecided" where it can't tell. The sets promise: of faces with the AU, of a new person, at least 90 % are
-# called "present" or "undecided"; likewise for those without.
+# Instead of yes or no, let it say "undecided" where it can't tell. The sets promise: of faces with the AU, of a new person,
+# at least 90 % are called "present" or "undecided"; likewise for those without.
 
 # %%
 sets = measures.conformal_sets(fex, calibration, made_by=made_by)
 sets.apply(lambda column: column.value_counts(normalize=True)).round(2)
 
 # %% [markdown]
-# Many "undecided" are no failure of the method: they are its honest answer for few coded people and a network that is unsure. Code
-# these faces by hand, or leave the AU out.
+# Many "undecided" are no failure of the method: they are its honest answer for few coded people and a network that is unsure.
+# Code these faces by hand, or leave the AU out.
 #
 # ## How often? With an interval that holds
 #
@@ -163,12 +163,12 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Look at the naive intervals: they are narrow, and where the network is biased they are narrow *around a wrong number*. More recordings would
-# make them narrower and not one bit more right. The prediction-powered intervals are as wide as they must be; coding more faces, of more
-# people, makes them narrower.
+# Look at the naive intervals: they are narrow, and where the network is biased they are narrow *around a wrong number*. More
+# recordings would make them narrower and not one bit more right. The prediction-powered intervals are as wide as they must
+# be; coding more faces, of more people, makes them narrower.
 #
-# The same works for differences: `predictors=["condition"]` estimates how much more often people smile in one condition – with codes from
-# both conditions, also where light or pose made the network err more in one of them.
+# The same works for differences: `predictors=["condition"]` estimates how much more often people smile in one condition –
+# with codes from both conditions, also where light or pose made the network err more in one of them.
 #
 # ## Your own recordings
 #
@@ -180,6 +180,6 @@ plt.show()
 # fgnet estimate fex.csv coding/sheet.csv --key coding/key.csv --subject input --out rates.csv
 # ```
 #
-# After the second line, give `coding/sheet.csv` and the pictures to your coders, and keep `coding/key.csv` from them. Plan with at least
-# ten people, better twenty: more people help more than more faces of each. All formulas, and when not to use them:
-# [calibration, uncertainty and valid inference](../measures_calibration.md).
+# After the second line, give `coding/sheet.csv` and the pictures to your coders, and keep `coding/key.csv` from them. Plan
+# with at least ten people, better twenty: more people help more than more faces of each. All formulas, and when not to use
+# them: [calibration, uncertainty and valid inference](../measures_calibration.md).

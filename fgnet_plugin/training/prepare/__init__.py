@@ -1,4 +1,4 @@
-"""BP4D and DISFA as distributed, and corpora of one's own -> aligned faces, landmarks and labels in the layout of FG-Net's published label files."""
+"""BP4D and DISFA as distributed, and one's own corpora -> aligned faces, landmarks and labels, as FG-Net's published files."""
 
 from fgnet_plugin.training.prepare.bp4d import read_bp4d
 from fgnet_plugin.training.prepare.disfa import read_disfa
