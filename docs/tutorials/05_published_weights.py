@@ -14,7 +14,7 @@
 #
 # | name | AUs | trained on |
 # | --- | --- | --- |
-# | `fgnet-bp4d` | 1 2 4 6 7 10 12 14 15 17 23 24 | BP4D: 41 young adults, who were made to laugh, to feel pain, disgust … in a laboratory |
+# | `fgnet-bp4d` | 1 2 4 6 7 10 12 14 15 17 23 24 | BP4D: 41 young adults in a laboratory, made to laugh, to feel pain … |
 # | `fgnet-disfa` | 1 2 4 6 9 12 25 26 | DISFA: 27 adults who watched videos |
 #
 # Take the one that knows your AUs. If both do, take the one whose people and situations are more like yours. The terms of the
