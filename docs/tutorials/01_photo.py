@@ -24,7 +24,7 @@ fex = detector.detect("photo.jpg", progress_bar=False)
 # There are hundreds of columns, so let us look at the AUs only, the highest score first.
 
 # %%
-scores = fex[detector.au_names].iloc[0].sort_values(ascending=False)
+scores = fex.aus.iloc[0].dropna().sort_values(ascending=False)
 scores.to_frame("score").round(2)
 
 # %% [markdown]
@@ -89,7 +89,7 @@ party[["FaceScore", *aus]].round(2)
 # written beside it: it says which weights and settings made the table. Keep both together; a reviewer may ask.
 
 # %%
-detector.detect(["photo.jpg", "party.jpg"], save="photos.csv", progress_bar=False)
+both = detector.detect(["photo.jpg", "party.jpg"], save="photos.csv", progress_bar=False)
 
 # %%
 # !fgnet provenance photos.csv

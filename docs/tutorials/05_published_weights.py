@@ -137,7 +137,7 @@ from fgnet_plugin import OfflineDetector
 
 detector = OfflineDetector("stand-in.safetensors")
 table = detector.detect("photo.jpg", save="photo.csv", progress_bar=False)
-table[list(detector.fgnet.aus)].round(2)
+table.filter(like="AU").round(2)
 
 # %% [markdown]
 # Twelve AUs have scores, those of BP4D; AU25 has none, although the person's lips are apart, because BP4D's coders did not
