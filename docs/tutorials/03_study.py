@@ -131,9 +131,9 @@ every_au["p corrected"] = stats.false_discovery_control(every_au["p"])
 every_au.round(4)
 
 # %% [markdown]
-# The AUs of a smile go together, here AU6, AU12 and AU25: five tests are not five independent findings. Any AU that changes a
-# little in the smiling frames changes with the condition, however small its scores: look at the size of the difference, not
-# only at p.
+# The AUs of a smile go together, here AU6, AU12 and AU25: five tests are not five independent findings. And every AU whose
+# scores differ between a neutral and a smiling face, however little, is "significant" here, also those that nobody would call
+# present. Look at the size of a difference first: one hundredth of a score is nothing that a person could see.
 #
 # ## A mixed model
 #
@@ -150,17 +150,19 @@ model.summary().tables[1]
 
 # %% [markdown]
 # - *Intercept*: the share of time with AU12 in the neutral condition.
-# - *funny*: how much more in the funny one, with its interval. It is the number to report, and here the same as in the
-#   t-test, because everybody saw as many clips in both conditions.
-# - *Group Var*: how much people differ from each other (a variance, in units of the residual variance).
+# - *funny*: how much more in the funny one, with its interval. It is the number to report. It is the same as in the t-test,
+#   because everybody saw as many clips in both conditions; the interval is not quite the same, as the model assumes that the
+#   condition does equally much to everybody.
+# - *Group Var*: how much people differ from each other (a variance, in units of the residual variance). A warning about "the
+#   boundary of the parameter space" would mean that it is near 0: people differ no more than clips do.
 #
 # The same in R: `lmer(base_rate ~ condition + (1 | subject), data)`, with `long.csv` of the command below. If people may also
 # differ in how much the condition does to them – they often do – give each a slope, too: `(condition | subject)`, in Python
-# `re_formula="~condition"`.
+# `re_formula="~funny"`.
 #
 # ## Did we find the truth?
 #
-# We made the study, so we know: 1.5 more smiles in 20 seconds. How long is a smile, to the network?
+# We made the study, so we know: on average 1.5 more smiles in 20 seconds. How long is a smile, to the network?
 
 # %%
 in_smile = (real["AU12"].iloc[20:72] > 0.5).sum() / 25
@@ -168,10 +170,11 @@ print(f"AU12 is present for {in_smile:.2f} s of a smile, so we put in 1.5 × {in
 print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.high:.3f}]")
 
 # %% [markdown]
-# The estimate need not hit the truth exactly: smiles overlap at times, and sixteen people are a small sample. In a real study
-# you never get to see this line. And what we put in are *detected* smiles: a network that misses smiles in a dim room would
-# show a difference between a dim and a bright condition although people smile alike. Light, camera and pose must not differ
-# between your conditions; where they might, let people code a few hundred faces and use [calibration](08_calibrate.md).
+# The truth is within the interval. The estimate itself is a little lower: some smiles overlap, and sixteen people are a small
+# sample. In a real study you never get to see this line. And what we put in are *detected* smiles: a network that misses
+# smiles in a dim room would show a difference between a dim and a bright condition although people smile alike. Light, camera
+# and pose must not differ between your conditions; where they might, let people code a few hundred faces and use
+# [calibration](08_calibrate.md).
 #
 # ## In your paper
 #

@@ -49,6 +49,11 @@ chosen[["AU", "model_a", "model_b", "n", "pearson_r", "icc", "kappa", "prevalenc
 # "present"): for an AU that hardly occurs, κ can be near 0 although the models agree in 99 % of frames. An empty κ means that
 # both models say the same in every frame: there is nothing to agree on.
 
+# %% [markdown]
+# Look at AU6 of the two networks: they rise and fall together (a high r), and yet they agree no better than chance (κ of 0).
+# The old one never gets above 0.5 for these cheeks. It sees the movement, and its threshold is too high for this woman: a
+# matter of calibration, not of blindness.
+
 # %%
 # alt: for each AU, the agreement of each pair of models, and below how often each says that the AU is present
 models.plot()
@@ -99,15 +104,17 @@ coders.agreement[["AU", "n", "kappa", "prevalence_a", "prevalence_b"]].round(2)
 # perfect.
 
 # %%
-by_frame = compare({"model": scores}, labels=anna.assign(one=range(len(anna))), cluster="one", bootstrap=500)
+by_frame = compare({"model": scores}, labels=anna.assign(row=range(len(anna))), cluster="row", bootstrap=500)
 by_person = compare({"model": scores}, labels=anna, cluster="subject", bootstrap=500)
 columns = ["AU", "n", "prevalence", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"]
 pd.concat({"frames drawn": by_frame.accuracy, "people drawn": by_person.accuracy})[columns].round(2)
 
 # %% [markdown]
 # The values are the same, the intervals are not. The interval says how much the value would change with another sample. If
-# frames are resampled, "another sample" means other frames *of the same twelve people*. If people are (`cluster="subject"`),
-# it means other people – which is what you want to know before you use the model on the next study. Report the second.
+# single frames are drawn, "another sample" means other frames *of the same twelve people*. If people are drawn with all their
+# frames (`cluster="subject"`), it means other people – which is what you want to know before you use the model in the next
+# study. Report the second. (Without `cluster`, `compare` draws files where there are at least five, since most often every
+# file shows another person.)
 #
 # With fewer than five people such an interval says little, and a warning tells you so.
 #

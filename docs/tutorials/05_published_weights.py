@@ -4,9 +4,9 @@
 # Ten minutes, and a download of 2.5 GB when you do it for real. You need `pip install "fgnet-plugin[feat]"`.
 #
 # So far we used the small network that comes with the package. For research, use the weights that the authors of
-# [FG-Net](https://arxiv.org/abs/2308.12380) published: the same method, but thirty million parameters instead of a million,
-# and trained on people. This page shows how to get them, how to be sure that they are what they claim to be, and what to
-# write in your paper.
+# [FG-Net](https://arxiv.org/abs/2308.12380) published: the same method, but a network nearly two hundred times as large,
+# which was trained on recordings of people. This page shows how to get them, how to be sure that they are what they claim to
+# be, and what to write in your paper.
 #
 # ## Which one?
 #
@@ -109,10 +109,10 @@ convert_published("model.pth", "encoder.pt", "BP4D", "stand-in.safetensors", con
 # %%
 damaged = bytearray(Path("stand-in.safetensors").read_bytes())
 damaged[-100] ^= 1
-Path("damaged.safetensors").write_bytes(damaged)
+size = Path("damaged.safetensors").write_bytes(damaged)
 
 # %%
-# !fgnet weights verify damaged.safetensors || echo "exit status: $?"
+# !fgnet weights verify damaged.safetensors
 
 # %% [markdown]
 # ## Use them
