@@ -4,7 +4,8 @@
 # Fifteen minutes. You need `pip install "fgnet-plugin[feat,measures]"`. Nothing is downloaded.
 #
 # A video is many photos in a row, and that changes the questions: not only *whether* somebody smiles, but *when*, *how long*
-# and *how often*. We read a video of three seconds, look at the AUs over time, and turn thousands of numbers into a handful.
+# and *how often*. We read a video of nearly three seconds, look at the AUs over time, and turn thousands of numbers into a
+# handful.
 #
 # ## From a video to a table
 
@@ -32,15 +33,15 @@ print(f"{fex['frame'].nunique()} frames, {empty} rows without a face, at most {f
 # ## Look before you count
 
 # %%
-# alt: the scores of AU6, AU12 and AU25 over three seconds; they rise together in the middle and fall again
+# alt: the scores of AU6, AU12 and AU25 over nearly three seconds; they rise together in the middle and fall again
 fgnet_plugin.plot_time_course(fex, aus=["AU06", "AU12", "AU25"])
 
 # %% [markdown]
-# A smile comes and goes: lip corners (AU12), cheeks (AU6) and lips (AU25) rise together. Is it really there? Look at the face
-# in the frame with the highest score of AU12.
+# A smile comes, stays, and goes in the last frames: lip corners (AU12), cheeks (AU6) and lips (AU25) rise together. Is it
+# really there? Look at the face in the frame with the highest score of AU12.
 
 # %%
-# alt: the frame with the highest score of AU12, a smiling woman, and her AU scores
+# alt: the frame with the highest score of AU12, a smiling man, and his AU scores
 apex = fex["AU12"].argmax()
 fgnet_plugin.plot_faces(fex.iloc[[apex]])[0]
 
@@ -55,20 +56,23 @@ fgnet_plugin.plot_faces(fex.iloc[[apex]])[0]
 # shortest movement that you care about: whatever is shorter than half a window is gone afterwards.
 
 # %%
-# alt: the score of AU12 over time, as it is in grey and smoothed in blue, with the threshold of 0.5
+# alt: the score of AU6 over time, as it is in grey and smoothed in blue, with the threshold of 0.5
 seconds = fex["time"].to_numpy()
 aus = fex[["AU06", "AU12", "AU25"]]
 smoothed = smooth(aus, seconds, "median", window=0.2)
 
 fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
-ax.plot(seconds, aus["AU12"], color="0.6", label="score")
-ax.plot(seconds, smoothed["AU12"], color="C0", label="median of 0.2 s")
+ax.plot(seconds, aus["AU06"], color="0.6", label="score")
+ax.plot(seconds, smoothed["AU06"], color="C0", label="median of 0.2 s")
 ax.axhline(0.5, color="0.5", lw=0.8, ls=":")
-ax.set(xlabel="seconds", ylabel="AU12", ylim=(0, 1))
-ax.legend()
+ax.set(xlabel="seconds", ylabel="AU6", ylim=(0, 1))
+ax.legend(loc="lower center")
 plt.show()
 
 # %% [markdown]
+# Look at the end: the fall in the last frames is cut, because a median needs frames on both sides. The first and last half
+# window of a recording are less sure than the rest.
+#
 # ## Events
 #
 # An event begins when the score rises and ends when it has fallen clearly below the threshold, so that a score that hovers
@@ -80,8 +84,8 @@ events[["AU", "onset", "apex", "offset", "duration", "peak", "complete"]].round(
 
 # %% [markdown]
 # `onset` and `offset` are when the event begins and ends, `apex` is when its score is highest. `complete` is `False` for an
-# event that was already going on when the video began, or still when it ended: it counts as an event, but its duration is
-# unknown.
+# event that was already going on when the video began, or, as here, still when it ended: it counts as an event, but its
+# duration is unknown.
 #
 # ## A row for the recording
 #
@@ -94,7 +98,7 @@ summary.long[["AU", "name", "seconds", "base_rate", "mean", "events", "events_pe
 # %% [markdown]
 # - `base_rate`: the share of time in which the AU is present. 0.4 means 40 % of the time. It is the easiest to explain.
 # - `mean`: the mean score. It also moves when the network is unsure, so it is more sensitive and harder to interpret.
-# - `events_per_minute`: how often. Three seconds are far too short for it – a single smile makes a rate of nearly twenty.
+# - `events_per_minute`: how often. Three seconds are far too short for it: a single smile makes a rate of more than twenty.
 #
 # Two warnings. The 72 frames are **not** 72 independent observations: a face in one frame is nearly the face in the next.
 # Never give frames to a t-test; the [study](03_study.md) shows what to do instead. And do not compare different AUs with each

@@ -10,10 +10,10 @@
 # ## The recordings
 #
 # In your study you have a video for each person and clip. Here we need one whose answer is known, so that we can check
-# whether we find it. We make it up from a real video, in which a woman looks neutral at first and then smiles: each
-# "recording" is 20 seconds that are pieced together from her neutral frames and her smiles. We decide how often each of our
-# sixteen people smiles, on average **1.5 times** in a neutral clip and **3 times** in a funny one, and some people smile more
-# than others. Skip this cell if you have recordings of your own: [below](#your-own-recordings) are the commands that take its
+# whether we find it. We make it up from a real video, in which a man looks neutral at first and then smiles: each "recording"
+# is 20 seconds that are pieced together from his neutral frames and his smiles. We decide how often each of our sixteen
+# people smiles, on average **1.5 times** in a neutral clip and **3 times** in a funny one, and some people smile more than
+# others. Skip this cell if you have recordings of your own: [below](#your-own-recordings) are the commands that take its
 # place.
 
 # %%

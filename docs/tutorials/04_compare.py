@@ -51,7 +51,7 @@ chosen[["AU", "model_a", "model_b", "n", "pearson_r", "icc", "kappa", "prevalenc
 
 # %% [markdown]
 # Look at AU6 of the two networks: they rise and fall together (a high r), and yet they agree no better than chance (κ of 0).
-# The old one never gets above 0.5 for these cheeks. It sees the movement, and its threshold is too high for this woman: a
+# The old one never gets above 0.5 for these cheeks. It sees the movement, and its threshold is too high for this man: a
 # matter of calibration, not of blindness.
 
 # %%
