@@ -51,7 +51,7 @@ def changes(detector: Detector, photos: dict[str, Image.Image]) -> dict[str, tup
 
     before = {name: detect(photo) for name, photo in photos.items()}
     found = {}
-    aus = list(detector.au_names)
+    aus = detector.au_names
     for how in TURNS:
         pairs, lost = [], 0
         for name, photo in photos.items():

@@ -96,7 +96,7 @@ def made_up_people(detector: Detector, skip_frames: int, table: Path) -> pd.Data
     frames = detect(detector, [woman, man], skip_frames, table)
     parts = {"not smiling": {woman: range(16), man: range(50)}, "smiling": {woman: range(28, 61), man: range(300, 440)}}
     rng = np.random.default_rng(0)
-    aus, people = list(detector.au_names), []
+    aus, people = detector.au_names, []
     for i in range(12):
         rest = rng.normal(0, 0.05, len(aus))
         for condition, stretches in parts.items():

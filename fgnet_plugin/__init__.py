@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fgnet_plugin.pyfeat.annotate import annotate
     from fgnet_plugin.pyfeat.detector import Detector
     from fgnet_plugin.pyfeat.heatmaps import heatmaps, plot_heatmaps
+    from fgnet_plugin.pyfeat.plots import plot_faces, plot_time_course
     from fgnet_plugin.pyfeat.registration import register, unregister
     from fgnet_plugin.scale.reading import provenance
 
@@ -38,7 +39,9 @@ __all__ = [
     "heatmaps",
     "load",
     "overlay",
+    "plot_faces",
     "plot_heatmaps",
+    "plot_time_course",
     "provenance",
     "register",
     "save",
@@ -63,7 +66,9 @@ __getattr__, __dir__ = lazy_names(
         "heatmaps": "fgnet_plugin.pyfeat.heatmaps",
         "load": "fgnet_plugin.checkpoints.fgnet",
         "overlay": "fgnet_plugin.inference.overlay",
+        "plot_faces": "fgnet_plugin.pyfeat.plots",
         "plot_heatmaps": "fgnet_plugin.pyfeat.heatmaps",
+        "plot_time_course": "fgnet_plugin.pyfeat.plots",
         "provenance": "fgnet_plugin.scale.reading",
         "register": "fgnet_plugin.pyfeat.registration",
         "save": "fgnet_plugin.checkpoints.fgnet",

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "fgnet_plugin": "CheckpointError Detector DownloadError FGNet FGNetConfig InputError OfflineDetector Prediction annotate "
-    "compare convert_published heatmaps load overlay plot_heatmaps provenance register save unregister verify __version__",
+    "compare convert_published heatmaps load overlay plot_faces plot_heatmaps plot_time_course provenance register save "
+    "unregister verify __version__",
     "fgnet_plugin.alignment": "AlignedFaces Landmarks Padding align_faces align_for_network ffhq_square show_faces",
     "fgnet_plugin.checkpoints": "CheckpointInfo convert_published load read_info save verify",
     "fgnet_plugin.cli": "main",

@@ -16,7 +16,7 @@ def package_warnings() -> Iterator[dict[str, str]]:
 
     Gives a dictionary that grows by the inputs that are left out: path -> the first line of the first warning.
     """
-    from tqdm.auto import tqdm
+    from fgnet_plugin.utils.progress import tqdm
 
     skipped: dict[str, str] = {}
 

@@ -129,6 +129,23 @@ def disfa(
     how.write(read_disfa(raw, _names(aus), out, camera.value), out)
 
 
+@prepare_app.command()
+def own(
+    labels: Annotated[Path, typer.Argument(help="CSV file: input, subject, AU columns of 1 and 0; frame, of videos.")],
+    out: Out,
+    name: Annotated[str, typer.Option(help="Of the corpus: the folder in OUT that is written.")] = "own",
+    smallest_face: SmallestFace = None,
+    size: Size = 256,
+    kind: Kind = Suffix.jpg,
+    workers: Workers = 2,
+) -> None:
+    """Pictures or videos of your own, and a table of what people coded in them."""
+    _ready()
+    from fgnet_plugin.training.prepare import read_own
+
+    _write(read_own(labels, name), out, None, smallest_face, size, kind, workers)
+
+
 def _ready() -> None:
     from fgnet_plugin.cli.requirements import check_installed
 

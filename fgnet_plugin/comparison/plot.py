@@ -17,6 +17,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from fgnet_plugin.action_units import facs_name
+from fgnet_plugin.utils.figures import NotebookFigure
 
 # Okabe & Ito's colours, which colour-blind readers tell apart, and shapes for print without colour.
 _COLOURS = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"
@@ -40,7 +41,7 @@ def draw(
     upper = 0.0 if not pairs else _ROW * max(len(aus), 2) + (1.7 if pairs == 1 else 2.7)
     lower = 0.0 if not scored else _ROW * len(scored) * max(1.0, len(models) / 2.5) + 1.7
     agreeing = 4.5 if pairs < 2 else len(_MEASURES) * max(1.3, _CELL * pairs)
-    figure = Figure(
+    figure = NotebookFigure(
         figsize=(max(10.5, _LABELS + agreeing + 3.2), upper + lower), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     )
     heights = [height for height in (upper, lower) if height]

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError, SkippedInput
 from fgnet_plugin.inference.batches import Batch, Reader, ReadingOptions
@@ -25,6 +24,7 @@ from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.media.video_index import VideoIndex
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
+from fgnet_plugin.utils.progress import tqdm
 
 _GONE = (
     "{path} was there when the run began, and is not any more: connect its disk or network folder again, then continue the "

@@ -69,9 +69,9 @@ class OfflineDetector:
         }
 
     @property
-    def au_names(self) -> tuple[str, ...]:
-        """The AUs that the checkpoint knows; the other columns are NaN."""
-        return self.fgnet.aus
+    def au_names(self) -> list[str]:
+        """The AUs that the checkpoint knows, ``table[detector.au_names]``; the other columns are NaN."""
+        return list(self.fgnet.aus)
 
     def detect(
         self,

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
@@ -27,6 +26,7 @@ from fgnet_plugin.media.images import check_file, read_picture
 from fgnet_plugin.media.video_writer import SUFFIXES, VideoWriter
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.journal import read_table
+from fgnet_plugin.utils.progress import tqdm
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _AT_ONCE = 8  # frames whose faces FG-Net reads together

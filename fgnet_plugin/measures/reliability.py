@@ -86,11 +86,11 @@ def reliability(
 
 def plot_reliability(after: Mapping[str, Reliability], before: Mapping[str, Reliability], columns: int = 4) -> Figure:
     """Plot the share of faces with the AU over the probability, for each AU, before and after; needs matplotlib."""
-    from matplotlib.figure import Figure
+    from fgnet_plugin.utils.figures import NotebookFigure
 
     columns = min(columns, len(after))
     lines = -(-len(after) // columns)
-    figure = Figure(figsize=(2.6 * columns, 2.8 * lines + 0.4), layout="constrained")
+    figure = NotebookFigure(figsize=(2.6 * columns, 2.8 * lines + 0.4), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(after) :]:
         axis.axis("off")

@@ -3,6 +3,8 @@
 Importing this imports py-feat, which takes seconds.
 """
 
+import fgnet_plugin.utils.progress  # noqa: F401  (before py-feat imports tqdm, see there)
+
 try:
     import feat as _feat  # noqa: F401
 except ModuleNotFoundError as error:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from feat.data import Fex as FeatFex
-from tqdm.auto import tqdm
 
 from fgnet_plugin.comparison.openface import openface_aus
 from fgnet_plugin.inference.au_model import AUModel
@@ -22,6 +21,7 @@ from fgnet_plugin.pyfeat.fex import Fex
 from fgnet_plugin.pyfeat.fex_frames import FrameRows, Where, in_pyfeats_format, iterate_frames, read_table
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import ABOUT
+from fgnet_plugin.utils.progress import tqdm
 from fgnet_plugin.utils.threads import gradients_kept
 
 

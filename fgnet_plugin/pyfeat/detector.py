@@ -161,11 +161,11 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         return cls(**(parts | options), au_model=au_model, device=device)
 
     @property
-    def au_names(self) -> tuple[str, ...]:
-        """The AUs that the AU model knows; the other columns are NaN."""
+    def au_names(self) -> list[str]:
+        """The AUs that the AU model knows, ``fex[detector.au_names]``; the other columns are NaN."""
         if self.fgnet is not None:
-            return self.fgnet.aus
-        return tuple(AUS) if self.au_detector is not None else ()
+            return list(self.fgnet.aus)
+        return list(AUS) if self.au_detector is not None else []
 
     def detect_faces(
         self,

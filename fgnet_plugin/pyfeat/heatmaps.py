@@ -21,6 +21,7 @@ from fgnet_plugin.inference.au_model import AUModel, is_fgnet
 from fgnet_plugin.inference.evidence import PRESENCE_COLOURS, face_region, opacity, presence
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames, read_table
+from fgnet_plugin.utils.figures import NotebookFigure
 from fgnet_plugin.utils.threads import gradients_kept
 
 Show = Literal["presence", "both"]
@@ -162,7 +163,7 @@ def _figure(face: FaceHeatmaps, columns: int, show: Show) -> Figure:
     columns = min(columns, len(face.aus) + 1)
     lines = -(-(len(face.aus) + 1) // columns)
     height, width = face.photo.shape[1:]
-    figure = Figure(figsize=(1.9 * columns + 0.9, (1.9 * height / width + 0.5) * lines + 0.4), layout="constrained")
+    figure = NotebookFigure(figsize=(1.9 * columns + 0.9, (1.9 * height / width + 0.5) * lines + 0.4), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")

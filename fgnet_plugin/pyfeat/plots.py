@@ -18,6 +18,7 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import FACEBOX, known_aus
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames
+from fgnet_plugin.utils.figures import NotebookFigure
 
 _MOST_LINES = 8  # curves in one panel that can still be told apart
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (6, 3, 1.2, 3)), (0, (1.2, 2.6)))  # in turns; the later, the more gaps
@@ -131,7 +132,7 @@ def _times(frames: np.ndarray[Any, Any], path: str) -> tuple[np.ndarray[Any, Any
 
 def _figure(size: tuple[float, float]) -> Figure:
     """Make a figure that no window or notebook shows by itself."""
-    return Figure(figsize=size, layout="constrained")
+    return NotebookFigure(figsize=size, layout="constrained")
 
 
 def _colours(count: int) -> list[Any]:

@@ -62,6 +62,7 @@ def test_a_table_of_videos_and_photos(detector: OfflineDetector, whole: pd.DataF
     assert dict(nobody) == {"FaceScore": 0.0, "FrameHeight": 1080.0, "FrameWidth": 1920.0, "input": NOBODY, "frame": 1}
     faces = whole.drop(index=77)
     assert faces[[*columns.FACEBOX, *columns.LANDMARKS, *columns.POSE, *detector.au_names]].notna().all(axis=None)
+    assert whole[detector.au_names].shape == (len(whole), 12)  # a list, as pandas wants it
     assert whole[[au for au in columns.AUS if au not in detector.au_names]].isna().all(axis=None)
     assert whole.loc[78, "AU12"] > 0.5
 

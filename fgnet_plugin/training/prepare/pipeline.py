@@ -24,6 +24,7 @@ from fgnet_plugin.media.video import Video
 from fgnet_plugin.training.data.made_faces import MADE_BEFORE, PREPARED
 from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus
 from fgnet_plugin.training.prepare.landmark_sources import FinderLandmarks, LandmarkSource, as_points
+from fgnet_plugin.training.prepare.own import VIDEOS
 from fgnet_plugin.training.prepare.progress import Progress
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.threads import single_threaded, torch_threads
@@ -81,7 +82,7 @@ def prepare(
     and only one run may write to a folder.
 
     Args:
-        corpus: see `read_bp4d`, `read_disfa`.
+        corpus: see `read_bp4d`, `read_disfa`, `read_own`.
         out: folder to write to.
         landmarks: where they come from, by default `FinderLandmarks`; of several faces the first is taken, and that reported.
             With `workers`, it must be possible to pickle it.
@@ -237,7 +238,7 @@ class _Faces(Dataset[tuple[list[Outcome], str]]):
 
     def _photo(self, frame: CodedFrame) -> Tensor:
         assert frame.file is not None
-        if frame.file.suffix.lower() not in (".avi", ".mp4", ".mkv", ".mov"):
+        if frame.file.suffix.lower() not in VIDEOS:
             return read_picture(frame.file)
         if self._video is None or self._video.path != str(frame.file):
             self._video = Video(frame.file)
@@ -271,7 +272,7 @@ def _tables(corpus: RawCorpus, folder: Path, noted: dict[str, Outcome], suffix: 
             image = face_files(Path(corpus.name), frame.name, suffix)[0]
             rows.append([image.as_posix(), *frame.labels, *made.values()])
         if reason:
-            file = frame.file.relative_to(corpus.raw).as_posix() if frame.file else ""
+            file = "" if frame.file is None else _shown(frame.file, corpus.raw)
             report.append([frame.name, file, "yes" if written else "no", reason])
     report += [[name, "", "no", "listed, but not coded"] for name in corpus.uncoded]
     labels, reported = folder / "labels.csv", folder / "report.csv"
@@ -283,6 +284,10 @@ def _tables(corpus: RawCorpus, folder: Path, noted: dict[str, Outcome], suffix: 
         )
     _write(labels, ["image_path", *corpus.columns, *made], rows)
     return Prepared(labels, reported, len(corpus.frames), len(rows), dict(reasons), corpus.notes)
+
+
+def _shown(file: Path, raw: Path) -> str:
+    return (file.relative_to(raw) if file.is_relative_to(raw) else file).as_posix()
 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
