@@ -11,6 +11,7 @@ import pandas as pd
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import select_columns
+from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.scale.layout import Layout
 from fgnet_plugin.scale.log import read_known
 from fgnet_plugin.scale.settings import read_run
@@ -85,6 +86,11 @@ def list_parts(out: str | Path) -> list[Path]:
     return [layout.part(keys[name]) for name in list_inputs(out)]
 
 
+def list_columns(out: str | Path) -> list[str]:
+    """List the columns that `read_dataset` returns of a dataset. Raises InputError where there is none."""
+    return select_columns(all_types(), read_run(Layout(out))["settings"].get("columns", "all"))
+
+
 def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the rows of a dataset, or of some of its inputs, into memory.
 
@@ -113,7 +119,7 @@ def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: 
     missing = [name for name in wanted if name not in known]
     if missing:
         raise InputError(f"{out} has no rows of {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}")
-    every = select_columns(all_types(), run["settings"].get("columns", "all"))
+    every = list_columns(out)
     unknown = [name for name in columns or () if name not in every]
     if unknown:
         raise ValueError(f"{out} has no column {', '.join(unknown)}")
@@ -129,7 +135,8 @@ def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: 
         pieces.append(rows)
     if not pieces:
         raise InputError(f"{out} has no rows yet")
-    return _as_fex(restored(pd.concat(pieces, ignore_index=True), chosen), run["settings"]["models"])
+    table = _as_fex(restored(pd.concat(pieces, ignore_index=True), chosen), run["settings"]["models"])
+    return with_origin(table, run["settings"])
 
 
 def _as_fex(rows: pd.DataFrame, models: dict[str, Any]) -> pd.DataFrame:
