@@ -11,6 +11,7 @@ from fgnet_plugin.cli.again import sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.bids import bids
 from fgnet_plugin.cli.compare import compare
+from fgnet_plugin.cli.contrast import contrast
 from fgnet_plugin.cli.detect import demo, detect
 from fgnet_plugin.cli.detect_dataset import status
 from fgnet_plugin.cli.doctor import doctor, print_next_steps
@@ -38,6 +39,7 @@ app.command()(sample)
 app.command()(calibrate)
 app.command(name="apply-calibration")(calibrated)
 app.command()(estimate)
+app.command()(contrast)
 app.command()(sides)
 app.command()(uncertainty)
 app.command()(events)

@@ -46,3 +46,18 @@ def factors_of(names: list[str], pattern: str | None, folders: str | None, manif
         twice = joined.columns[joined.columns.duplicated()][0]
         raise InputError(f"{twice} is told twice: let one of --pattern, --folders and --manifest tell it")
     return joined[[factor for factor in FACTORS if factor in joined]]
+
+
+def read_faces(path: Path, pattern: str | None, folders: str | None, manifest: Path | None) -> pd.DataFrame:
+    """Read the AUs of a table or dataset, with a column for each factor that the options tell.
+
+    Of a dataset, only boxes, times and AUs are read.
+    """
+    from fgnet_plugin.cli.tables import is_dataset, read_any
+    from fgnet_plugin.inference.columns import AUS, FACEBOX
+    from fgnet_plugin.measures.design import with_factors
+
+    fex = read_any(path, ["input", "frame", "time", *FACEBOX, *AUS] if is_dataset(path) else None)
+    names = list(dict.fromkeys(fex["input"].astype(str))) if "input" in fex else [path.stem]
+    factors = factors_of(names, pattern, folders, manifest)
+    return fex if factors is None else with_factors(fex, factors)

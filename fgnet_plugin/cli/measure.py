@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgnet_plugin.cli.console import package_warnings
+from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, read_faces
+from fgnet_plugin.cli.tables import read_any
 from fgnet_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from fgnet_plugin.utils.made_by import MadeBy
 
-Table = Annotated[Path, typer.Argument(help="Table of fgnet detect, py-feat or OpenFace: .csv or .parquet.")]
+Table = Annotated[Path, typer.Argument(help="Table or dataset of fgnet detect, table of py-feat or OpenFace.")]
 Labels = Annotated[Path, typer.Argument(help="CSV file of AUs coded by people; or a sheet of fgnet sample, with --key.")]
 Key = Annotated[Path | None, typer.Option(help="key.csv of the sheet that fgnet sample wrote.")]
 Subject = Annotated[str, typer.Option(help="Column that says who is filmed; input where each file shows another person.")]
@@ -29,7 +31,10 @@ AUs = Annotated[str | None, typer.Option(help="Which AUs: 'AU06,AU12'; by defaul
 
 def sample(
     table: Table,
-    subject: Subject,
+    pattern: Pattern = None,
+    folders: Folders = None,
+    manifest: Manifest = None,
+    subject: Subject = "subject",
     count: Annotated[int | None, typer.Option(min=1, help="Faces to draw; by default as many as --half-width needs.")] = None,
     half_width: Annotated[float, typer.Option(help="Wanted half width of the intervals of base rates.")] = 0.05,
     aus: AUs = None,
@@ -45,7 +50,7 @@ def sample(
         from fgnet_plugin import measures
         from fgnet_plugin.inference.columns import known_aus
 
-        fex = _read(table)
+        fex = read_faces(table, pattern, folders, manifest)
         wanted = aus.split(",") if aus else known_aus(fex)
         plan = measures.coding_plan(fex, subject, half_width, aus=wanted)
         typer.echo(f"to know base rates to ±{half_width:g} from human codes alone:")
@@ -66,8 +71,11 @@ def sample(
 def calibrate(
     table: Table,
     labels: Labels,
-    subject: Subject,
     key: Key = None,
+    pattern: Pattern = None,
+    folders: Folders = None,
+    manifest: Manifest = None,
+    subject: Subject = "subject",
     method: Annotated[str, typer.Option(help="isotonic, or platt for fewer than about 1,000 coded faces.")] = "isotonic",
     threshold: Annotated[
         str, typer.Option(help="An AU is present from: youden, f1, or a wanted precision such as 0.9.")
@@ -91,13 +99,13 @@ def calibrate(
         from fgnet_plugin import measures
 
         found = measures.calibrate(
-            _read(table),
-            _read_labels(labels, key),
+            read_faces(table, pattern, folders, manifest),
+            read_labels(labels, key),
             subject=subject,
             method=method,  # type: ignore[arg-type]  # it says so itself
             threshold=level,  # type: ignore[arg-type]
             coverage=coverage,
-            made_by=_made_by(table, weights, face_model, landmark_model),
+            made_by=origin(table, weights, face_model, landmark_model),
             seed=seed,
         )
         shown = ["AU", "n", "subjects", "prevalence", "brier_before", "brier", "ece_before", "ece", "ece_low", "ece_high"]
@@ -130,7 +138,7 @@ def calibrated(
         from fgnet_plugin.utils.files import atomic_write
         from fgnet_plugin.utils.tables import write_pieces
 
-        fex, made_by = _read(table), _made_by(table, weights, face_model, landmark_model)
+        fex, made_by = read_any(table), origin(table, weights, face_model, landmark_model)
         found = measures.calibrated(fex, calibration, made_by=made_by)
         if sets:
             found = found.join(measures.conformal_sets(fex, calibration, made_by=made_by).add_suffix("_set"))
@@ -142,8 +150,11 @@ def calibrated(
 def estimate(
     table: Table,
     labels: Labels,
-    subject: Subject,
     key: Key = None,
+    pattern: Pattern = None,
+    folders: Folders = None,
+    manifest: Manifest = None,
+    subject: Subject = "subject",
     predictor: Annotated[list[str] | None, typer.Option(help="Column to regress the AU on; several times for several.")] = None,
     aus: AUs = None,
     equal_people: Annotated[bool, typer.Option("--equal-people", help="Every person counts the same, not every face.")] = False,
@@ -158,8 +169,8 @@ def estimate(
         from fgnet_plugin import measures
 
         found = measures.prediction_powered(
-            _read(table),
-            _read_labels(labels, key),
+            read_faces(table, pattern, folders, manifest),
+            read_labels(labels, key),
             subject=subject,
             predictors=predictor or (),
             aus=aus.split(",") if aus else None,
@@ -184,22 +195,15 @@ def estimate(
             typer.echo(f"table: {out}")
 
 
-def _read(table: Path) -> pd.DataFrame:
-    from fgnet_plugin.media.images import check_file
-    from fgnet_plugin.utils.journal import read_table
-
-    check_file(table, "table")
-    return read_table(table)
-
-
-def _read_labels(labels: Path, key: Path | None) -> pd.DataFrame:
+def read_labels(labels: Path, key: Path | None) -> pd.DataFrame:
+    """Read what people coded: a table of labels, or a coding sheet with its key."""
     from fgnet_plugin.measures import read_coding_sheet
 
-    return _read(labels) if key is None else read_coding_sheet(labels, key)
+    return read_any(labels) if key is None else read_coding_sheet(labels, key)
 
 
-def _made_by(table: Path, weights: str | None, face_model: str | None, landmark_model: str | None) -> MadeBy | Path:
-    """Collect what the options say; the table's file where they say nothing."""
+def origin(table: Path, weights: str | None, face_model: str | None, landmark_model: str | None) -> MadeBy | Path:
+    """Collect what the options say made the scores; the table's file where they say nothing."""
     from fgnet_plugin.measures import made_by
     from fgnet_plugin.utils.made_by import MadeBy
 

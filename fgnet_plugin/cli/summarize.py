@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fgnet_plugin.cli.console import package_warnings
-from fgnet_plugin.cli.tables import table_files
+from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, factors_of
+from fgnet_plugin.cli.tables import common_origin, table_files
 from fgnet_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,16 +27,9 @@ def summarize(
     tables: Annotated[list[Path], typer.Argument(help="Tables or datasets of fgnet detect, tables of py-feat or OpenFace.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("summary"),
     by: Annotated[str, typer.Option(help="A row for each recording, trial or person.")] = "recording",
-    pattern: Annotated[
-        str | None,
-        typer.Option(help="Regular expression for the paths, with groups such as (?P<subject>…), (?P<condition>…); or bids."),
-    ] = None,
-    folders: Annotated[
-        str | None, typer.Option(help="What the folders tell, such as condition/subject, or condition/subject=file.")
-    ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(help="CSV file with recording, subject and any of group, condition, session.")
-    ] = None,
+    pattern: Pattern = None,
+    folders: Folders = None,
+    manifest: Manifest = None,
     trials: Annotated[list[Path] | None, typer.Option(help="Times of trials: BIDS events, PsychoPy's log; repeatable.")] = None,
     trial_start: Annotated[str | None, typer.Option(help="Column with the starts of trials, in seconds.")] = None,
     trial_end: Annotated[str | None, typer.Option(help="Column with the ends of trials.")] = None,
@@ -47,6 +41,9 @@ def summarize(
     scale: Annotated[str, typer.Option(help="Scores relative to the baseline: difference, z or logit.")] = "difference",
     rate: Annotated[float | None, typer.Option(help="Frames per second, where neither table nor video tells times.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Score from which an AU is present. [default: 0.5]")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="JSON file of fgnet calibrate: probabilities, and its thresholds.")
+    ] = None,
     aus: Annotated[str | None, typer.Option(help="Only these, such as AU06,AU12.")] = None,
     min_duration: Annotated[float, typer.Option(help="Seconds that an event must last.")] = 0.1,
     min_gap: Annotated[float, typer.Option(help="Seconds between events; nearer ones are joined.")] = 0.1,
@@ -86,13 +83,15 @@ def summarize(
         found = summarized(
             files,
             by=by,  # type: ignore[arg-type]
-            factors=_factors(names, pattern, folders, manifest),
+            factors=factors_of(names, pattern, folders, manifest),
             trials=_trials(names, trials, trial_start, trial_end, trial_shift),
             steps=Steps(rules, fill, smoother or None, _number(seconds, "--smooth", 0.3)),  # type: ignore[arg-type]
             baseline=_baseline(names, baseline),
             scale=scale,  # type: ignore[arg-type]
             rate=rate,
             threshold=threshold,
+            calibration=calibration,
+            made_by=None if calibration is None else common_origin(tables),
             min_duration=min_duration,
             min_gap=min_gap,
             speech=sources.speech if speech else None,
@@ -102,27 +101,6 @@ def summarize(
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in context.params.items()}
         _write(found, out, settings)
     _report(found, out, speech)
-
-
-def _factors(names: list[str], pattern: str | None, folders: str | None, manifest: Path | None) -> pd.DataFrame | None:
-    import pandas as pd
-
-    from fgnet_plugin.measures.design import FACTORS, from_folders, from_pattern, from_table
-
-    found = []
-    if pattern is not None:
-        found.append(from_pattern(names, pattern))
-    if folders is not None:
-        found.append(from_folders(names, folders.split("/")))
-    if manifest is not None:
-        found.append(from_table(names, str(manifest)))
-    if not found:
-        return None
-    joined = pd.concat(found, axis=1)
-    if joined.columns.duplicated().any():
-        twice = joined.columns[joined.columns.duplicated()][0]
-        raise InputError(f"{twice} is told twice: let one of --pattern, --folders and --manifest tell it")
-    return joined[[factor for factor in FACTORS if factor in joined]]
 
 
 def _trials(

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from fgnet_plugin.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from fgnet_plugin.utils.made_by import MadeBy
 
 
 def is_dataset(path: Path) -> bool:
@@ -22,15 +26,20 @@ def is_dataset(path: Path) -> bool:
     return True
 
 
-def read_any(path: Path) -> pd.DataFrame:
-    """Read a table, .csv or .parquet, or all of a dataset. Raises FileNotFoundError, and InputError for a damaged one."""
+def read_any(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table, .csv or .parquet, or a dataset. Raises FileNotFoundError, and InputError for a damaged one.
+
+    Args:
+        path: of it.
+        columns: of a dataset, only those of these that it has; by default all.
+    """
     from fgnet_plugin.media.images import check_file
     from fgnet_plugin.utils.journal import read_table
 
     if is_dataset(path):
-        from fgnet_plugin.scale.reading import read_dataset
+        from fgnet_plugin.scale.reading import list_columns, read_dataset
 
-        return read_dataset(path)
+        return read_dataset(path, columns=columns and [name for name in list_columns(path) if name in columns])
     check_file(path, "table")
     return read_table(path)
 
@@ -43,3 +52,25 @@ def table_files(paths: list[Path]) -> list[Path]:
     for path in paths:
         files += list_parts(path) if is_dataset(path) else [path]
     return files
+
+
+def common_origin(paths: list[Path]) -> MadeBy:
+    """Find what made the scores of tables and datasets. Raises InputError where one does not say it, or they differ."""
+    import pandas as pd
+
+    from fgnet_plugin.measures.origin import described, origin_of
+    from fgnet_plugin.scale.reading import status
+    from fgnet_plugin.utils.made_by import MadeBy
+
+    found: dict[MadeBy, Path] = {}
+    for path in paths:
+        if is_dataset(path):
+            made = MadeBy.of_settings(status(path).settings)
+        else:
+            header = pd.read_csv(path, nrows=0) if path.suffix.lower() != ".parquet" else pd.DataFrame()
+            made = origin_of(header, path)
+        found.setdefault(made, path)
+    if len(found) > 1:
+        (one, first), (other, second) = list(found.items())[:2]
+        raise InputError(f"{first} was made by {described(one)}, and {second} by {described(other)}: a calibration is for one")
+    return next(iter(found))

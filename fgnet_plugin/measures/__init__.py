@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from fgnet_plugin.measures.baseline import BaselineBuilder, read_neutral
     from fgnet_plugin.measures.calibration import Calibration, calibrate, calibrated, conformal_sets
     from fgnet_plugin.measures.codebook import make_codebook
+    from fgnet_plugin.measures.conditions import Contrast, contrast
     from fgnet_plugin.measures.curves import Method, Threshold
-    from fgnet_plugin.measures.design import from_folders, from_pattern, from_table
+    from fgnet_plugin.measures.design import from_folders, from_pattern, from_table, with_factors
     from fgnet_plugin.measures.dyads import synchrony
     from fgnet_plugin.measures.events import find_events, overlap
     from fgnet_plugin.measures.origin import made_by, origin_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calibration",
+    "Contrast",
     "Method",
     "Threshold",
     "calibrate",
@@ -33,6 +35,7 @@ __all__ = [
     "coding_plan",
     "coding_sheet",
     "conformal_sets",
+    "contrast",
     "made_by",
     "origin_of",
     "prediction_powered",
@@ -63,12 +66,14 @@ __all__ = [
     "speech_stretches",
     "summarize",
     "synchrony",
+    "with_factors",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Calibration": "fgnet_plugin.measures.calibration",
+        "Contrast": "fgnet_plugin.measures.conditions",
         "Method": "fgnet_plugin.measures.curves",
         "Threshold": "fgnet_plugin.measures.curves",
         "calibrate": "fgnet_plugin.measures.calibration",
@@ -76,6 +81,7 @@ __getattr__, __dir__ = lazy_names(
         "coding_plan": "fgnet_plugin.measures.sheets",
         "coding_sheet": "fgnet_plugin.measures.sheets",
         "conformal_sets": "fgnet_plugin.measures.calibration",
+        "contrast": "fgnet_plugin.measures.conditions",
         "made_by": "fgnet_plugin.measures.origin",
         "origin_of": "fgnet_plugin.measures.origin",
         "prediction_powered": "fgnet_plugin.measures.powered",
@@ -106,5 +112,6 @@ __getattr__, __dir__ = lazy_names(
         "speech_stretches": "fgnet_plugin.measures.speech",
         "summarize": "fgnet_plugin.measures.summary",
         "synchrony": "fgnet_plugin.measures.dyads",
+        "with_factors": "fgnet_plugin.measures.design",
     },
 )

@@ -79,6 +79,14 @@ class Calibration:
             rows.append(row | asdict(of.decision) | asdict(of.limits))
         return pd.DataFrame(rows)
 
+    def check(self, made: MadeBy) -> None:
+        """Raise InputError for scores that it was not made for."""
+        if made != self.made_by:
+            raise InputError(
+                f"the calibration is for {described(self.made_by)}, and the table is of {described(made)}: scores of other"
+                " weights or face models mean something else; code a sample of these and calibrate it"
+            )
+
     def plot(self) -> Figure:
         """Plot the reliability diagram of each AU, before and after; needs matplotlib."""
         return plot_reliability({au: of.after for au, of in self.aus.items()}, {au: of.before for au, of in self.aus.items()})
@@ -243,12 +251,7 @@ def _applied(
     found = calibration if isinstance(calibration, Calibration) else Calibration.read(calibration)
     if _APPLIED in fex.attrs:
         raise InputError("the scores are calibrated already")
-    made = origin_of(fex, made_by)
-    if made != found.made_by:
-        raise InputError(
-            f"the calibration is for {described(found.made_by)}, and the table is of {described(made)}: scores of other weights"
-            " or face models mean something else; code a sample of these and calibrate it"
-        )
+    found.check(origin_of(fex, made_by))
     scores = read_model("table", fex, 0.5).values
     missing = [au for au in found.aus if au not in scores]
     if missing:

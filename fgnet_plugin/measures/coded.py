@@ -12,6 +12,7 @@ import pandas as pd
 from fgnet_plugin.comparison.matching import join
 from fgnet_plugin.comparison.tables import AUTable, read_labels, read_model
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.utils.arrays import Floats, Integers
 
 
@@ -136,6 +137,6 @@ def _subjects(column: str, model: AUTable, truth: AUTable, in_model: Integers, i
                 )
             return subjects.astype(str).to_numpy(object)
     raise InputError(
-        f"neither the labels nor the scores have a column {column!r}: frames of one person are alike, so say in a column who is"
-        " filmed (where each file shows another person, subject='input')"
+        f"neither the labels nor the scores have a column {column!r}. Frames of one person are alike, so who is filmed must be"
+        f" known: {HOW_TO_TELL}; where each file shows another person, the column is input"
     )

@@ -17,6 +17,7 @@ FACTORS = "subject", "group", "condition", "session"
 """What can be said of a recording, in the order of the columns of a summary."""
 BIDS = r"sub-(?P<subject>[A-Za-z0-9]+)(?:.*?ses-(?P<session>[A-Za-z0-9]+))?(?:.*?task-(?P<condition>[A-Za-z0-9]+))?"
 """Pattern for names of the Brain Imaging Data Structure, such as ``sub-01_ses-2_task-rest.mp4``."""
+HOW_TO_TELL = "tell it with a column, --pattern, --folders or --manifest (in Python, measures.with_factors)"
 NAME_COLUMNS = "recording", "input", "file", "filename", "file_name", "stimulus"
 
 
@@ -112,6 +113,37 @@ def from_table(recordings: Sequence[str], manifest: pd.DataFrame | str) -> pd.Da
     if unused := [table[column].iloc[i] for i in range(len(table)) if i not in used]:
         warnings.warn(f"{of}: no recording for {len(unused)} of its rows, such as {unused[0]}", stacklevel=2)
     return _frame({name: table[factors].iloc[found[0]].to_dict() for name, found in rows.items()}, factors)
+
+
+def with_factors(fex: pd.DataFrame, factors: pd.DataFrame) -> pd.DataFrame:
+    """Add to a table of frames whose recordings they are, as columns.
+
+    Args:
+        fex: with a column ``input``; without, all rows are of one recording.
+        factors: of `from_pattern`, `from_folders` or `from_table`.
+
+    Returns:
+        A copy with the columns of `factors`, in the place of columns with these names.
+
+    Raises:
+        InputError: recordings that `factors` lacks.
+
+    Example:
+        >>> fex = pd.DataFrame({"input": ["sad/P7.mp4"] * 2, "frame": [0, 1], "AU12": [0.1, 0.9]})
+        >>> with_factors(fex, from_folders(["sad/P7.mp4"], ["condition", "subject=file"]))["subject"].tolist()
+        ['P7', 'P7']
+    """
+    if "input" in fex:
+        names = fex["input"].astype(str)
+    elif len(factors) == 1:
+        names = pd.Series(str(factors.index[0]), index=fex.index)
+    else:
+        raise InputError("the table has no column 'input', which is to say of which recording each row is")
+    _require_all(list(dict.fromkeys(names[~names.isin(factors.index)])), "are not among those of which something is told")
+    table = fex.copy()
+    for factor in factors:
+        table[factor] = names.map(factors[factor])
+    return table
 
 
 def match_names(recordings: Sequence[str], names: Sequence[str]) -> dict[str, list[int]]:

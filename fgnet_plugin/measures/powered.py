@@ -12,6 +12,7 @@ from fgnet_plugin.action_units import facs_name
 from fgnet_plugin.comparison.tables import read_model
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.coded import coded_faces
+from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.measures.ppi import PPIResult, Rows, estimate
 from fgnet_plugin.utils.arrays import Floats
 
@@ -57,7 +58,7 @@ def prediction_powered(
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     for column in (subject, *predictors):
         if column not in fex:
-            raise InputError(f"the table of scores has no column {column!r}")
+            raise InputError(f"the table of scores has no column {column!r}: {HOW_TO_TELL}")
         if fex[column].isna().any():
             raise InputError(f"the column {column} is empty in {int(fex[column].isna().sum())} rows")
     coded = coded_faces(fex, labels, subject)

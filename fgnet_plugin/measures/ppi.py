@@ -41,6 +41,8 @@ class Estimates:
     value: Floats
     low: Floats
     high: Floats
+    p: Floats
+    """Of the t test of 0, two-sided; NaN without variance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,5 +135,7 @@ def _jackknife(deviations: Floats, people: int) -> Floats:
 
 
 def _interval(value: Floats, variance: Floats, freedom: int, confidence: float) -> Estimates:
-    half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance)
-    return Estimates(value, value - half, value + half)
+    error = np.sqrt(variance)
+    half = stats.t.ppf((1 + confidence) / 2, freedom) * error
+    ratio = np.divide(abs(value), error, out=np.full_like(value, np.nan), where=error > 0)
+    return Estimates(value, value - half, value + half, np.asarray(2 * stats.t.sf(ratio, freedom), np.float64))

@@ -15,6 +15,7 @@ from PIL import Image
 from fgnet_plugin.action_units import facs_name
 from fgnet_plugin.comparison.tables import read_model
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.media.frames_of_rows import frames_of_rows
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.journal import read_csv
@@ -160,7 +161,7 @@ def read_coding_sheet(sheet: str | Path, key: str | Path) -> pd.DataFrame:
 def _scores(fex: pd.DataFrame, subject: str, aus: Sequence[str] | None) -> tuple[pd.DataFrame, Integers]:
     """Scores [R, AUs], and the number of each row's person [R]."""
     if subject not in fex:
-        raise InputError(f"the table has no column {subject!r}, which is to say who is filmed")
+        raise InputError(f"the table has no column {subject!r}, which is to say who is filmed: {HOW_TO_TELL}")
     if fex[subject].isna().any():
         raise InputError(f"the column {subject} is empty in {int(fex[subject].isna().sum())} rows")
     scores = read_model("scores", fex, 0.5).values

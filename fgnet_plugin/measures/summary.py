@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from fgnet_plugin.action_units import facs_name
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.measures.apply import for_tables
 from fgnet_plugin.measures.baseline import Baseline, BaselineBuilder, Scale
 from fgnet_plugin.measures.design import FACTORS
 from fgnet_plugin.measures.events import find_events, frame_durations
@@ -20,6 +21,10 @@ from fgnet_plugin.measures.quality import Exclusions, flow
 from fgnet_plugin.measures.recordings import Recording, Table, read_recordings
 from fgnet_plugin.measures.steps import Steps, gap_of
 from fgnet_plugin.utils.arrays import Floats
+
+if TYPE_CHECKING:
+    from fgnet_plugin.measures.calibration import Calibration
+    from fgnet_plugin.utils.made_by import MadeBy
 
 By = Literal["recording", "trial", "person"]
 MEASURES = (
@@ -86,6 +91,8 @@ def summarize(
     speech: Callable[[Recording], Floats | None] | None = None,
     sharp: Callable[[Recording], Floats] | None = None,
     aus: Collection[str] | None = None,
+    calibration: Calibration | str | Path | None = None,
+    made_by: MadeBy | None = None,
 ) -> Summary:
     """Summarise each recording, trial or person.
 
@@ -107,9 +114,13 @@ def summarize(
         speech: gives the stretches with speech of a recording, or None where it is not known.
         sharp: gives the sharpness of a recording's frames.
         aus: only these; by default all that are known in at least one recording.
+        calibration: of `calibration.calibrate`, or its file: ``mean``, ``sd`` and ``max`` are of probabilities, base rates and
+            events by its thresholds; AUs that it lacks are left out, with a warning.
+        made_by: what made the scores, where the tables don't say it; only for a calibration.
 
     Raises:
-        InputError: unreadable tables, a missing subject, unknown AUs, trials without ``by="trial"`` or ``"person"``.
+        InputError: unreadable tables, a missing subject, unknown AUs, a calibration for other scores, trials without
+            ``by="trial"`` or ``"person"``.
 
     Example:
         >>> table = pd.DataFrame({"input": "a.mp4", "frame": range(50), "AU12": [0.1] * 25 + [0.9] * 25})
@@ -120,13 +131,18 @@ def summarize(
         raise ValueError(f"by must be one of {', '.join(get_args(By))}, got {by!r}")
     if by == "trial" and not trials:
         raise InputError("a row for each trial needs a table of trials")
+    if calibration is not None and threshold is not None:
+        raise InputError("a calibration has its own thresholds: give either it or a threshold")
     chosen = steps or Steps()
+    probable = None if calibration is None else for_tables(calibration, tables, made_by)
     known = _Factors(factors)
 
     def recordings() -> Iterable[tuple[Recording, Recording, Exclusions]]:
         for recording in read_recordings(tables, rate=rate, threshold=threshold):
             kept, counts = chosen.apply(
-                _only(recording, aus), speech and speech(recording), sharp(recording) if sharp is not None else None
+                _only(probable(recording) if probable is not None else recording, aus),
+                speech and speech(recording),
+                sharp(recording) if sharp is not None else None,
             )
             yield recording, kept, counts
 

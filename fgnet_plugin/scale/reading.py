@@ -86,6 +86,11 @@ def list_parts(out: str | Path) -> list[Path]:
     return [layout.part(keys[name]) for name in list_inputs(out)]
 
 
+def list_columns(out: str | Path) -> list[str]:
+    """List the columns that `read_dataset` returns of a dataset. Raises InputError where there is none."""
+    return select_columns(all_types(), read_run(Layout(out))["settings"].get("columns", "all"))
+
+
 def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the rows of a dataset, or of some of its inputs, into memory.
 
@@ -114,7 +119,7 @@ def read_dataset(out: str | Path, inputs: Sequence[str] | None = None, columns: 
     missing = [name for name in wanted if name not in known]
     if missing:
         raise InputError(f"{out} has no rows of {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}")
-    every = select_columns(all_types(), run["settings"].get("columns", "all"))
+    every = list_columns(out)
     unknown = [name for name in columns or () if name not in every]
     if unknown:
         raise ValueError(f"{out} has no column {', '.join(unknown)}")

@@ -36,7 +36,7 @@ class MadeBy:
         noted, run = table.attrs.get(_ATTRIBUTE), table.attrs.get(RUN_ATTRIBUTE)
         if isinstance(noted, dict):
             return MadeBy(**noted)
-        return MadeBy._of_settings(json.loads(run)) if isinstance(run, str) else None
+        return MadeBy.of_settings(json.loads(run)) if isinstance(run, str) else None
 
     @staticmethod
     def of_file(path: Path) -> MadeBy | None:
@@ -48,10 +48,11 @@ class MadeBy:
         if settings is None and path.suffix.lower() == ".parquet" and path.is_file():
             noted = read_origin(path)
             settings = None if noted is None else json.loads(noted)
-        return None if settings is None else MadeBy._of_settings(settings)
+        return None if settings is None else MadeBy.of_settings(settings)
 
     @staticmethod
-    def _of_settings(run: dict[str, Any]) -> MadeBy:
+    def of_settings(run: dict[str, Any]) -> MadeBy:
+        """Make it of the settings of a run of ``fgnet detect``."""
         return MadeBy.of_models(run.get("checkpoint"), run.get("models") or {})
 
     @staticmethod

@@ -122,3 +122,44 @@ def test_faces_again(fgnet: Fgnet) -> None:
     assert (code, "sides.csv holds a table already" in err) == (1, True)
     code, _, err = fgnet("sides", "truth.csv", "--out", "x.csv")
     assert (code, "no column x_0" in err) == (1, True)
+
+
+def test_subjects_and_conditions_by_folders(fgnet: Fgnet) -> None:
+    """A paired study whose folders tell who and in which condition: from a sheet to a contrast and its figure."""
+    for name in ("fex.csv", "truth.csv"):
+        rows = pd.read_csv(name)
+        rows["input"] = rows["condition"] + "/" + rows["input"]
+        rows = rows.sort_values(["input", "frame"])
+        rows["time"] = rows["frame"] / 5
+        rows.drop(columns=["subject", "condition"]).to_csv(name, index=False)
+    who = "--folders", "condition/subject=file"
+    assert fgnet("sample", "fex.csv", *who, "--count", "600", "--no-crops")[0] == 0
+    key, truth = pd.read_csv("coding/key.csv", dtype={"face": str}), pd.read_csv("truth.csv")
+    key[["face", "input", "frame"]].merge(truth)[["face", "AU12", "AU25"]].to_csv("coding/sheet.csv", index=False)
+    codes = "coding/sheet.csv", "--key", "coding/key.csv"
+    people = pd.DataFrame({"recording": truth["input"].unique()})
+    people["subject"] = people["recording"].str.split("/").str[-1]
+    people.to_csv("people.csv", index=False)
+    told = "--manifest", "people.csv", "--pattern", "^(?P<condition>[a-z]+)/"
+    code, _, err = fgnet("calibrate", "fex.csv", *codes, *told, "--method", "platt", "--out", "c.json")
+    assert (code, err) == (0, "")
+    code, out, err = fgnet("estimate", "fex.csv", *codes, *who, "--predictor", "condition")
+    assert (code, err, "condition: together − alone" in out) == (0, "", True)
+    contrast = "contrast", "fex.csv", *codes, *who, "--calibration", "c.json", "--conditions", "together,alone"
+    code, out, err = fgnet(*contrast)
+    assert (code, err) == (0, "")
+    assert "120 people, 120 of them coded\ndifferences from 'together', within people:" in out
+    found = pd.read_csv("contrast/contrast.csv").set_index("AU").loc["AU12"]
+    means = truth.assign(condition=truth["input"].str.split("/").str[0]).groupby("condition")["AU12"].mean()
+    assert found["low"] < means["alone"] - means["together"] < found["high"]
+    assert found["high"] - found["low"] < found["coded_only_high"] - found["coded_only_low"]
+    assert Path("contrast/contrast.png").stat().st_size > 10_000
+    assert len(pd.read_csv("contrast/people.csv")) == 120 * 2 * 2
+    code, _, err = fgnet(*contrast)
+    assert (code, "contrast holds a contrast already; --overwrite replaces it" in err) == (1, True)
+    code, out, err = fgnet("summarize", "fex.csv", *who, "--by", "person", "--calibration", "c.json")
+    assert (code, err) == (0, "")
+    long = pd.read_csv("summary/long.csv").query("AU == 'AU12'")
+    assert long["mean"].mean() == pytest.approx(means.mean(), abs=0.03)
+    code, _, err = fgnet("summarize", "fex.csv", "--calibration", "c.json", "--threshold", "0.4", "--out", "other")
+    assert (code, "a calibration has its own thresholds" in err) == (1, True)
