@@ -145,13 +145,11 @@ def test_a_spoken_sentence_is_found_and_excludes_the_mouth(tmp_path: Path) -> No
     assert found.shape == (2, 2)
     assert np.abs(found - words).max() < 0.25
 
-    frames = range(0, 300)  # at 25 frames a second
-    scores = dict.fromkeys(
-        (f"AU{number:02d}" for number in (1, 2, 4, 6, 10, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26, 28, 43)), 0.5
-    )
-    [read] = read_recordings(pd.DataFrame({"input": "a.mp4", "frame": frames, "time": np.arange(300) / 25, **scores}))
+    aus = [f"AU{number:02d}" for number in (1, 2, 4, 6, 10, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26, 28, 43)]
+    table = pd.DataFrame({"input": "a.mp4", "frame": range(300), "time": np.arange(300) / 25, **dict.fromkeys(aus, 0.5)})
+    [read] = read_recordings(table)
     kept, counts = exclude(read, speech=Sources(tmp_path).speech(read))
-    talks, quiet = in_stretches(read.time, words), ~in_stretches(read.time, words + [-0.35, 0.35])
+    talks, quiet = in_stretches(read.time, words), ~in_stretches(read.time, words + np.array([-0.35, 0.35]))
     unknown = [au for au in kept.scores if kept.scores.loc[talks, au].isna().mean() > 0.95]
     assert unknown == [f"AU{number}" for number in (10, 14, 15, 17, 18, 20, 23, 24, 25, 26, 28)]
     assert kept.scores[[au for au in kept.scores if au not in unknown]].notna().all(axis=None)
