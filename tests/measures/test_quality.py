@@ -18,6 +18,7 @@ from fgnet_plugin.measures.sources import Sources
 from fgnet_plugin.measures.speech import MOUTH_AUS, in_stretches, read_sound, speech_stretches
 
 RATE = 16_000
+SENTENCE = Path(__file__).parent / "files" / "spoken_sentence.wav"
 
 
 def recording(**columns: object) -> Recording:
@@ -132,6 +133,30 @@ def test_speech_is_found_where_it_is(suffix: str, tmp_path: Path) -> None:
     assert inside[22:48].all()
     assert not inside[:17].any()
     assert not inside[53:].any()
+
+
+def test_a_spoken_sentence_is_found_and_excludes_the_mouth(tmp_path: Path) -> None:
+    """A woman reads "He was not an ill disposed young man"; its words are known to be from 0.21 to 2.74 s."""
+    spoken, _ = read_sound(SENTENCE)
+    hum = 0.002 * np.random.default_rng(0).normal(size=2 * RATE)
+    write_sound(tmp_path / "a.mp4", np.concatenate([hum, spoken, hum, spoken, hum]))
+    words = np.array([[2 + 0.21, 2 + 2.74], [4 + 2.99 + 0.21, 4 + 2.99 + 2.74]])
+    found = speech_stretches(tmp_path / "a.mp4", pad=0.0)
+    assert found.shape == (2, 2)
+    assert np.abs(found - words).max() < 0.25
+
+    aus = [f"AU{number:02d}" for number in (1, 2, 4, 6, 10, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26, 28, 43)]
+    table = pd.DataFrame({"input": "a.mp4", "frame": range(300), "time": np.arange(300) / 25, **dict.fromkeys(aus, 0.5)})
+    [read] = read_recordings(table)
+    kept, counts = exclude(read, speech=Sources(tmp_path).speech(read))
+    talks, quiet = in_stretches(read.time, words), ~in_stretches(read.time, words + np.array([-0.35, 0.35]))
+    unknown = [au for au in kept.scores if kept.scores.loc[talks, au].isna().mean() > 0.95]
+    assert unknown == [f"AU{number}" for number in (10, 14, 15, 17, 18, 20, 23, 24, 25, 26, 28)]
+    assert kept.scores[[au for au in kept.scores if au not in unknown]].notna().all(axis=None)
+    assert kept.scores.loc[quiet].notna().all(axis=None)
+    assert kept.attrs["quality"]["speech"] == "excluded from the mouth's AUs"
+    assert counts.used == 300
+    assert talks.sum() <= counts.speech < talks.sum() + 40
 
 
 def test_noise_a_tone_and_silence_are_no_speech(tmp_path: Path) -> None:
