@@ -45,6 +45,9 @@ def detect(
     compile_: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Use torch.compile for FG-Net: minutes at first; for long runs.")
     ] = False,
+    weak_aus: Annotated[
+        bool, typer.Option("--weak-aus", help="Of a student, also the AUs on which it agrees too little with its teacher.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at once; offline on a CPU it changes nothing.")] = 8,
     skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
     data_type: Annotated[str | None, typer.Option(help="image or video, for all inputs; by default what each file is.")] = None,

@@ -97,6 +97,7 @@ def models_of(values: Mapping[str, Any]) -> dict[str, Any]:
     au_model = values["au_model"] or ("fgnet-rendered" if offline else "fgnet")
     models: dict[str, Any] = {"au_model": au_model, "device": values["device"]}
     models |= {"precision": values["precision"], "compile": values["compile_"]}
+    models |= {"weak_aus": True} if values.get("weak_aus") else {}
     if not offline or values["device"] != "cpu":  # offline on a CPU, no digit depends on the batch size
         models["au_batch_size"] = max(values["batch_size"], 8)  # the faces of all these frames share a pass
     return models

@@ -83,6 +83,7 @@ def _options(run: dict[str, Any]) -> dict[str, Any]:
         "only_aus": not (offline or models["emotion_model"] or models["identity_model"] or models["gaze_model"]),
         "precision": run["precision"],
         "compile_": run.get("compile", False),
+        "weak_aus": run.get("weak_aus", False),
         "skip_frames": run["skip_frames"],
         "output_size": run["output_size"],
         "faces": run.get("faces", "all"),

@@ -33,6 +33,7 @@ class OfflineDetector:
         au_batch_size: faces that go through FG-Net at once.
         precision: of FG-Net: "float32", "bfloat16" or "float16"; None: the best for the device, float32 on a CPU.
         compile: use torch.compile for FG-Net, too, which takes minutes at the first faces: for long runs on a GPU.
+        weak_aus: also show the AUs on which a student agrees too little with its teacher; see `AUModel`.
 
     Raises:
         ValueError: a GPU that is not there.
@@ -52,11 +53,12 @@ class OfflineDetector:
         au_batch_size: int = 8,
         precision: Precision | None = None,
         compile: bool = False,  # noqa: A002  (torch's word for it)
+        weak_aus: bool = False,
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         check_device(device)
-        self.fgnet: AUModel = AUModel(au_model, device, au_batch_size, precision, False, compile)
+        self.fgnet: AUModel = AUModel(au_model, device, au_batch_size, precision, False, compile, weak_aus)
         self.finder = FaceFinder(device)
         self.info: dict[str, Any] = {
             "face_model": BUNDLED,

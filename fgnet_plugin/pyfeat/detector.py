@@ -64,6 +64,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             compute capability 8.0 or more (Ampere and later), float16 on one of 7.x, float32 everywhere else.
         compile: use torch.compile for FG-Net, too, which takes minutes at the first faces: for long runs on a GPU.
         fetch: download weights that are not on this machine, with progress; otherwise they are an error.
+        weak_aus: also show the AUs on which a student agrees too little with its teacher; see `AUModel`.
 
     On an NVIDIA GPU, FG-Net reads a batch while the faces of the next one are found: `detect` has two batches in memory.
 
@@ -94,6 +95,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         precision: Precision | None = None,
         compile: bool = False,  # noqa: A002  (torch's word for it)
         fetch: bool = True,
+        weak_aus: bool = False,
     ) -> None:
         fgnet, bundled, precomputed = is_fgnet(au_model), face_model == BUNDLED, landmark_model == BUNDLED
         models: dict[str, str | Path | None] = {
@@ -127,7 +129,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             self.fgnet: AUModel | None = None
             """FG-Net, or None with another AU model."""
             if fgnet:
-                self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch, compile)
+                self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch, compile, weak_aus)
             self._faces = BundledFaces(self.device) if bundled else None
         if precomputed:
             self.landmark_detector = PrecomputedLandmarks()
@@ -141,7 +143,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             )
         self._others: dict[str, AUModel | Any] = {}  # AU models beside the detector's, during `detect_several`
         self._au_options: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
-        self._au_options |= {"precision": precision, "fetch": fetch, "compile": compile}
+        self._au_options |= {"precision": precision, "fetch": fetch, "compile": compile, "weak_aus": weak_aus}
 
     @classmethod
     def offline(cls, au_model: str | Path = "fgnet-rendered", device: str | torch.device = "cpu", **options: Any) -> Detector:
