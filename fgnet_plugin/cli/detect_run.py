@@ -42,6 +42,8 @@ class DetectCommand:
         complete = values["resume"] and out.exists() and not is_unfinished(out)
         start = time.perf_counter()
         table = {"columns": values["columns"], "relative_to": values["relative_to"], "per_input": values["per_file"]}
+        if values["verify"]:
+            table |= {"verify": values["verify"], "teacher": values["teacher"]}
         try:
             summary = detector.detect(
                 self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **options_of(values)

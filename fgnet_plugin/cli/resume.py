@@ -11,7 +11,10 @@ from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.journal import ABOUT, read_settings, run_path
 
-_FREE = {"context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"}
+_FREE = {
+    *("context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"),
+    *("teacher", "verify"),
+}
 """Options that may change when a run is continued."""
 
 

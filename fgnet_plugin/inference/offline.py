@@ -17,6 +17,7 @@ from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.persons import WhichFaces
 from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.inference.stretches import StretchReader
+from fgnet_plugin.inference.verify import check_verify, pieces_of_run, verify_student
 from fgnet_plugin.network.fgnet import Precision
 
 BUNDLED = "bundled"
@@ -93,6 +94,8 @@ class OfflineDetector:
         relative_to: str | Path | None = None,
         per_input: str | Path | None = None,
         load: bool = True,
+        verify: int = 0,
+        teacher: str | Path | None = None,
     ) -> pd.DataFrame:
         """Find the faces in pictures and videos, and read their AUs.
 
@@ -112,6 +115,7 @@ class OfflineDetector:
             frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
                 table of all frames, but for the names of persons.
             columns, time, relative_to, per_input, load: what the table holds and where it goes; see `Detector.detect`.
+            verify, teacher: see `Detector.detect`.
 
         Returns:
             A row for each face, and for each frame without one. Columns, order and types are those of py-feat's Fex: boxes and
@@ -123,6 +127,7 @@ class OfflineDetector:
                 `save`; so it is after Ctrl-C.
             OutputError: `save` can't be written.
         """
+        check_verify(verify, self.fgnet, columns)
         run = self.plan(
             inputs,
             data_type=data_type,
@@ -133,7 +138,10 @@ class OfflineDetector:
             frames=frames,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
-        return with_origin(run(save, resume, progress_bar, 0, False), run.settings())
+        table = with_origin(run(save, resume, progress_bar, 0, False), run.settings())
+        if verify:
+            verify_student(pieces_of_run(table if load else Path(str(save)), relative_to), self.fgnet, verify, teacher=teacher)
+        return table
 
     def plan(self, inputs: object, **options: Any) -> DetectRun:
         """Prepare a run of `detect` without starting it."""

@@ -49,7 +49,8 @@ def agreement_table(
         A row for each AU: ``AU``, ``name``, ``n``, ``people``; ``r`` (Pearson) and ``icc`` (ICC(A,1)) of the scores, ``kappa``
         (Cohen) and ``f1`` of the decisions at 0.5, the teacher's taken as true, ``bias`` (mean of student − teacher), each with
         ``…_low`` and ``…_high``, NaN with fewer than two people; ``limit_low`` and ``limit_high``, Bland & Altman's limits of
-        agreement; ``base_rate_teacher`` and ``base_rate_student``; and ``weak``, whether the ICC is below `least` or undefined.
+        agreement; ``rms`` (root mean square of student − teacher), and ``rms_most``, that of the person with the largest;
+        ``base_rate_teacher`` and ``base_rate_student``; and ``weak``, whether the ICC is below `least` or undefined.
 
     Example:
         >>> scores = np.array([[0.1], [0.9], [0.8], [0.2]])
@@ -70,6 +71,8 @@ def agreement_table(
             row |= {name: float(whole[name][0]), f"{name}_low": low, f"{name}_high": high}
         spread, bias = float(whole["spread"][0]), float(whole["bias"][0])
         row |= {"limit_low": bias - _LIMITS * spread, "limit_high": bias + _LIMITS * spread}
+        of_people = measures_of(sums)["rms"]
+        row |= {"rms": float(whole["rms"][0]), "rms_most": float(of_people.max())}
         row |= {f"base_rate_{who}": float(whole[f"base_rate_{who}"][0]) for who in ("teacher", "student")}
         rows.append(row | {"weak": not float(whole["icc"][0]) >= least})
     return pd.DataFrame(rows)
@@ -120,6 +123,7 @@ def measures_of(sums: Floats) -> dict[str, Floats]:
         "f1": ratio(2 * both, 2 * both + only_student + only_teacher, both + only_teacher > 0),
         "bias": (x - y) / n,
         "spread": np.sqrt(np.maximum(var_x + var_y - 2 * cov, 0) / ones),
+        "rms": np.sqrt(np.maximum(xx + yy - 2 * xy, 0) / n),
         "base_rate_teacher": (both + only_teacher) / n,
         "base_rate_student": (both + only_student) / n,
     }

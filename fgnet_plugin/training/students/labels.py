@@ -203,7 +203,7 @@ def resized(heatmaps: Tensor, size: int) -> Tensor:
     line[[0, -1]] = 0.5
     kernel = (line[:, None] * line / factor**2)[None, None]
     maps = F.pad(heatmaps.flatten(0, 1)[:, None], (factor // 2, factor // 2) * 2, mode="replicate")
-    return F.conv2d(maps, kernel, stride=factor)[:, 0, :size, :size].unflatten(0, heatmaps.shape[:2])
+    return F.conv2d(maps, kernel, stride=factor)[:, 0, :size, :size].reshape(*heatmaps.shape[:2], size, size)
 
 
 def coding_error(labels: Sequence[Labels]) -> dict[str, float]:
