@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fgnet_plugin.cli.again import sides, uncertainty
+from fgnet_plugin.cli.again import cascade, sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.compare import compare
 from fgnet_plugin.cli.detect import demo, detect
@@ -39,6 +39,7 @@ app.command(name="apply-calibration")(calibrated)
 app.command()(estimate)
 app.command()(sides)
 app.command()(uncertainty)
+app.command()(cascade)
 app.command()(events)
 app.command()(labels)
 app.command()(demo)

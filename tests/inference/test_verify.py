@@ -16,7 +16,9 @@ from fgnet_plugin import OfflineDetector, load
 from fgnet_plugin.checkpoints.fgnet import read_info, save
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.errors import CheckpointError, InputError
+from fgnet_plugin.inference.cascade import SAMPLE, SOURCE, STUDENT, UNSURE, cascade
 from fgnet_plugin.inference.verify import verify_student
+from fgnet_plugin.measures import prediction_powered
 from fgnet_plugin.media.video_writer import VideoWriter
 
 TEACHER = "fgnet-rendered"
@@ -93,7 +95,7 @@ def test_detection_verifies_its_table(student: Path, video: Path, tmp_path: Path
 
 def _with_card(student: Path, folder: Path, agreement: dict[str, float]) -> Path:
     info = read_info(student)
-    training = info.training | {"agreement": {au: agreement for au in info.config.aus}}
+    training = info.training | {"agreement": dict.fromkeys(info.config.aus, agreement)}
     return save(load(student), folder / "other.safetensors", dataclasses.replace(info, training=training))
 
 
@@ -104,7 +106,7 @@ def test_what_can_not_be_verified_is_said(student: Path, table: pd.DataFrame, vi
         OfflineDetector(TEACHER).detect(str(video), verify=5)
     with pytest.raises(CheckpointError, match="is not the teacher of"):
         verify_student(table, student, 5, teacher="fgnet-rendered-1")
-    with pytest.raises(CheckpointError, match="is needed: .* say where it is"):
+    with pytest.raises(CheckpointError, match=r"is needed: .* say where it is"):
         verify_student(table, student, 5, teacher=tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="needs landmarks"):
         OfflineDetector(student, weak_aus=True).detect(str(video), verify=5, columns="aus")
@@ -112,3 +114,28 @@ def test_what_can_not_be_verified_is_said(student: Path, table: pd.DataFrame, vi
         verify_student(table[:2], student, 5)
     with pytest.raises(ValueError, match="at least 5"):
         verify_student(table, student, 2)
+
+
+def test_the_teacher_reads_what_the_student_is_unsure_of_and_a_sample(table: pd.DataFrame) -> None:
+    other = table.assign(AU12=[0.9, 0.9, 0.52, 0.9, 0.9, 0.9]).assign(**{au: 0.95 for au in load(TEACHER).aus if au != "AU12"})
+    found = cascade(other, TEACHER, unsure=1 / 6, sample=0.4)
+    source = found.table[SOURCE]
+    assert source.value_counts().to_dict() == {STUDENT: 3, SAMPLE: 2, UNSURE: 1}
+    assert source[2] == UNSURE
+    read = source != STUDENT
+    assert np.allclose(found.table.loc[read, "AU12"], table.loc[read, "AU12"], atol=1e-4)
+    assert (found.table.loc[~read, "AU12"] == 0.9).all()
+    assert found.labels["weight"].sum() == len(table)
+    assert set(found.labels.loc[:, "AU01":"AU43"].stack()) <= {0.0, 1.0}
+    assert (other["AU12"] != found.table["AU12"]).sum() == 3, "the table that was given stays as it is"
+
+
+def test_base_rates_of_a_cascade(table: pd.DataFrame) -> None:
+    """The teacher's own, where the student has a bias and the sample is every face."""
+    people = pd.concat([table.assign(input=f"{who}.mp4") for who in range(4)], ignore_index=True)
+    labels = pd.concat(
+        [cascade(table, TEACHER, unsure=0, sample=1.0).labels.assign(input=f"{who}.mp4") for who in range(4)], ignore_index=True
+    )
+    biased = people.assign(AU12=1 - people["AU12"])
+    (row,) = prediction_powered(biased, labels, subject="input", aus=["AU12"]).to_dict("records")
+    assert row["estimate"] == pytest.approx((table["AU12"] > 0.5).mean())
