@@ -28,6 +28,7 @@ PUBLIC = {
     "fgnet_plugin.network": "FGNet FGNetConfig Prediction decode normalize scores small_config",
     "fgnet_plugin.report": "report",
     "fgnet_plugin.scale": "DifferentSettingsError Progress Report Status detect_dataset export_bids read_dataset status",
+    "fgnet_plugin.training.students": "StudentSettings train_student",
     "fgnet_plugin.training.rendered": "AUS DOMAINS Domain HeadCorpus RenderedCorpus write_corpus",
 }
 

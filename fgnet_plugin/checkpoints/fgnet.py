@@ -48,6 +48,11 @@ class CheckpointInfo:
     digest: str = ""
     """SHA-256 over metadata and tensors, by which `verify` knows the file."""
 
+    @property
+    def weak_aus(self) -> tuple[str, ...]:
+        """Of a student (`training.students`), the AUs on which it agrees too little with its teacher; else none."""
+        return tuple(au for au in self.config.aus if au in self.training.get("weak_aus", ()))
+
     def to_metadata(self) -> dict[str, str]:
         """Return the safetensors metadata, without the digest: a flat dict of strings."""
         metadata = {

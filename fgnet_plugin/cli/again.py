@@ -1,4 +1,4 @@
-"""``fgnet sides`` and ``fgnet uncertainty``: the faces of a table, looked at again."""
+"""``fgnet sides``, ``fgnet uncertainty`` and ``fgnet cascade``: the faces of a table, looked at again."""
 
 from __future__ import annotations
 
@@ -52,6 +52,46 @@ def uncertainty(
 
         fex = _read(table, out, overwrite)
         _write(fex, read_spread(fex, au_model, passes, seed=seed, device=device), out)
+
+
+def cascade(
+    table: Table,
+    teacher: Annotated[str, typer.Option(help="fgnet-bp4d, fgnet-disfa, …, or a checkpoint file.")],
+    unsure: Annotated[float, typer.Option(help="Share of the faces for the teacher: the student's least sure.")] = 0.1,
+    sample: Annotated[float, typer.Option(help="Share of the others for the teacher, by chance.")] = 0.05,
+    subject: Annotated[str, typer.Option(help="Column that says who is filmed, for the base rates' intervals.")] = "input",
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    device: Device = "cpu",
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")] = Path("cascade.csv"),
+    base_rates: Annotated[
+        Path | None, typer.Option("--base-rates", help="Also a table of base rates, corrected by the teacher's: .csv.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Let the teacher read a student's doubtful rows.
+
+    The column "source" says which row came from which. The teacher also reads a random sample of the rest, from which base
+    rates are estimated as from faces that people coded: with intervals by person, however well or badly the student does.
+    """
+    with package_warnings():
+        from fgnet_plugin.inference.cascade import SOURCE
+        from fgnet_plugin.inference.cascade import cascade as read_again
+        from fgnet_plugin.utils.files import atomic_write
+        from fgnet_plugin.utils.tables import write_pieces
+
+        fex = _read(table, out, overwrite)
+        found = read_again(fex, teacher, unsure=unsure, sample=sample, device=device, seed=seed)
+        with atomic_write(out) as part:
+            write_pieces([found.table], part, out.suffix)
+        counts = ", ".join(f"{count} by {source}" for source, count in found.table[SOURCE].value_counts().items())
+        typer.echo(f"table: {out} ({len(found.table)} rows: {counts})")
+        if base_rates is not None:
+            from fgnet_plugin.measures.powered import prediction_powered
+
+            rates = prediction_powered(fex[fex["FaceRectX"].notna()], found.labels, subject=subject)
+            with atomic_write(base_rates) as part:
+                rates.to_csv(part, index=False)
+            typer.echo(f"base rates: {base_rates}")
 
 
 def _read(table: Path, out: Path, overwrite: bool) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fgnet_plugin.cli.again import sides, uncertainty
+from fgnet_plugin.cli.again import cascade, sides, uncertainty
 from fgnet_plugin.cli.annotate import annotate
 from fgnet_plugin.cli.bids import bids
 from fgnet_plugin.cli.compare import compare
@@ -42,6 +42,7 @@ app.command()(estimate)
 app.command()(contrast)
 app.command()(sides)
 app.command()(uncertainty)
+app.command()(cascade)
 app.command()(events)
 app.command()(labels)
 app.command()(demo)

@@ -45,6 +45,13 @@ def detect(
     compile_: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Use torch.compile for FG-Net: minutes at first; for long runs.")
     ] = False,
+    weak_aus: Annotated[
+        bool, typer.Option("--weak-aus", help="Of a student, also the AUs on which it agrees too little with its teacher.")
+    ] = False,
+    verify: Annotated[
+        int, typer.Option(min=0, help="Of a student: compare it with its teacher on so many faces, and warn of differences.")
+    ] = 0,
+    teacher: Annotated[Path | None, typer.Option(help="For --verify: the teacher's file, if it is not where it was.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at once; offline on a CPU it changes nothing.")] = 8,
     skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
     data_type: Annotated[str | None, typer.Option(help="image or video, for all inputs; by default what each file is.")] = None,

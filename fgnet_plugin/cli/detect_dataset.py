@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fgnet_plugin.scale import Progress, Report
 
 _INTERRUPTED = 130  # exit status of shells for Ctrl-C
-_FOR_TABLES = ("heatmaps", "overwrite", "per_file", "plots")
+_FOR_TABLES = ("heatmaps", "overwrite", "per_file", "plots", "verify")
 _MOST_SHOWN = 20  # reasons
 
 

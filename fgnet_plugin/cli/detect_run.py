@@ -42,6 +42,8 @@ class DetectCommand:
         complete = values["resume"] and out.exists() and not is_unfinished(out)
         start = time.perf_counter()
         table = {"columns": values["columns"], "relative_to": values["relative_to"], "per_input": values["per_file"]}
+        if values["verify"]:
+            table |= {"verify": values["verify"], "teacher": values["teacher"]}
         try:
             summary = detector.detect(
                 self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **options_of(values)
@@ -97,6 +99,7 @@ def models_of(values: Mapping[str, Any]) -> dict[str, Any]:
     au_model = values["au_model"] or ("fgnet-rendered" if offline else "fgnet")
     models: dict[str, Any] = {"au_model": au_model, "device": values["device"]}
     models |= {"precision": values["precision"], "compile": values["compile_"]}
+    models |= {"weak_aus": True} if values.get("weak_aus") else {}
     if not offline or values["device"] != "cpu":  # offline on a CPU, no digit depends on the batch size
         models["au_batch_size"] = max(values["batch_size"], 8)  # the faces of all these frames share a pass
     return models

@@ -11,7 +11,10 @@ from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.journal import ABOUT, read_settings, run_path
 
-_FREE = {"context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"}
+_FREE = {
+    *("context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"),
+    *("teacher", "verify"),
+}
 """Options that may change when a run is continued."""
 
 
@@ -83,6 +86,7 @@ def _options(run: dict[str, Any]) -> dict[str, Any]:
         "only_aus": not (offline or models["emotion_model"] or models["identity_model"] or models["gaze_model"]),
         "precision": run["precision"],
         "compile_": run.get("compile", False),
+        "weak_aus": run.get("weak_aus", False),
         "skip_frames": run["skip_frames"],
         "output_size": run["output_size"],
         "faces": run.get("faces", "all"),

@@ -10,6 +10,7 @@ import typer
 from fgnet_plugin.cli.evaluate import evaluate
 from fgnet_plugin.cli.prepare import prepare_app
 from fgnet_plugin.cli.requirements import TO_RENDER, check_installed
+from fgnet_plugin.cli.student import student
 
 train_app = typer.Typer(no_args_is_help=True, help="Training, from a settings file. Needs the extra `train`.")
 train_app.add_typer(prepare_app, name="prepare")
@@ -22,6 +23,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from last.ckpt in 
 
 
 train_app.command()(evaluate)
+train_app.command()(student)
 
 
 def _print_path(path: Path) -> None:

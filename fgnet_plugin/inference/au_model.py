@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,8 @@ class AUModel:
             7.x, and float32 everywhere else.
         fetch: download published weights that are not on this machine, with a progress bar; otherwise they are an error.
         compile: use torch.compile, too, which takes minutes at the first faces; see `Replayed`.
+        weak_aus: of a student, also score the AUs on which it agrees too little with its teacher; otherwise they are NaN, with
+            a warning that names them.
 
     Raises:
         CheckpointError, DownloadError: no such weights; the message says how to get them.
@@ -109,6 +112,7 @@ class AUModel:
         precision: Precision | None = None,
         fetch: bool = True,
         compile: bool = False,  # noqa: A002  (torch's word for it)
+        weak_aus: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"au_batch_size must be at least 1, got {batch_size}")
@@ -123,6 +127,16 @@ class AUModel:
         channels_last = True if self.small else None
         self.net = load(self.path, device, self.precision, channels_last, fuse=on_cuda or self.small)
         self.digest, self.padding = info.digest, info.padding
+        self.hidden = () if weak_aus else info.weak_aus
+        """AUs whose scores are NaN."""
+        self.shown_weak = info.weak_aus if weak_aus else ()
+        """AUs that would be NaN by default."""
+        if self.hidden:
+            warnings.warn(
+                f"{self.name}: {', '.join(self.hidden)} agree too little with the teacher's and are NaN; weak_aus=True, or "
+                "--weak-aus, shows them",
+                stacklevel=2,
+            )
         self.batch_size, self.compile = batch_size, compile
         self._attach()
 
@@ -226,6 +240,7 @@ class AUModel:
     ) -> Reading:
         """Put the computed scores [n, A] of the faces that were read [n] in their places among all scores [F, A]."""
         scores[read] = computed
+        scores[:, [self.aus.index(au) for au in self.hidden]] = torch.nan
         return Reading(self.aus, scores, read, prediction, aligned)
 
 

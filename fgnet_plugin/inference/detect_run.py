@@ -157,6 +157,7 @@ class DetectRun:
             **({} if self.table.columns == "all" else {"columns": self.table.columns}),
             **({"time": True} if self.table.time else {}),
             **({"compile": True} if model is not None and model.compile else {}),
+            **({"weak_aus": True} if model is not None and model.shown_weak else {}),
         }
 
     def __call__(

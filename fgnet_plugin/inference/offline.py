@@ -17,6 +17,7 @@ from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.persons import WhichFaces
 from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.inference.stretches import StretchReader
+from fgnet_plugin.inference.verify import check_verify, pieces_of_run, verify_student
 from fgnet_plugin.network.fgnet import Precision
 
 BUNDLED = "bundled"
@@ -33,6 +34,7 @@ class OfflineDetector:
         au_batch_size: faces that go through FG-Net at once.
         precision: of FG-Net: "float32", "bfloat16" or "float16"; None: the best for the device, float32 on a CPU.
         compile: use torch.compile for FG-Net, too, which takes minutes at the first faces: for long runs on a GPU.
+        weak_aus: also show the AUs on which a student agrees too little with its teacher; see `AUModel`.
 
     Raises:
         ValueError: a GPU that is not there.
@@ -52,11 +54,12 @@ class OfflineDetector:
         au_batch_size: int = 8,
         precision: Precision | None = None,
         compile: bool = False,  # noqa: A002  (torch's word for it)
+        weak_aus: bool = False,
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         check_device(device)
-        self.fgnet: AUModel = AUModel(au_model, device, au_batch_size, precision, False, compile)
+        self.fgnet: AUModel = AUModel(au_model, device, au_batch_size, precision, False, compile, weak_aus)
         self.finder = FaceFinder(device)
         self.info: dict[str, Any] = {
             "face_model": BUNDLED,
@@ -91,6 +94,8 @@ class OfflineDetector:
         relative_to: str | Path | None = None,
         per_input: str | Path | None = None,
         load: bool = True,
+        verify: int = 0,
+        teacher: str | Path | None = None,
     ) -> pd.DataFrame:
         """Find the faces in pictures and videos, and read their AUs.
 
@@ -110,6 +115,7 @@ class OfflineDetector:
             frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
                 table of all frames, but for the names of persons.
             columns, time, relative_to, per_input, load: what the table holds and where it goes; see `Detector.detect`.
+            verify, teacher: see `Detector.detect`.
 
         Returns:
             A row for each face, and for each frame without one. Columns, order and types are those of py-feat's Fex: boxes and
@@ -121,6 +127,7 @@ class OfflineDetector:
                 `save`; so it is after Ctrl-C.
             OutputError: `save` can't be written.
         """
+        check_verify(verify, self.fgnet, columns)
         run = self.plan(
             inputs,
             data_type=data_type,
@@ -131,7 +138,10 @@ class OfflineDetector:
             frames=frames,
             table=TableOptions(columns, time, relative_to, per_input, load),
         )
-        return with_origin(run(save, resume, progress_bar, 0, False), run.settings())
+        table = with_origin(run(save, resume, progress_bar, 0, False), run.settings())
+        if verify:
+            verify_student(pieces_of_run(table if load else Path(str(save)), relative_to), self.fgnet, verify, teacher=teacher)
+        return table
 
     def plan(self, inputs: object, **options: Any) -> DetectRun:
         """Prepare a run of `detect` without starting it."""

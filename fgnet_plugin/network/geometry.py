@@ -20,8 +20,8 @@ _BRIDGE = 6, 168, 197, 195  # of the nose
 _STABLE = (*_RIGHT, *_LEFT, *_TOP, *_BRIDGE)
 
 
-def _frame() -> Tensor:
-    """[3, 468]: the shares of the points in the direction to the left, in the direction down, and in the centre."""
+def mesh_frame() -> Tensor:
+    """[3, 468], for `posed`: the shares of the points in the direction to the left, in that down, and in the centre."""
     shares = torch.zeros(3, POINTS)
     for row, points, sign in ((0, _LEFT, 1), (0, _RIGHT, -1), (1, _MIDDLE, 1), (1, _TOP, -1), (2, _STABLE, 1)):
         for point in points:
@@ -53,7 +53,7 @@ class Geometry(nn.Module):
         super().__init__()
         self.image_size, self.rows, self.style_dim, self.noise = image_size, rows, style_dim, noise
         self.mesh = FaceMesh().requires_grad_(False)
-        self.register_buffer("frame", _frame())
+        self.register_buffer("frame", mesh_frame())
         self.hidden = nn.Sequential(
             nn.Linear(POINTS * 3, width),
             nn.LeakyReLU(0.1),
@@ -114,7 +114,7 @@ def posed(mesh: Tensor, frame: Tensor) -> Tensor:
 
     Args:
         mesh: [B, 468, 3], x to the right, y down, z away from the camera, on one scale.
-        frame: [3, 468], see `Geometry`.
+        frame: [3, 468], see `mesh_frame`.
 
     Returns:
         [B, 468, 3] with the same axes; the stable points' mean is 0, and their root mean square distance from it 1.

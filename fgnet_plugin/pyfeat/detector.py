@@ -30,6 +30,7 @@ from fgnet_plugin.inference.offline import BUNDLED, check_device
 from fgnet_plugin.inference.persons import WhichFaces
 from fgnet_plugin.inference.provenance import with_origin
 from fgnet_plugin.inference.stretches import StretchReader
+from fgnet_plugin.inference.verify import check_verify, pieces_of_run, verify_student
 from fgnet_plugin.network.fgnet import Precision
 from fgnet_plugin.pyfeat import hub
 from fgnet_plugin.pyfeat.bundled_faces import (
@@ -64,6 +65,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             compute capability 8.0 or more (Ampere and later), float16 on one of 7.x, float32 everywhere else.
         compile: use torch.compile for FG-Net, too, which takes minutes at the first faces: for long runs on a GPU.
         fetch: download weights that are not on this machine, with progress; otherwise they are an error.
+        weak_aus: also show the AUs on which a student agrees too little with its teacher; see `AUModel`.
 
     On an NVIDIA GPU, FG-Net reads a batch while the faces of the next one are found: `detect` has two batches in memory.
 
@@ -94,6 +96,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         precision: Precision | None = None,
         compile: bool = False,  # noqa: A002  (torch's word for it)
         fetch: bool = True,
+        weak_aus: bool = False,
     ) -> None:
         fgnet, bundled, precomputed = is_fgnet(au_model), face_model == BUNDLED, landmark_model == BUNDLED
         models: dict[str, str | Path | None] = {
@@ -127,7 +130,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             self.fgnet: AUModel | None = None
             """FG-Net, or None with another AU model."""
             if fgnet:
-                self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch, compile)
+                self.fgnet = AUModel(str(au_model), self.device, au_batch_size, precision, fetch, compile, weak_aus)
             self._faces = BundledFaces(self.device) if bundled else None
         if precomputed:
             self.landmark_detector = PrecomputedLandmarks()
@@ -141,7 +144,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             )
         self._others: dict[str, AUModel | Any] = {}  # AU models beside the detector's, during `detect_several`
         self._au_options: dict[str, Any] = {"device": self.device, "batch_size": au_batch_size}
-        self._au_options |= {"precision": precision, "fetch": fetch, "compile": compile}
+        self._au_options |= {"precision": precision, "fetch": fetch, "compile": compile, "weak_aus": weak_aus}
 
     @classmethod
     def offline(cls, au_model: str | Path = "fgnet-rendered", device: str | torch.device = "cpu", **options: Any) -> Detector:
@@ -261,6 +264,8 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         relative_to: str | Path | None = None,
         per_input: str | Path | None = None,
         load: bool = True,
+        verify: int = 0,
+        teacher: str | Path | None = None,
         **kwargs: Any,
     ) -> Fex:
         """Detect faces in pictures and videos, and run the models on them.
@@ -294,6 +299,9 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             per_input: a folder for a table of each input, beside `save` and with its suffix, when all are done.
             load: False returns only a row for each input, see `Summary.table`: however long the videos are, the memory
                 that they take does not grow. The table is in `save`.
+            verify: of a student, compare it with its teacher on so many random faces when all is done, with a warning where
+                they agree less than the student's card says; see `verify_student`. 0: no.
+            teacher: where the student's teacher is; by default what its card names.
             kwargs: ignored, with a warning; py-feat ignores them silently.
 
         Returns:
@@ -307,6 +315,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         """
         if kwargs:
             warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)
+        check_verify(verify, self.fgnet, columns)
         run = self.plan(
             inputs,
             data_type=data_type,
@@ -323,7 +332,11 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         )
         with gradients_kept():
             fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)
-            return with_origin(fex, run.settings())
+            fex = with_origin(fex, run.settings())
+            if verify and self.fgnet is not None:
+                pieces = pieces_of_run(fex if load else Path(str(save)), relative_to)
+                verify_student(pieces, self.fgnet, verify, teacher=teacher, device=self.device)
+            return fex
 
     def plan(self, inputs: object, output_size: int | tuple[int, int] | None = None, **options: Any) -> DetectRun:
         """Prepare a run of `detect` without starting it."""

@@ -1,0 +1,141 @@
+"""Students in use: AUs that agree too little with the teacher's, and new recordings unlike those that they learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from skimage import data
+from skimage.transform import resize
+
+from fgnet_plugin import OfflineDetector, load
+from fgnet_plugin.checkpoints.fgnet import read_info, save
+from fgnet_plugin.checkpoints.registry import resolve
+from fgnet_plugin.errors import CheckpointError, InputError
+from fgnet_plugin.inference.cascade import SAMPLE, SOURCE, STUDENT, UNSURE, cascade
+from fgnet_plugin.inference.verify import verify_student
+from fgnet_plugin.measures import prediction_powered
+from fgnet_plugin.media.video_writer import VideoWriter
+
+TEACHER = "fgnet-rendered"
+WEAK = "AU15"
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled network as a student of itself; AU 15 is weak."""
+    info = read_info(resolve(TEACHER))
+    card = {
+        "teacher": {"name": TEACHER, "digest": info.digest},
+        "agreement": {au: {"rms": 0.05, "rms_most": 0.1} for au in info.config.aus},
+        "weak_aus": [WEAK],
+    }
+    path = tmp_path_factory.mktemp("student") / "student.safetensors"
+    return save(load(TEACHER), path, dataclasses.replace(info, training=card))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six frames of a face that moves."""
+    path = tmp_path_factory.mktemp("video") / "face.mp4"
+    picture = (resize(data.astronaut()[20:240, 110:330], (160, 160), anti_aliasing=True) * 255).astype(np.uint8)
+    with VideoWriter(path, 25) as writer:
+        for i in range(6):
+            writer.add(np.roll(picture, i, 1), i / 25)
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(student: Path, video: Path) -> pd.DataFrame:
+    with pytest.warns(match=r"AU15 agree too little .* --weak-aus"):
+        detector = OfflineDetector(student)
+    return detector.detect(str(video), progress_bar=False)
+
+
+def test_weak_aus_are_nan_unless_asked_for(student: Path, video: Path, table: pd.DataFrame) -> None:
+    assert table[WEAK].isna().all()
+    assert table["AU12"].notna().all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        detector = OfflineDetector(student, weak_aus=True)
+    run = detector.plan([str(video)])
+    assert run.row_settings()["weak_aus"] is True
+    assert detector.detect(str(video), progress_bar=False, frames=(0, 1))[WEAK].notna().all()
+
+
+def test_recordings_like_those_learned_from_do_not_warn(student: Path, table: pd.DataFrame) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        found = verify_student(table, student, 5)
+    rows = found.set_index("AU")
+    assert (rows.drop(WEAK)["n"] == 5).all()
+    assert rows.drop(WEAK)["rms"].max() < 1e-4
+    assert rows.loc[WEAK, "n"] == 0
+    assert not found["unlike"].any()
+
+
+def test_recordings_unlike_those_learned_from_warn(student: Path, table: pd.DataFrame) -> None:
+    other = table.assign(AU12=(table["AU12"] + 0.5) % 1)
+    with pytest.warns(match=r"less than on the people of its report, in AU12 \(6 faces\): these recordings are unlike"):
+        found = verify_student(iter([other[:3], other[3:]]), student, 50)
+    assert found.loc[found["unlike"], "AU"].tolist() == ["AU12"]
+
+
+def test_detection_verifies_its_table(student: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = OfflineDetector(student, weak_aus=True)
+    monkeypatch.setattr(detector.fgnet, "path", _with_card(student, tmp_path, {"rms": -1.0, "rms_most": -1.0}))
+    options = {"save": tmp_path / "fex.csv", "load": False, "relative_to": video.parent, "progress_bar": False}
+    with pytest.warns(match="these recordings are unlike"):
+        detector.detect(str(video), verify=5, **options)
+
+
+def _with_card(student: Path, folder: Path, agreement: dict[str, float]) -> Path:
+    info = read_info(student)
+    training = info.training | {"agreement": dict.fromkeys(info.config.aus, agreement)}
+    return save(load(student), folder / "other.safetensors", dataclasses.replace(info, training=training))
+
+
+def test_what_can_not_be_verified_is_said(student: Path, table: pd.DataFrame, video: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no student"):
+        verify_student(table, TEACHER, 5)
+    with pytest.raises(InputError, match="is no student"):
+        OfflineDetector(TEACHER).detect(str(video), verify=5)
+    with pytest.raises(CheckpointError, match="is not the teacher of"):
+        verify_student(table, student, 5, teacher="fgnet-rendered-1")
+    with pytest.raises(CheckpointError, match=r"is needed: .* say where it is"):
+        verify_student(table, student, 5, teacher=tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="needs landmarks"):
+        OfflineDetector(student, weak_aus=True).detect(str(video), verify=5, columns="aus")
+    with pytest.raises(InputError, match="too few to compare"):
+        verify_student(table[:2], student, 5)
+    with pytest.raises(ValueError, match="at least 5"):
+        verify_student(table, student, 2)
+
+
+def test_the_teacher_reads_what_the_student_is_unsure_of_and_a_sample(table: pd.DataFrame) -> None:
+    other = table.assign(AU12=[0.9, 0.9, 0.52, 0.9, 0.9, 0.9]).assign(**{au: 0.95 for au in load(TEACHER).aus if au != "AU12"})
+    found = cascade(other, TEACHER, unsure=1 / 6, sample=0.4)
+    source = found.table[SOURCE]
+    assert source.value_counts().to_dict() == {STUDENT: 3, SAMPLE: 2, UNSURE: 1}
+    assert source[2] == UNSURE
+    read = source != STUDENT
+    assert np.allclose(found.table.loc[read, "AU12"], table.loc[read, "AU12"], atol=1e-4)
+    assert (found.table.loc[~read, "AU12"] == 0.9).all()
+    assert found.labels["weight"].sum() == len(table)
+    assert set(found.labels.loc[:, "AU01":"AU43"].stack()) <= {0.0, 1.0}
+    assert (other["AU12"] != found.table["AU12"]).sum() == 3, "the table that was given stays as it is"
+
+
+def test_base_rates_of_a_cascade(table: pd.DataFrame) -> None:
+    """The teacher's own, where the student has a bias and the sample is every face."""
+    people = pd.concat([table.assign(input=f"{who}.mp4") for who in range(4)], ignore_index=True)
+    labels = pd.concat(
+        [cascade(table, TEACHER, unsure=0, sample=1.0).labels.assign(input=f"{who}.mp4") for who in range(4)], ignore_index=True
+    )
+    biased = people.assign(AU12=1 - people["AU12"])
+    (row,) = prediction_powered(biased, labels, subject="input", aus=["AU12"]).to_dict("records")
+    assert row["estimate"] == pytest.approx((table["AU12"] > 0.5).mean())
