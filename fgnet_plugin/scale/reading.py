@@ -154,13 +154,13 @@ def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[s
         What JSON can hold:
 
         - "table": its path, or null; "sha256" of the file (null for a folder); "finished": whether the run came to its end,
-          null where that is not known.
+            null where that is not known.
         - "begun": date and time in UTC; "versions": name -> version, of this package, Python and others.
         - "weights": "name" of FG-Net's checkpoint and its "digest", the SHA-256 of its tensors; or null.
         - "models": what found faces, landmarks and others; "settings": what else the rows depend on.
         - "inputs": for each "input" (as the table says), "kind", "bytes", "frames" (of videos), "sha256" and "state":
-          "unchanged" since the run by size and time, "changed" (then the hash is not of what was read), "not found" or
-          "unknown" (its time was not noted; the size is the same).
+            "unchanged" since the run by size and time, "changed" (then the hash is not of what was read), "not found" or
+            "unknown" (its time was not noted; the size is the same).
         - "unknown": sentences about what can't be told.
 
     Raises FileNotFoundError, or InputError for a damaged file, or a folder that is no dataset.

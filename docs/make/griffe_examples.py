@@ -1,0 +1,15 @@
+"""Tell Griffe, which reads the docstrings for mkdocstrings, that ``Example:`` begins code that it would look for at ``Examples:``."""
+
+import re
+from typing import Any
+
+import griffe
+
+
+class Examples(griffe.Extension):
+    """Renames the section in every docstring that is read."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Do it for one object."""
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
