@@ -135,6 +135,8 @@ def own(
     out: Out,
     name: Annotated[str, typer.Option(help="Of the corpus: the folder in OUT that is written.")] = "own",
     smallest_face: SmallestFace = None,
+    padding: Pad = None,
+    targets: Target = None,
     size: Size = 256,
     kind: Kind = Suffix.jpg,
     workers: Workers = 2,
@@ -143,7 +145,8 @@ def own(
     _ready()
     from fgnet_plugin.training.prepare import read_own
 
-    _write(read_own(labels, name), out, None, smallest_face, size, kind, workers)
+    how = _Faces(None, smallest_face, (), padding, targets, None, size, kind, workers)
+    how.write(read_own(labels, name), out)
 
 
 def _ready() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, load, save
 from fgnet_plugin.faces.face_mesh import load_face_mesh
 from fgnet_plugin.network import FGNet, FGNetConfig, decode, normalize
-from fgnet_plugin.training.config.detector import Optimiser, Trainer
+from fgnet_plugin.training.config.detector import Optimiser
+from fgnet_plugin.training.config.trainer import Trainer
 from fgnet_plugin.training.data.loading import StepSampler
 from fgnet_plugin.training.engine.fit import fit
 from fgnet_plugin.training.engine.stage import Batch, Stage
