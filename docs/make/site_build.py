@@ -3,7 +3,7 @@
     PYTHONPATH=.:tests/helpers:docs/make python docs/make/site_build.py [--out outputs/docs] [--without-tutorials]
 
 The sources are put together in ``OUT/source``, laid out as the repository, so that links work as they do there; beside them
-the pages that are made: the command line, the public names, and the tutorials, which are run. Zensical makes ``OUT/site`` of all.
+the pages that are made: the command line, public names, and the tutorials, which are run. Zensical makes ``OUT/site`` of all.
 """
 
 from __future__ import annotations
