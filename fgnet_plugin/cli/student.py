@@ -26,6 +26,7 @@ def student(
     held_out: Annotated[float, typer.Option(help="Share of the people on whom the agreement is measured.")] = 0.2,
     least_agreement: Annotated[float, typer.Option(help="AUs of a smaller ICC are NaN in the student's tables.")] = 0.6,
     views: Annotated[int, typer.Option(help="How often the teacher reads a face, a little shifted.")] = 2,
+    rendered: Annotated[int, typer.Option(help="Also so many rendered faces, for AUs that are rare in the recordings.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Training steps; by default they follow from the faces.")] = None,
     batch_size: Annotated[int, typer.Option(help="Faces of a training step.")] = 32,
     curve: Annotated[
@@ -51,6 +52,7 @@ def student(
         faces=faces,
         minutes=minutes,
         views=views,
+        rendered=rendered,
         held_out=held_out,
         steps=steps,
         batch_size=batch_size,

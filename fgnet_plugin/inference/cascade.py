@@ -66,8 +66,8 @@ def cascade(
     aus = [au for au in model.aus if au in fex and fex[au].notna().any()]
     faces = np.flatnonzero(fex[LANDMARKS].notna().all(axis=1).to_numpy())
     if not aus or not len(faces):
-        raise InputError(f"the table has no faces with scores of {model.name}'s AUs")
-    certainty = (fex[aus].to_numpy(float)[faces] - 0.5).__abs__()
+        raise InputError(f"the table has no scores of {model.name}'s AUs; those of a student's weak AUs come with --weak-aus")
+    certainty = np.abs(fex[aus].to_numpy(float)[faces] - 0.5)
     doubtful = np.argsort(np.nanmin(np.where(np.isnan(certainty), np.inf, certainty), axis=1), kind="stable")
     first, rest = np.split(faces[doubtful], [round(unsure * len(faces))])
     drawn = np.random.default_rng(seed).choice(rest, max(round(sample * len(rest)), 1), replace=False)

@@ -129,15 +129,18 @@ def _teacher(student: AUModel, wanted: str | Path | AUModel, digest: str, device
 def _drawn(pieces: Iterable[pd.DataFrame], count: int, seed: int) -> pd.DataFrame:
     """Draw rows with landmarks: those with the smallest of random numbers, so that it does not matter how the table comes."""
     generator = np.random.default_rng(seed)
-    kept = pd.DataFrame()
+    kept, draws = pd.DataFrame(), np.empty(0)
     for piece in pieces:
         missing = [name for name in NEEDED if name not in piece]
         if missing:
             raise InputError(f"the table has no column {missing[0]}: to look at its faces again, landmarks are needed")
         draw = generator.random(len(piece))
         of_faces = piece[LANDMARKS].notna().all(axis=1).to_numpy()
-        more = piece.assign(_draw=draw)[of_faces].nsmallest(count, "_draw")
-        kept = more if kept.empty else pd.concat([kept, more], ignore_index=True).nsmallest(count, "_draw")
+        more = piece[of_faces]
+        rows = more if kept.empty else pd.concat([kept, more], ignore_index=True)
+        draws = np.concatenate([draws, draw[of_faces]])
+        smallest = np.argsort(draws)[:count]
+        kept, draws = rows.iloc[smallest], draws[smallest]
     return kept.reset_index(drop=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import warnings
 from collections.abc import Callable
@@ -135,10 +136,10 @@ def after(calls: int, step: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("place", "calls"),
     [
-        ("fgnet_plugin.training.students.sampling._save", 2),
+        pytest.param("fgnet_plugin.training.students.sampling._save", 2, marks=pytest.mark.slow),
         ("fgnet_plugin.training.students.labels.write", 1),
         ("fgnet_plugin.training.engine.log.Log.add_step", 8),
-        ("fgnet_plugin.training.students.report.write", 0),
+        pytest.param("fgnet_plugin.training.students.report.write", 0, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_that_was_killed_goes_on_to_the_same_student(
@@ -146,9 +147,9 @@ def test_a_training_that_was_killed_goes_on_to_the_same_student(
 ) -> None:
     module, name = place.rsplit(".", 1)
     owner = pytest.importorskip(module) if not module.endswith("Log") else pytest.importorskip(module[:-4]).Log
-    if "engine" in place or "report" in place:  # what comes before is tested by the others
-        for part in ("faces", "labels"):
-            shutil.copytree(study / "student-work" / part, tmp_path / "student-work" / part)
+    done = {"sampling": [], "labels": ["faces"]}.get(place.split(".")[-2], ["faces", "labels"])
+    for part in done:  # what comes before is tested by the others
+        shutil.copytree(study / "student-work" / part, tmp_path / "student-work" / part)
     monkeypatch.setattr(stage_module, "CHECKPOINT_EVERY", 1)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, after(calls, getattr(owner, name)))
@@ -159,7 +160,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_student(
 
 def test_a_work_folder_is_for_one_student(study: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"least_agreement was 0\.6, now 0\.7"):
-        teach(study, study / "student.safetensors", settings=StudentSettings(**(vars(SETTINGS) | {"least_agreement": 0.7})))
+        teach(study, study / "student.safetensors", settings=dataclasses.replace(SETTINGS, least_agreement=0.7))
     (tmp_path / "there.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match="is there already"):
         teach(study, tmp_path / "there.safetensors")
@@ -314,6 +315,16 @@ def test_advice_on_more_faces() -> None:
     points = [{"faces": 500, "icc": 0.7}, {"faces": 1000, "icc": 0.71}]
     assert "unlikely to help" in advice(points)
     assert "not known" in advice(points[:1])
+
+
+@pytest.mark.slow  # the renderer is compiled first
+def test_rendered_faces_are_learned_from_too(study: Path, tmp_path: Path) -> None:
+    for part in ("faces", "labels"):
+        shutil.copytree(study / "student-work" / part, tmp_path / "student-work" / part)
+    settings = dataclasses.replace(SETTINGS, rendered=8, curve=(), steps=1)
+    card = read_info(teach(study, tmp_path / "student.safetensors", settings=settings)).training
+    assert card["curve"][0]["faces"] == 32 + 8
+    assert card["faces"]["learned"] == 32, "of the recordings"
 
 
 def test_the_command_makes_a_student(study: Path, tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ def fit(stage: Stage, resume: bool) -> None:
         except KeyboardInterrupt:
             saved = steps_done(last) if last.is_file() else 0
             how = f"goes on after step {saved:,}" if saved else "starts from the beginning: no step was saved yet"
-            say(f"\ninterrupted after step {stage.step:,}; the same command with --resume {how}")
+            command = "the same command" if resume else "the same command with --resume"
+            say(f"\ninterrupted after step {stage.step:,}; {command} {how}")
             raise
     if stage.val_corpus is None:
         return say(f"trained for all of the {stage.steps:,} steps, without a validation")

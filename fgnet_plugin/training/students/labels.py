@@ -91,19 +91,19 @@ class Cache:
     views: int
     seed: int
 
-    def needed(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int]) -> int:
-        """Compute the size of all files in bytes, of so many faces of each recording."""
+    def needed(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int], rendered: int = 0) -> int:
+        """Compute the size of all files in bytes, of so many faces of each recording, and of rendered ones."""
         maps = len(self.config.aus) * (self.config.heatmap_size**2 + 12)
-        views = sum(faces[one.key] * self.views_of(one) for one in recordings)
+        views = rendered + sum(faces[one.key] * self.views_of(one) for one in recordings)
         return views * (3 * self.config.image_size**2 + maps)
 
-    def check_room(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int]) -> str:
+    def check_room(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int], rendered: int = 0) -> str:
         """Say how large the cache becomes. Raises InputError where the disk has not enough room for what is missing."""
-        needed = self.needed(recordings, faces)
+        needed = self.needed(recordings, faces, rendered)
         self.folder.mkdir(parents=True, exist_ok=True)
         there = sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
         free = shutil.disk_usage(self.folder).free
-        text = f"the teacher's heatmaps of {sum(faces.values()):,} faces take {_megabytes(needed)} in {self.folder}"
+        text = f"the teacher's heatmaps of {sum(faces.values()) + rendered:,} faces take {_megabytes(needed)} in {self.folder}"
         if (needed - there) * _SPARE > free:
             raise InputError(
                 f"{text}, but only {_megabytes(free)} are free there: free some space, put --work on another disk, or label "
@@ -115,9 +115,9 @@ class Cache:
         """Return how many views of each face of a recording there are."""
         return 1 if recording.held_out else self.views
 
-    def files(self, recording: StudyRecording, count: int) -> list[Path]:
+    def files(self, key: str, count: int) -> list[Path]:
         """Name the files of a recording's faces, `TOGETHER` faces in each."""
-        return [self.folder / f"{recording.key}-{part:04d}.safetensors" for part in range(-(-count // TOGETHER))]
+        return [self.folder / f"{key}-{part:04d}.safetensors" for part in range(-(-count // TOGETHER))]
 
     def fill(self, recording: StudyRecording, faces: Faces, teacher: AUModel, done: Callable[[int], None]) -> None:
         """Ask the teacher about a recording's faces, but for those that the cache has.
@@ -128,7 +128,7 @@ class Cache:
             teacher: see `AUModel`.
             done: called with a number of faces that are finished.
         """
-        missing = [(i, path) for i, path in enumerate(self.files(recording, len(faces))) if not path.is_file()]
+        missing = [(i, path) for i, path in enumerate(self.files(recording.key, len(faces))) if not path.is_file()]
         done(len(faces) - sum(len(range(len(faces))[i * TOGETHER : (i + 1) * TOGETHER]) for i, _ in missing))
         if not missing:
             return
@@ -140,15 +140,13 @@ class Cache:
                     for row in rows
                 ]
                 images, maps, activations = (torch.stack(values) for values in zip(*read, strict=True))
-                coded = encode(maps)
-                tensors = {"images": images, "code": coded.code, "low": coded.low, "step": coded.step}
-                tensors |= {"activations": activations, "frame": torch.from_numpy(faces.frame[list(rows)].astype(np.int64))}
-                write(path, tensors, {"format": FORMAT})
+                frame = torch.from_numpy(faces.frame[list(rows)].astype(np.int64))
+                store(path, Labels(images, encode(maps), activations, frame))
                 done(len(rows))
 
-    def read(self, recording: StudyRecording, count: int) -> Labels | None:
+    def read(self, key: str, count: int) -> Labels | None:
         """Read the labels of a recording's faces; None where it has none."""
-        parts = [read_tensors(path) for path in self.files(recording, count)]
+        parts = [read_tensors(path) for path in self.files(key, count)]
         if not parts:
             return None
         values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -169,6 +167,13 @@ class Cache:
         prediction = teacher.net.predict(aligned.network_input(), teacher.batch_size, validate=False)
         images = ((for_student.network_input() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return images.cpu(), resized(prediction.heatmaps.float().cpu(), self.config.heatmap_size), prediction.activations.cpu()
+
+
+def store(path: Path, labels: Labels) -> None:
+    """Write a file of the cache, whole or not at all."""
+    code, low, step = labels.heatmaps
+    tensors = {"images": labels.images, "code": code, "low": low, "step": step}
+    write(path, tensors | {"activations": labels.activations, "frame": labels.frame}, {"format": FORMAT})
 
 
 def moved(points: Tensor, picture: Tensor, generator: torch.Generator) -> Tensor:

@@ -61,6 +61,8 @@ class StudentSettings:
     """The same as a time: as many faces as the teacher labels in so many minutes on this machine."""
     views: int = 2
     """How often the teacher reads each training face: as it is, and turned and shifted a little."""
+    rendered: int = 0
+    """Rendered faces that the teacher labels as well, to learn from: for AUs that are rare in the recordings."""
     held_out: float = 0.2
     """Share of the people, and of the budget, that the student does not learn from, to measure its agreement on."""
     steps: int | None = None
@@ -91,6 +93,8 @@ class StudentSettings:
             problems.append(f"minutes must be positive, got {self.minutes}")
         if not 1 <= self.views <= 8:
             problems.append(f"views must be 1 to 8, got {self.views}")
+        if self.rendered < 0:
+            problems.append(f"rendered must not be negative, got {self.rendered}")
         if not 0 < self.held_out < 1:
             problems.append(f"held_out must be between 0 and 1, got {self.held_out}")
         if self.steps is not None and self.steps < 1:

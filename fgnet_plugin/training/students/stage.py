@@ -42,6 +42,8 @@ class TaughtFaces:
     def __init__(self, labels: Sequence[Labels], every_view: bool = True, share: float = 1.0) -> None:
         picked = [_evenly(one, share) for one in labels]
         views = slice(None) if every_view else slice(1)
+        self.faces = sum(len(rows) for _, rows in picked)
+        """Without their other views."""
         self.images = torch.cat([one.images[rows, views].flatten(0, 1) for one, rows in picked])
         coded = [[values[rows, views].flatten(0, 1) for values in one.heatmaps] for one, rows in picked]
         self.heatmaps = Coded(*(torch.cat(values) for values in zip(*coded, strict=True)))
@@ -126,7 +128,7 @@ class StudentStage(Stage):
         teacher_size: side of the faces that the teacher reads, px.
     """
 
-    monitor, maximise = "step", True  # the last weights: the held-out people are for measuring
+    monitor, maximise = "loss", False  # of one validation, after the last step: the held-out people are for measuring
     net: FGNet
     average: FGNet | None
 
@@ -169,14 +171,14 @@ class StudentStage(Stage):
         self._losses.append(torch.stack([loss * len(found), loss.new_tensor(float(len(found)))]))
 
     def validation_metrics(self) -> dict[str, float]:
-        """Loss, and the step, by which the last weights are the best."""
+        """The loss over the held-out faces, each AU and face counting the same."""
         total, count = torch.stack(self._losses).sum(0).tolist()
         self._losses = []
-        return {"loss": total / max(count, 1), "step": float(self.step)}
+        return {"loss": total / max(count, 1)}
 
     def metric_names(self) -> list[str]:
         """See `validation_metrics`."""
-        return ["loss", "step"]
+        return ["loss"]
 
     def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes the student, without its report yet."""

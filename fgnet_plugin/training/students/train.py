@@ -27,6 +27,7 @@ from fgnet_plugin.training.students import report
 from fgnet_plugin.training.students.agreement import Answers, agreement_table, card, curve_point
 from fgnet_plugin.training.students.labels import Cache, Labels, coding_error
 from fgnet_plugin.training.students.recordings import StudyRecording, divide, list_paths
+from fgnet_plugin.training.students.rendered import rendered_labels
 from fgnet_plugin.training.students.sampling import Faces, sample
 from fgnet_plugin.training.students.settings import LEAST_FACES, StudentSettings, default_steps, student_config
 from fgnet_plugin.training.students.stage import TaughtFaces, new_student, train_on
@@ -113,21 +114,24 @@ def train_student(
     cache = Cache(folder / "labels", config, settings.views, settings.seed)
     count = _budget(settings, folder, model, say)
     faces = sample(recordings, count, settings.held_out, folder / "faces", settings.seed, device, say)
-    say(cache.check_room(recordings, {key: len(found) for key, found in faces.items()}))
+    say(cache.check_room(recordings, {key: len(found) for key, found in faces.items()}, settings.rendered))
     study = label(recordings, faces, cache, model, progress)
     learn = study.part(held_out=False)
+    if settings.rendered:
+        with tqdm(total=settings.rendered, unit="face", desc="rendered", disable=not progress, file=sys.stderr) as bar:
+            learn.append(rendered_labels(settings.rendered, cache, model, bar.update))
     taught, aside = TaughtFaces(learn), TaughtFaces(study.part(held_out=True), every_view=False)
     steps = settings.steps or default_steps(sum(len(one.frame) for one in learn))
     curve = []
     for share in sorted(settings.curve):
         fewer = TaughtFaces(learn, share=share)
-        say(f"a student of {len(fewer) // settings.views:,} faces, to see whether more help")
+        say(f"a student of {fewer.faces:,} faces, to see whether more help")
         net = _trained(fewer, aside, folder / f"train-{share:g}", settings, max(round(steps * share), 1), model, progress)
-        curve.append(curve_point(len(fewer) // settings.views, _measured(net, study, settings)))
-    say(f"the student, of {len(taught) // settings.views:,} faces")
+        curve.append(curve_point(fewer.faces, _measured(net, study, settings)))
+    say(f"the student, of {taught.faces:,} faces")
     net = _trained(taught, aside, folder / "train", settings, steps, model, progress)
     table = _measured(net, study, settings)
-    curve.append(curve_point(len(taught) // settings.views, table))
+    curve.append(curve_point(taught.faces, table))
     info = _info(net, model, study, settings, table, curve)
     save(net, out, info)
     report.write(out, info, table)
@@ -145,7 +149,7 @@ def label(
         for recording in recordings:
             cache.fill(recording, faces[recording.key], teacher, bar.update)
     for recording in recordings:
-        found = cache.read(recording, len(faces[recording.key]))
+        found = cache.read(recording.key, len(faces[recording.key]))
         if found is not None:
             labels[recording.key] = found
     return Study(recordings, faces, labels)
