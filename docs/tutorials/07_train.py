@@ -2,7 +2,7 @@
 # # Train on your corpus
 #
 # Twenty minutes for this page; hours for a real training. You need `pip install "fgnet-plugin[train,video,plots]"`. Nothing
-# is downloaded.
+# is downloaded. The [example files](01_photo.md#the-files) are in the current folder.
 #
 # You have a few hundred pictures that people coded, and the network does badly on them: infants, a film in black and white,
 # patients with a facial palsy. Then let the network go on learning with *your* pictures. We do this once from beginning to
