@@ -195,8 +195,11 @@ print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.
 # fgnet detect clips/ --recursive --offline --relative-to clips --out my_study.csv
 # ```
 #
-# with your folder `study` in the place of `clips`, and go on with this page from *Decide first* (`"my_study.csv"` in the
-# place of `"study.csv"`). Without Python, the following makes the tables for R, JASP or SPSS, with a codebook:
+# with your folder `study` in the place of `clips`. Then read the table, `frames = pd.read_csv("my_study.csv")`, and go on
+# with this page from the cell with `from_folders` on, with `"my_study.csv"` in the place of `"study.csv"` and the names of
+# your conditions in the place of ours; leave out *Did we find the truth?*
+#
+# Without Python, the following makes the tables for R, JASP or SPSS, with a codebook that explains each column:
 
 # %%
 # !fgnet summarize study.csv --folders condition/subject --by person --smooth median:0.2 --out results

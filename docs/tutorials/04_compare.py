@@ -105,7 +105,8 @@ coders.agreement[["AU", "n", "kappa", "prevalence_a", "prevalence_b"]].round(2)
 # perfect.
 
 # %%
-by_frame = compare({"model": scores}, labels=anna.assign(row=range(len(anna))), cluster="row", bootstrap=500)
+frames = anna.drop(columns="subject").assign(row=range(len(anna)))
+by_frame = compare({"model": scores}, labels=frames, cluster="row", bootstrap=500)
 by_person = compare({"model": scores}, labels=anna, cluster="subject", bootstrap=500)
 columns = ["AU", "n", "prevalence", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"]
 pd.concat({"frames drawn": by_frame.accuracy, "people drawn": by_person.accuracy})[columns].round(2)
