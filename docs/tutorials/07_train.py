@@ -15,7 +15,7 @@
 # coders had coded them. Every face is another person.
 
 # %%
-# !fgnet train render drawn --domain film --framing photo --size 224 --count 80 --workers 0 2> render.log
+# !fgnet train render drawn --domain film --framing photo --size 224 --count 80 --workers 0
 
 # %% [markdown]
 # What you need are pictures (or videos) and **one table**: a row for each coded picture, with `input` (the file), `subject`
@@ -43,7 +43,7 @@ codes.head(4)
 # and keeps its landmarks, from which training knows where on the face each AU is.
 
 # %%
-# !fgnet train prepare own corpus.csv corpora --name film --size 128 --format png --workers 0 2> prepare.log
+# !fgnet train prepare own corpus.csv corpora --name film --size 128 --format png --workers 0
 
 # %%
 # alt: eight aligned faces of drawn heads in black and white, with hard light
