@@ -59,8 +59,10 @@ for ax, picture in zip(axes, pictures, strict=True):
 plt.show()
 
 # %% [markdown]
-# Look through them. A picture in which no face was found is missing, and `corpora/film/report.csv` says why; one in which the
-# wrong face was found, no program can tell you about.
+# Look through them, and read the summary above. In a quarter of these dark pictures no face was found;
+# `corpora/film/report.csv` lists them. Of good recordings it should be a few in a hundred; if it is more, and more of some
+# people than of others, your corpus is no longer the sample that you drew. A picture in which the wrong face was found, no
+# program can tell you about.
 #
 # ## Train
 #
@@ -97,7 +99,7 @@ Path("film.yaml").write_text(settings)
 # !fgnet train detector --config film.yaml
 
 # %% [markdown]
-# That was sixteen steps, each with twelve faces; a real training has thousands. `trained/` now holds the network,
+# That was a dozen steps, each with twelve faces; a real training has thousands. `trained/` now holds the network,
 # `fgnet.safetensors`, and a log.
 
 # %%
