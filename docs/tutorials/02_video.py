@@ -1,11 +1,12 @@
 # %% [markdown]
 # # A video
 #
-# Fifteen minutes. You need `pip install "fgnet-plugin[feat,measures]"`. Nothing is downloaded.
+# Fifteen minutes. You need `pip install "fgnet-plugin[feat,measures]"`. Nothing is downloaded. The [example
+# files](01_photo.md#the-files) are in the current folder.
 #
 # A video is many photos in a row, and that changes the questions: not only *whether* somebody smiles, but *when*, *how long*
-# and *how often*. We read a video of nearly three seconds, look at the AUs over time, and turn thousands of numbers into a
-# handful.
+# and *how often*. We read a short video of less than three seconds, look at the AUs over time, and turn thousands of numbers
+# into a handful.
 #
 # ## From a video to a table
 
@@ -33,7 +34,7 @@ print(f"{fex['frame'].nunique()} frames, {empty} rows without a face, at most {f
 # ## Look before you count
 
 # %%
-# alt: the scores of AU6, AU12 and AU25 over nearly three seconds; they rise together in the middle and fall again
+# alt: the scores of AU6, AU12 and AU25 over less than three seconds; they rise together in the middle and fall again
 fgnet_plugin.plot_time_course(fex, aus=["AU06", "AU12", "AU25"])
 
 # %% [markdown]

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # A study of two conditions
 #
-# Half an hour. You need `pip install "fgnet-plugin[measures,plots,video]"`. Nothing is downloaded.
+# Half an hour. You need `pip install "fgnet-plugin[measures,plots,video]"`. Nothing is downloaded. The [example
+# files](01_photo.md#the-files) are in the current folder.
 #
 # Do people smile more while they watch a funny clip than a neutral one? We go the whole way: recordings, a table of frames,
 # one number for each person and condition, a look at the data, a t-test, and a mixed model. At the end there is a sentence
@@ -194,8 +195,11 @@ print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.
 # fgnet detect clips/ --recursive --offline --relative-to clips --out my_study.csv
 # ```
 #
-# with your folder `study` in the place of `clips`, and go on with this page from *Decide first* (`"my_study.csv"` in the
-# place of `"study.csv"`). Without Python, the following makes the tables for R, JASP or SPSS, with a codebook:
+# with your folder `study` in the place of `clips`. Then read the table, `frames = pd.read_csv("my_study.csv")`, and go on
+# with this page from the cell with `from_folders` on, with `"my_study.csv"` in the place of `"study.csv"` and the names of
+# your conditions in the place of ours; leave out *Did we find the truth?*
+#
+# Without Python, the following makes the tables for R, JASP or SPSS, with a codebook that explains each column:
 
 # %%
 # !fgnet summarize study.csv --folders condition/subject --by person --smooth median:0.2 --out results

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Comparing AU models and human coders
 #
-# Twenty minutes. You need `pip install "fgnet-plugin[measures,plots,video]"`. Nothing is downloaded.
+# Twenty minutes. You need `pip install "fgnet-plugin[measures,plots,video]"`. Nothing is downloaded. The [example
+# files](01_photo.md#the-files) are in the current folder.
 #
 # Two programs rarely give the same AUs for the same face. How much do they agree, and which is nearer to what trained people
 # see? We compare two networks and a table of OpenFace on one video, then two human coders with each other, and last a model
@@ -104,7 +105,8 @@ coders.agreement[["AU", "n", "kappa", "prevalence_a", "prevalence_b"]].round(2)
 # perfect.
 
 # %%
-by_frame = compare({"model": scores}, labels=anna.assign(row=range(len(anna))), cluster="row", bootstrap=500)
+frames = anna.drop(columns="subject").assign(row=range(len(anna)))
+by_frame = compare({"model": scores}, labels=frames, cluster="row", bootstrap=500)
 by_person = compare({"model": scores}, labels=anna, cluster="subject", bootstrap=500)
 columns = ["AU", "n", "prevalence", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"]
 pd.concat({"frames drawn": by_frame.accuracy, "people drawn": by_person.accuracy})[columns].round(2)

@@ -2,7 +2,7 @@
 # # Train on your corpus
 #
 # Twenty minutes for this page; hours for a real training. You need `pip install "fgnet-plugin[train,video,plots]"`. Nothing
-# is downloaded.
+# is downloaded. The [example files](01_photo.md#the-files) are in the current folder.
 #
 # You have a few hundred pictures that people coded, and the network does badly on them: infants, a film in black and white,
 # patients with a facial palsy. Then let the network go on learning with *your* pictures. We do this once from beginning to
@@ -15,7 +15,7 @@
 # coders had coded them. Every face is another person.
 
 # %%
-# !fgnet train render drawn --domain film --framing photo --size 224 --count 80 --workers 0 2> render.log
+# !fgnet train render drawn --domain film --framing photo --size 224 --count 80 --workers 0
 
 # %% [markdown]
 # What you need are pictures (or videos) and **one table**: a row for each coded picture, with `input` (the file), `subject`
@@ -43,7 +43,7 @@ codes.head(4)
 # and keeps its landmarks, from which training knows where on the face each AU is.
 
 # %%
-# !fgnet train prepare own corpus.csv corpora --name film --size 128 --format png --workers 0 2> prepare.log
+# !fgnet train prepare own corpus.csv corpora --name film --size 128 --format png --workers 0
 
 # %%
 # alt: eight aligned faces of drawn heads in black and white, with hard light
@@ -59,8 +59,10 @@ for ax, picture in zip(axes, pictures, strict=True):
 plt.show()
 
 # %% [markdown]
-# Look through them. A picture in which no face was found is missing, and `corpora/film/report.csv` says why; one in which the
-# wrong face was found, no program can tell you about.
+# Look through them, and read the summary above. In a quarter of these dark pictures no face was found;
+# `corpora/film/report.csv` lists them. Of good recordings it should be a few in a hundred; if it is more, and more of some
+# people than of others, your corpus is no longer the sample that you drew. A picture in which the wrong face was found, no
+# program can tell you about.
 #
 # ## Train
 #
@@ -97,7 +99,7 @@ Path("film.yaml").write_text(settings)
 # !fgnet train detector --config film.yaml
 
 # %% [markdown]
-# That was sixteen steps, each with twelve faces; a real training has thousands. `trained/` now holds the network,
+# That was a dozen steps, each with twelve faces; a real training has thousands. `trained/` now holds the network,
 # `fgnet.safetensors`, and a log.
 
 # %%

@@ -149,8 +149,16 @@ def check_options(values: Mapping[str, Any]) -> None:
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for tables and pictures.")] = Path("outputs/demo"),
+    files: Annotated[
+        Path | None, typer.Option("--files", metavar="FOLDER", help="Only put the files that the tutorials read there.")
+    ] = None,
 ) -> None:
     """A photo and a video to AUs, without a download."""
+    if files is not None:
+        from fgnet_plugin.cli.example_files import write_example_files
+
+        typer.echo("\n".join(map(str, write_example_files(files))))
+        return
     with package_warnings():
         from fgnet_plugin.cli.demo import run
 

@@ -30,8 +30,8 @@ def points(photo: Tensor, frame: CodedFrame) -> np.ndarray:
 
 def written(folder: Path, *lines: str) -> Path:
     for name in ("a", "b", "c"):
-        (folder / "clips").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(FACE).save(folder / "clips" / f"{name}.png")
+        (folder / "clips" / "aligned_images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(FACE).save(folder / "clips" / "aligned_images" / f"{name}.png")
     table = folder / "codes.csv"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
     return table
@@ -45,15 +45,20 @@ def test_faces_labels_and_people(tmp_path: Path) -> None:
     """What is missing is reported; what is not coded is left out and said; training reads the rest, person by person."""
     table = written(
         tmp_path,
-        *("Image , subject,note,AU6,au_12".lower(), "clips/a.png,P 1,x,1,0", "clips/b.png,P2,,0,9", "clips/c.png,P3,,,-1"),
-        *("clips/gone.png,P2,,1,1", f"{tmp_path / 'clips' / 'c.png'},P3,,0.0,1.0", ""),
+        *(
+            "Image , subject,note,AU6,au_12".lower(),
+            "clips/aligned_images/a.png,P 1,x,1,0",
+            "clips/aligned_images/b.png,P2,,0,9",
+            "clips/aligned_images/c.png,P3,,,-1",
+        ),
+        *("clips/aligned_images/gone.png,P2,,1,1", f"{tmp_path / 'clips' / 'aligned_images' / 'c.png'},P3,,0.0,1.0", ""),
     )
     done = prepare(read_own(table, "mine"), tmp_path / "corpora", points, size=64, suffix="png", progress=False)
     assert (done.coded, done.written) == (4, 3)
     assert "1 frames are left out: no AU of them is coded" in done.summary()
     labels = rows_of(tmp_path / "corpora" / "mine" / "labels.csv")
     assert [(row["AU06"], row["AU12"]) for row in labels] == [("1", "0"), ("0", "9"), ("0", "1")]
-    assert labels[0]["image_path"] == "mine/aligned_images/P_1/clips_a.png/00000.png"
+    assert labels[0]["image_path"] == "mine/aligned_images/P_1/clips_aligned_images_a_png/00000.png"
     (missing,) = rows_of(tmp_path / "corpora" / "mine" / "report.csv")
     assert missing["prepared"] == "no"
     assert missing["reason"] == "no photo or video"
@@ -64,11 +69,11 @@ def test_faces_labels_and_people(tmp_path: Path) -> None:
 
 
 def test_a_table_that_has_grown_finds_the_faces_of_before(tmp_path: Path) -> None:
-    first = ("input,subject,AU12", "clips/b.png,P2,1")
+    first = ("input,subject,AU12", "clips/aligned_images/b.png,P2,1")
     prepare(read_own(written(tmp_path, *first)), tmp_path / "corpora", points, size=64, progress=False)
-    face = tmp_path / "corpora" / "own" / "aligned_images" / "P2" / "clips_b.png" / "00000.jpg"
+    face = tmp_path / "corpora" / "own" / "aligned_images" / "P2" / "clips_aligned_images_b_png" / "00000.jpg"
     before = face.stat().st_mtime_ns
-    table = written(tmp_path, first[0], "clips/a.png,P2,0", first[1])
+    table = written(tmp_path, first[0], "clips/aligned_images/a.png,P2,0", first[1])
     assert prepare(read_own(table), tmp_path / "corpora", points, size=64, progress=False).written == 2
     assert face.stat().st_mtime_ns == before
 
@@ -76,11 +81,11 @@ def test_a_table_that_has_grown_finds_the_faces_of_before(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (["input,AU12", "clips/a.png,1"], "has the columns input, AU12; wanted are input, subject and AU columns"),
-        (["input,subject,AU12,au12", "clips/a.png,P1,1,1"], "each once"),
-        (["input,subject,AU12", "clips/a.png,P1,9"], "not one frame with a coded AU"),
+        (["input,AU12", "clips/aligned_images/a.png,1"], "has the columns input, AU12; wanted are input, subject and AU"),
+        (["input,subject,AU12,au12", "clips/aligned_images/a.png,P1,1,1"], "each once"),
+        (["input,subject,AU12", "clips/aligned_images/a.png,P1,9"], "not one frame with a coded AU"),
         (
-            ["input,subject,frame,AU12", "a.mp4,P1,,1", ",P1,,1", "clips/a.png,,,0.7", "a.mp4,P1,x,1",
+            ["input,subject,frame,AU12", "a.mp4,P1,,1", ",P1,,1", "clips/aligned_images/a.png,,,0.7", "a.mp4,P1,x,1",
              "b.mp4,P1,1,1", "b.mp4,P1,1.0,0"],
             r"6 bad rows:\n.*:2: a\.mp4 is a video: which frame is it\?.*\n.*:3: input is empty\n.*:4: AU12 is '0\.7'.*\n"
             r".*:4: subject is empty\n.*:5: the frame's number is 'x'.*\n.*:7: b\.mp4, frame 1, is there twice",
@@ -94,7 +99,7 @@ def test_tables_that_are_refused(tmp_path: Path, lines: list[str], says: str) ->
 
 def test_the_command(tmp_path: Path) -> None:
     """With the face finder."""
-    table = written(tmp_path, "input,subject,AU12", "clips/a.png,P1,1")
+    table = written(tmp_path, "input,subject,AU12", "clips/aligned_images/a.png,P1,1")
     arguments = [
         "train",
         "prepare",
@@ -111,4 +116,4 @@ def test_the_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "1 of 1 coded frames prepared" in done.output
-    assert (tmp_path / "out" / "mine" / "aligned_images" / "P1" / "clips_a.png" / "00000.jpg").is_file()
+    assert (tmp_path / "out" / "mine" / "aligned_images" / "P1" / "clips_aligned_images_a_png" / "00000.jpg").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from fgnet_plugin.training.config.detector import Csv
 from fgnet_plugin.training.data.folds import subject_of
 
 _X, _Y = [f"x_{i}" for i in range(68)], [f"y_{i}" for i in range(68)]
+_ALIGNED = re.compile(r"(?<![^/\\])aligned_images(?=[/\\])")
+"""A folder of that name; a file may be called so, too."""
 
 
 @dataclass
@@ -82,7 +85,7 @@ def _landmarks(row: dict[str, str], image: Path, root: Path, problems: list[str]
             return None
         where = "the landmarks"
     else:
-        beside = str(image).replace("aligned_images", "aligned_landmarks")
+        beside = _ALIGNED.sub("aligned_landmarks", str(image))
         file = root / row["landmarks"] if row.get("landmarks") else Path(beside).with_suffix(".npy")
         where = str(file)
         if not file.is_file():

@@ -96,4 +96,4 @@ def _frame(folder: Path, row: Mapping[str, str], column: str, aus: Sequence[str]
 
 
 def _word(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", text).strip(".")
+    return re.sub(r"[^\w-]+", "_", text)
