@@ -19,10 +19,10 @@ import warnings
 from pathlib import Path
 
 import feat
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
+from matplotlib.figure import Figure
 from scipy.stats import false_discovery_control, t
 
 from fgnet_plugin import Detector
@@ -31,12 +31,10 @@ from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.columns import AUS
 from fgnet_plugin.measures import make_codebook, summarize
+from fgnet_plugin.measures.pairs_plot import plot_pairs
 from fgnet_plugin.measures.summary import write_csv
 from fgnet_plugin.scale.layout import Layout
 from fgnet_plugin.scale.reading import list_inputs, read_dataset
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 R_SCRIPT = """# The mixed model of two_conditions.py in R. install.packages(c("lme4", "lmerTest"))
 library(lmerTest)
@@ -157,26 +155,11 @@ def mixed_model(rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
     return {"mixed_estimate": fit.params["second"], "mixed_low": low, "mixed_high": high, "mixed_p": fit.pvalues["second"]}
 
 
-def draw(table: pd.DataFrame, summary: pd.DataFrame, names: list[str]) -> plt.Figure:
-    """Bars of both conditions with a line for each person; AUs that were not tested in grey."""
-    figure, axis = plt.subplots(figsize=(10, 4.5), layout="constrained")
-    for at, row in table.iterrows():
-        both = summary[summary["AU"] == row["AU"]].pivot_table(index="subject", columns="condition", values="mean").dropna()
-        for i, name in enumerate(names):
-            colour = f"C{i}" if row["tested"] else "0.8"
-            axis.bar(at + (i - 0.5) * 0.4, row[name], 0.4, color=colour, label=name if at == table["tested"].argmax() else None)
-        for values in both[names].to_numpy() if len(both) else ():
-            axis.plot([at - 0.2, at + 0.2], values, color="k" if row["tested"] else "0.6", lw=0.5, marker=".", ms=3)
-        if row["p corrected"] < 0.05:
-            axis.text(at, 1.06, "*", ha="center", va="top", fontsize=14)
-    labels = [f"{row['AU']}\n{row['name'].replace(' ', chr(10))}" for _, row in table.iterrows()]
-    axis.set_xticks(range(len(table)), labels, fontsize=6.5)
-    for label, tested in zip(axis.get_xticklabels(), table["tested"], strict=True):
-        label.set_color("k" if tested else "0.6")
-    axis.set(ylabel="mean score of a person", ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
-    axis.legend(loc="upper left", ncols=2)
-    axis.set_title("a line for each person; * p < 0.05 within people, corrected; grey: hardly present, not tested", fontsize=9)
-    return figure
+def draw(table: pd.DataFrame, summary: pd.DataFrame, names: list[str]) -> Figure:
+    """A panel for each AU with a line for each person; AUs that were not tested in grey."""
+    means = dict(zip(names, ("reference_rate", "condition_rate"), strict=True))
+    found = table.rename(columns={**means, "p corrected": "p_corrected"}).assign(reference=names[0], condition=names[1])
+    return plot_pairs(found, summary, bold="mean of all people")
 
 
 def main() -> None:

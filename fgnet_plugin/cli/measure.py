@@ -9,7 +9,7 @@ import typer
 
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, read_faces
-from fgnet_plugin.cli.tables import read_any
+from fgnet_plugin.cli.tables import common_origin, is_dataset, read_any
 from fgnet_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -205,13 +205,17 @@ def read_labels(labels: Path, key: Path | None) -> pd.DataFrame:
 def origin(table: Path, weights: str | None, face_model: str | None, landmark_model: str | None) -> MadeBy | Path:
     """Collect what the options say made the scores; the table's file where they say nothing."""
     from fgnet_plugin.measures import made_by
+    from fgnet_plugin.utils.journal import run_path
     from fgnet_plugin.utils.made_by import MadeBy
 
     if weights is None and face_model is None and landmark_model is None:
         return table
     if weights is None or face_model is None or landmark_model is None:
         raise typer.BadParameter("--weights, --face-model and --landmark-model belong together: give all three")
-    said, noted = made_by(weights, face_model, landmark_model), MadeBy.of_file(table)
+    said = made_by(weights, face_model, landmark_model)
+    noted = common_origin([table]) if is_dataset(table) else MadeBy.of_file(table)
     if noted is not None and noted != said:
-        raise InputError(f"{table}.run says that the table was made otherwise: leave the options out")
+        raise InputError(
+            f"{table if is_dataset(table) else run_path(table)} says that it was made otherwise: leave the options out"
+        )
     return said

@@ -10,6 +10,7 @@ import typer
 
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, factors_of
+from fgnet_plugin.cli.measure import FaceModel, LandmarkModel, Weights, origin
 from fgnet_plugin.cli.tables import common_origin, table_files
 from fgnet_plugin.errors import InputError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from fgnet_plugin.measures.baseline import BaselineBuilder
     from fgnet_plugin.measures.summary import Summary
+    from fgnet_plugin.utils.made_by import MadeBy
 
 _FILES = "long.csv", "wide.csv", "events.csv", "exclusions.csv", "codebook.csv", "settings.json"
 
@@ -44,6 +46,9 @@ def summarize(
     calibration: Annotated[
         Path | None, typer.Option(help="JSON file of fgnet calibrate: probabilities, and its thresholds.")
     ] = None,
+    weights: Weights = None,
+    face_model: FaceModel = None,
+    landmark_model: LandmarkModel = None,
     aus: Annotated[str | None, typer.Option(help="Only these, such as AU06,AU12.")] = None,
     min_duration: Annotated[float, typer.Option(help="Seconds that an event must last.")] = 0.1,
     min_gap: Annotated[float, typer.Option(help="Seconds between events; nearer ones are joined.")] = 0.1,
@@ -91,7 +96,7 @@ def summarize(
             rate=rate,
             threshold=threshold,
             calibration=calibration,
-            made_by=None if calibration is None else common_origin(tables),
+            made_by=None if calibration is None else _origin(tables, weights, face_model, landmark_model),
             min_duration=min_duration,
             min_gap=min_gap,
             speech=sources.speech if speech else None,
@@ -101,6 +106,12 @@ def summarize(
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in context.params.items()}
         _write(found, out, settings)
     _report(found, out, speech)
+
+
+def _origin(tables: list[Path], weights: str | None, face_model: str | None, landmark_model: str | None) -> MadeBy:
+    """What made the scores of all tables: what the options say, else what the tables do."""
+    said = [origin(table, weights, face_model, landmark_model) for table in tables]
+    return common_origin(tables) if isinstance(said[0], Path) else said[0]
 
 
 def _trials(

@@ -56,10 +56,11 @@ class Contrast:
     people: pd.DataFrame
     """A row for each person, condition and AU: ``subject``, ``condition``, ``AU``, ``faces`` and ``mean``, of scores or, with a
     calibration, of probabilities."""
+    calibrated: bool
 
     def plot(self) -> Figure:
         """Plot each AU's conditions with a line for each person; AUs that were not tested in grey. Needs matplotlib."""
-        return plot_pairs(self.table, self.people)
+        return plot_pairs(self.table, self.people, "mean probability" if self.calibrated else "mean score")
 
 
 def contrast(
@@ -142,7 +143,7 @@ def contrast(
     tested = table["p"].notna()
     if tested.any():
         table.loc[tested, "p_corrected"] = false_discovery_control(table.loc[tested, "p"])
-    return Contrast(table, pd.concat(people, ignore_index=True))
+    return Contrast(table, pd.concat(people, ignore_index=True), calibration is not None)
 
 
 def _check_columns(fex: pd.DataFrame, subject: str, condition: str) -> None:

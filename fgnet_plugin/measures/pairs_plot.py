@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 _STRONG, _LINE, _GREY = "C3", "0.55", "0.8"
 
 
-def plot_pairs(table: pd.DataFrame, people: pd.DataFrame, columns: int = 4) -> Figure:
-    """Plot each person's means in all conditions, and the estimated base rates; needs matplotlib.
+def plot_pairs(
+    table: pd.DataFrame,
+    people: pd.DataFrame,
+    thin: str = "mean score",
+    bold: str = "estimated share of frames with the AU",
+    columns: int = 4,
+) -> Figure:
+    """Plot each person's means in all conditions, and the estimates for all people; needs matplotlib.
 
-    AUs that were not tested are grey. Where there is an estimate, a bar at each condition but the first is the interval of the
-    difference from the first.
+    AUs that were not tested are grey. For the others, a bar at each condition but the first is the interval of the difference
+    from the first.
 
     Args:
-        table: of `contrast`: a row for each AU and each condition but the first.
-        people: of `contrast`: ``subject``, ``condition``, ``AU`` and ``mean``.
+        table: as of `contrast`: a row for each AU and each condition but the first.
+        people: as of `contrast`: ``subject``, ``condition``, ``AU`` and ``mean``.
+        thin, bold: what to call the means of people, and the estimates.
         columns: of panels.
     """
     from matplotlib.figure import Figure
@@ -36,12 +43,8 @@ def plot_pairs(table: pd.DataFrame, people: pd.DataFrame, columns: int = 4) -> F
         axis.axis("off")
     for axis, au in zip(axes.flat, aus, strict=False):
         _panel(axis, table[table["AU"] == au], people[people["AU"] == au])
-    figure.supylabel("share of frames with the AU", fontsize=9)
-    figure.suptitle(
-        "thin: each person's mean score; bold: estimated base rates, with the interval of the difference;\n"
-        "* p < 0.05, corrected; grey: hardly present, not tested",
-        fontsize=9,
-    )
+    caption = f"thin: {thin} of each person; bold: {bold}, with the interval of the difference"
+    figure.suptitle(f"{caption}\n* p < 0.05, corrected for the number of tests; grey: hardly present, not tested", fontsize=9)
     return figure
 
 

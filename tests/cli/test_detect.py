@@ -358,7 +358,8 @@ def test_compare_with_wrong_arguments(arguments: list[str], code: int, says: str
 
 
 COMMANDS = "detect", "status", "slurm", "annotate", "compare", "report", "summarize", "sample", "calibrate", "apply-calibration"
-COMMANDS = *COMMANDS, "estimate", "sides", "uncertainty", "cascade", "events", "labels", "provenance", "doctor", "demo"
+COMMANDS = *COMMANDS, "estimate", "contrast", "sides", "uncertainty", "cascade", "events", "labels", "provenance", "bids"
+COMMANDS = *COMMANDS, "doctor", "demo", "overlay", "weights", "train"
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
