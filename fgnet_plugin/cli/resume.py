@@ -11,7 +11,10 @@ from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.journal import ABOUT, read_settings, run_path
 
-_FREE = {"context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"}
+_FREE = {
+    *("context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"),
+    "uncertainty",
+}
 """Options that may change when a run is continued."""
 
 
@@ -87,6 +90,7 @@ def _options(run: dict[str, Any]) -> dict[str, Any]:
         "output_size": run["output_size"],
         "faces": run.get("faces", "all"),
         "columns": run.get("columns", "all"),
+        "uncertainty": about.get("uncertainty"),
     }
     if not offline:
         sizes = run["batch_size"]

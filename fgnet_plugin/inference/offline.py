@@ -91,6 +91,7 @@ class OfflineDetector:
         relative_to: str | Path | None = None,
         per_input: str | Path | None = None,
         load: bool = True,
+        uncertainty: int | None = None,
     ) -> pd.DataFrame:
         """Find the faces in pictures and videos, and read their AUs.
 
@@ -109,7 +110,8 @@ class OfflineDetector:
             faces: "all", the "largest" of each frame, or of a video, "track" one participant.
             frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
                 table of all frames, but for the names of persons.
-            columns, time, relative_to, per_input, load: what the table holds and where it goes; see `Detector.detect`.
+            columns, time, relative_to, per_input, load, uncertainty: what the table holds and where it goes, and a table beside
+                it; see `Detector.detect`.
 
         Returns:
             A row for each face, and for each frame without one. Columns, order and types are those of py-feat's Fex: boxes and
@@ -129,7 +131,7 @@ class OfflineDetector:
             errors=errors,
             faces=faces,
             frames=frames,
-            table=TableOptions(columns, time, relative_to, per_input, load),
+            table=TableOptions(columns, time, relative_to, per_input, load, uncertainty),
         )
         return with_origin(run(save, resume, progress_bar, 0, False), run.settings())
 

@@ -261,6 +261,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         relative_to: str | Path | None = None,
         per_input: str | Path | None = None,
         load: bool = True,
+        uncertainty: int | None = None,
         **kwargs: Any,
     ) -> Fex:
         """Detect faces in pictures and videos, and run the models on them.
@@ -294,6 +295,9 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             per_input: a folder for a table of each input, beside `save` and with its suffix, when all are done.
             load: False returns only a row for each input, see `Summary.table`: however long the videos are, the memory
                 that they take does not grow. The table is in `save`.
+            uncertainty: beside `save`, write how far each score of FG-Net depends on the crop: ``fex_uncertainty.csv`` for
+                ``fex.csv``, with the mean and the spread of so many passes, such as 8; see
+                `fgnet_plugin.inference.uncertainty`. The files are read a second time, and FG-Net takes so many times as long.
             kwargs: ignored, with a warning; py-feat ignores them silently.
 
         Returns:
@@ -319,7 +323,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             errors=errors,
             faces=faces,
             frames=frames,
-            table=TableOptions(columns, time, relative_to, per_input, load),
+            table=TableOptions(columns, time, relative_to, per_input, load, uncertainty),
         )
         with gradients_kept():
             fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)
