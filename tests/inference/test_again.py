@@ -98,6 +98,18 @@ def _by_side(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return found.filter(like="_left"), found.filter(like="_right")
 
 
+@pytest.mark.slow
+def test_sides_with_a_network_of_the_published_size(full_checkpoint: Path, table: pd.DataFrame) -> None:
+    """With weights by formula: the published ones can't be had here, and what they tell of sides is not known."""
+    with pytest.warns(UserWarning, match="of other weights than"):
+        found = sides(table.iloc[[3]], full_checkpoint)
+    aus = [f"AU{number:02d}" for number in (1, 2, 4, 6, 7, 10, 12, 14, 15)]  # of BP4D's twelve, those that one side can show
+    assert list(found) == [f"{au}_{side}" for au in aus for side in ("left", "right")]
+    left, right = (frame.to_numpy() for frame in _by_side(found))
+    assert ((0 <= left) & (left <= 1) & (0 <= right) & (right <= 1)).all()
+    assert (left != right).all()
+
+
 def test_whole_faces() -> None:
     """Where the middle line is off the middle, the faces are moved before they are halved."""
     face = torch.arange(8.0).expand(1, 3, 8, 8)
