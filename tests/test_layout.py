@@ -22,7 +22,7 @@ PUBLIC = {
     "fgnet_plugin.faces": "FaceFinder FoundFaces find_faces read_photo",
     "fgnet_plugin.measures": "BaselineBuilder Calibration Contrast Method Recording Rules Steps Summary Threshold "
     "agree_with_coders calibrate calibrated coding_plan coding_sheet conformal_sets contrast exclude fill_gaps find_events "
-    "frame_quality from_folders from_pattern from_table made_by make_codebook origin_of overlap "
+    "frame_quality from_folders from_pattern from_table glasses made_by make_codebook origin_of overlap "
     "prediction_powered read_codes read_coding_sheet read_neutral read_recordings read_trials resample "
     "sharpness smooth speech_stretches summarize synchrony with_factors write_coding_sheet",
     "fgnet_plugin.network": "FGNet FGNetConfig Prediction decode normalize scores small_config",

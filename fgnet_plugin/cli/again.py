@@ -111,12 +111,7 @@ def _read(table: Path, out: Path, overwrite: bool) -> pd.DataFrame:
 
 
 def _write(fex: pd.DataFrame, found: pd.DataFrame, out: Path) -> None:
-    from fgnet_plugin.utils.files import atomic_write
-    from fgnet_plugin.utils.tables import write_pieces
+    from fgnet_plugin.inference.faces_again import write_of_faces
 
-    named = fex[
-        [name for name in ("input", "frame", "FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight") if name in fex]
-    ]
-    with atomic_write(out) as part:
-        write_pieces([named.join(found)], part, out.suffix)
+    write_of_faces(fex, found, out)
     typer.echo(f"table: {out} ({len(fex)} rows)")

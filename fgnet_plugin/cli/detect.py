@@ -74,6 +74,10 @@ def detect(
         Path | None, typer.Option(help="Folder for a table of each input as well, with the suffix of --out.")
     ] = None,
     relative_to: Annotated[Path | None, typer.Option(help="Folder below which paths in the table are to be told.")] = None,
+    uncertainty: Annotated[
+        int | None,
+        typer.Option(min=2, help="Also a table of how far scores depend on the crop, of so many passes, such as 8; slow."),
+    ] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for pictures: faces with their AUs, AUs over time.")] = None,
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps", help="Also pictures of the evidence for each AU; needs --plots.")
@@ -143,6 +147,10 @@ def check_options(values: Mapping[str, Any]) -> None:
         raise typer.BadParameter("--heatmaps needs --plots FOLDER to put them in")
     if values["plots"] is not None and values["columns"] == "aus":
         raise typer.BadParameter("--plots needs landmarks: --columns faces, or all")
+    if values["uncertainty"] is not None and values["columns"] == "aus":
+        raise typer.BadParameter("--uncertainty needs landmarks: --columns faces, or all")
+    if values["uncertainty"] is not None and values["estimate"]:
+        raise typer.BadParameter("--estimate does not know the time of --uncertainty: leave one of them out")
     if values["offline"] and values["output_size"]:
         raise typer.BadParameter("--output-size is for py-feat's models, which --offline leaves out")
 

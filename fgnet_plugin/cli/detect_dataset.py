@@ -156,6 +156,8 @@ def is_dataset(out: Path, values: Mapping[str, Any]) -> bool:
     if out.is_dir() or not out.suffix:
         if values["estimate"]:
             raise typer.BadParameter("--estimate is for a table: give --out fex.csv; nothing is written")
+        if values["uncertainty"] is not None:
+            raise typer.BadParameter("--uncertainty is for a table: give --out fex.csv, not a folder")
         return True
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix!r}, or be a folder")

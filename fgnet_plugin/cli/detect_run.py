@@ -13,6 +13,7 @@ from fgnet_plugin.cli.inputs import find_inputs
 from fgnet_plugin.cli.output import print_estimate, print_summary, print_summary_as_json, report_interruption
 from fgnet_plugin.errors import InputError, OutputError
 from fgnet_plugin.inference.final_table import TableOptions
+from fgnet_plugin.inference.uncertainty import uncertainty_path
 from fgnet_plugin.utils.journal import is_unfinished
 
 _INTERRUPTED = 130  # exit status of shells for Ctrl-C
@@ -33,6 +34,9 @@ class DetectCommand:
     def run(self) -> None:
         """Detect, print a summary and write pictures."""
         values, out, plots = self._values, self._out, self._values["plots"]
+        beside = None if values["uncertainty"] is None else uncertainty_path(out)
+        if beside is not None and beside.exists() and not (values["resume"] or values["overwrite"]):
+            raise InputError(f"{beside} is there already; --overwrite replaces it, or choose another file with --out")
         if plots is not None:
             plots.mkdir(parents=True, exist_ok=True)
             from fgnet_plugin.cli.plots import write_plots
@@ -44,12 +48,16 @@ class DetectCommand:
         table = {"columns": values["columns"], "relative_to": values["relative_to"], "per_input": values["per_file"]}
         if values["verify"]:
             table |= {"verify": values["verify"], "teacher": values["teacher"]}
+        table["uncertainty"] = values["uncertainty"]
         try:
             summary = detector.detect(
                 self.paths, save=out, resume=values["resume"], load=False, time=True, **table, **options_of(values)
             )
         except KeyboardInterrupt:
-            report_interruption(out)
+            if beside is not None and out.exists() and not is_unfinished(out):
+                typer.echo(f"\ninterrupted: {out} is complete; the same command with --resume adds the uncertainty", err=True)
+            else:
+                report_interruption(out)
             raise typer.Exit(_INTERRUPTED) from None
         except OutputError as error:
             more = ", then continue with the same command and --resume" if is_unfinished(out) else ""
@@ -64,6 +72,8 @@ class DetectCommand:
             typer.echo(f"\ntable: {out} ({rows} rows{', complete already' if complete else ''})")
             if values["per_file"] is not None:
                 typer.echo(f"a table of each input: {values['per_file']}")
+            if beside is not None:
+                typer.echo(f"uncertainty: {beside}")
         if plots is not None:
             shown = TableOptions(relative_to=values["relative_to"]).shown
             sources = {shown(path): path for path in self.paths}

@@ -13,7 +13,7 @@ from fgnet_plugin.utils.journal import ABOUT, read_settings, run_path
 
 _FREE = {
     *("context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"),
-    *("teacher", "verify"),
+    *("teacher", "uncertainty", "verify"),
 }
 """Options that may change when a run is continued."""
 
@@ -91,6 +91,7 @@ def _options(run: dict[str, Any]) -> dict[str, Any]:
         "output_size": run["output_size"],
         "faces": run.get("faces", "all"),
         "columns": run.get("columns", "all"),
+        "uncertainty": about.get("uncertainty"),
     }
     if not offline:
         sizes = run["batch_size"]

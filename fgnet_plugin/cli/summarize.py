@@ -61,6 +61,9 @@ def summarize(
     max_roll: Annotated[float | None, typer.Option(help="Degrees that a head may tilt.")] = None,
     max_outside: Annotated[float | None, typer.Option(help="Share of a face that may be outside the picture.")] = None,
     min_sharpness: Annotated[float | None, typer.Option(help="Variance of the Laplacian; reads the videos.")] = None,
+    max_glasses: Annotated[
+        float | None, typer.Option(help="Probability of glasses, such as 0.5; errs on some faces; reads the videos.")
+    ] = None,
     speech: Annotated[
         bool, typer.Option("--speech", help="Exclude AU 10, 14-18 and 20-28 where somebody talks; reads the sound tracks.")
     ] = False,
@@ -83,7 +86,7 @@ def summarize(
 
         files = table_files(tables)
         names = recording_names(files)
-        rules = Rules(min_score, min_size, max_yaw, max_pitch, max_roll, max_outside, min_sharpness)
+        rules = Rules(min_score, min_size, max_yaw, max_pitch, max_roll, max_outside, min_sharpness, max_glasses)
         sources = Sources(source)
         found = summarized(
             files,
@@ -101,6 +104,7 @@ def summarize(
             min_gap=min_gap,
             speech=sources.speech if speech else None,
             sharp=sources.sharpness if min_sharpness is not None else None,
+            worn=sources.glasses if max_glasses is not None else None,
             aus=[au.strip() for au in aus.split(",")] if aus else None,
         )
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in context.params.items()}

@@ -81,8 +81,8 @@ class DetectRun:
         paths = [path for dataset in self.datasets for path in _paths(dataset)]
         self.shown = {path: path if path == "tensor" else table.shown(path) for path in paths}
         self._videos = {self.shown[dataset.video.path] for dataset in self.datasets if isinstance(dataset, VideoFrames)}
-        names = [self.shown[path] for path in paths]
-        self.final = FinalTable(detector, table, faces, face_identity_threshold, self._videos, names)
+        names, sources = [self.shown[path] for path in paths], {name: path for path, name in self.shown.items()}
+        self.final = FinalTable(detector, table, faces, face_identity_threshold, self._videos, names, sources)
         self._said: dict[str, str] = {}  # warnings of what can't be read, each with its path
         self._there = {path for path in paths if Path(path).is_file()}
         self._about: dict[str, object] = {"paths": given, "data_type": data_type, "mixed_sizes": mixed_sizes}
@@ -135,6 +135,7 @@ class DetectRun:
             "errors": self.errors,
             "relative_to": None if root is None else str(root),
             "device": None if model is None else str(model.net.device),
+            "uncertainty": self.table.uncertainty,
             **how_begun(self.shown),
         }
         inputs = [entry for dataset in self.datasets for entry in _identities(dataset, self.shown)]

@@ -16,7 +16,13 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import LANDMARKS
 from fgnet_plugin.media.frames_of_rows import frames_of_rows
+from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.made_by import MadeBy
+from fgnet_plugin.utils.tables import write_pieces
+
+FACES = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"]
+NEEDED = ["input", "frame", *LANDMARKS, "FrameHeight", "FrameWidth"]
+"""The columns of a table by which its faces are found again."""
 
 
 def faces_again(fex: pd.DataFrame) -> Iterator[tuple[npt.NDArray[np.intp], Tensor, Tensor]]:
@@ -54,3 +60,10 @@ def model_for(fex: pd.DataFrame, au_model: str | Path | AUModel, device: str | t
             f"the scores of the table are of other weights than {model.name}, which looks at its faces now", stacklevel=3
         )
     return model
+
+
+def write_of_faces(fex: pd.DataFrame, found: pd.DataFrame, path: Path) -> None:
+    """Write what was found of the faces of a table, .csv or .parquet, behind the columns that say which face it is."""
+    named = fex[[name for name in ("input", "frame", *FACES) if name in fex]]
+    with atomic_write(path) as part:
+        write_pieces([named.join(found)], part, path.suffix)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import FACEBOX, IDENTITY, WhichColumns, check_columns, select_columns
 from fgnet_plugin.inference.persons import WhichFaces, blank, chosen_rows, label_persons
 from fgnet_plugin.inference.summary import Summary
+from fgnet_plugin.inference.uncertainty import write_uncertainty
 from fgnet_plugin.utils.distinct_names import distinct_names
 from fgnet_plugin.utils.journal import ABOUT, Journal, lasting, note_finished, unwritable
 from fgnet_plugin.utils.tables import PieceWriter
@@ -56,13 +57,23 @@ class TableOptions:
     relative_to: str | Path | None = None
     per_input: str | Path | None = None
     load: bool = True
+    uncertainty: int | None = None
 
     def check(self, save: str | Path | None) -> None:
         """Raise ValueError for options that make no sense."""
         check_columns(self.columns)
-        for option, given in {"load=False": not self.load, "per_input": self.per_input is not None}.items():
+        about_file = {
+            "load=False": not self.load,
+            "per_input": self.per_input is not None,
+            "uncertainty": self.uncertainty is not None,
+        }
+        for option, given in about_file.items():
             if given and save is None:
                 raise ValueError(f"{option} is about a table that is written: give save, too")
+        if self.uncertainty is not None and self.uncertainty < 2:
+            raise ValueError(f"uncertainty is a number of passes, at least 2, got {self.uncertainty}")
+        if self.uncertainty is not None and self.columns == "aus":
+            raise ValueError("uncertainty needs landmarks: columns must be 'all' or 'faces'")
 
     def shown(self, path: str) -> str:
         """Return what the column "input" says of a path. Raises ValueError for one that is not below `relative_to`."""
@@ -113,6 +124,10 @@ class FinalTable:
         options: what the table holds and where it goes.
         faces, same_person: see `Detector.detect`.
         videos, inputs: what the column "input" says of those that are videos, and of all.
+        sources: what it says -> path.
+
+    Raises:
+        ValueError: uncertainty of a tensor, or of another AU model than FG-Net.
     """
 
     def __init__(
@@ -123,7 +138,13 @@ class FinalTable:
         same_person: float,
         videos: Collection[str],
         inputs: Sequence[str],
+        sources: Mapping[str, str],
     ) -> None:
+        if options.uncertainty is not None and "tensor" in sources:
+            raise ValueError("uncertainty looks at the files again: it can't be told of a tensor")
+        if options.uncertainty is not None and detector.fgnet is None:
+            raise ValueError(f"uncertainty is told of FG-Net's scores, not of those of {detector.info['au_model']}")
+        self._sources = sources
         self._detector, self._options, self._faces, self._same_person = detector, options, faces, same_person
         self._videos, self._inputs = videos, inputs
         self._embeddings = IDENTITY if detector.info["identity_model"] is not None else []
@@ -149,7 +170,10 @@ class FinalTable:
         return summary
 
     def result(self, journal: Journal, summary: Summary) -> pd.DataFrame:
-        """Return the table that was finished, or its summary."""
+        """Return the table that was finished, or its summary; write the uncertainty of its scores, if that is wanted."""
+        if self._options.uncertainty is not None:
+            assert self._detector.fgnet is not None
+            write_uncertainty(journal.path, self._detector.fgnet, self._options.uncertainty, self._sources)
         if not self._options.load:
             return summary.table()
         rows = journal.read()

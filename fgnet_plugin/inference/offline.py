@@ -96,6 +96,7 @@ class OfflineDetector:
         load: bool = True,
         verify: int = 0,
         teacher: str | Path | None = None,
+        uncertainty: int | None = None,
     ) -> pd.DataFrame:
         """Find the faces in pictures and videos, and read their AUs.
 
@@ -114,8 +115,9 @@ class OfflineDetector:
             faces: "all", the "largest" of each frame, or of a video, "track" one participant.
             frames: of each video only these: the first, and the one after the last. Their rows are those that they have in the
                 table of all frames, but for the names of persons.
-            columns, time, relative_to, per_input, load: what the table holds and where it goes; see `Detector.detect`.
             verify, teacher: see `Detector.detect`.
+            columns, time, relative_to, per_input, load, uncertainty: what the table holds and where it goes, and a table beside
+                it; see `Detector.detect`.
 
         Returns:
             A row for each face, and for each frame without one. Columns, order and types are those of py-feat's Fex: boxes and
@@ -136,7 +138,7 @@ class OfflineDetector:
             errors=errors,
             faces=faces,
             frames=frames,
-            table=TableOptions(columns, time, relative_to, per_input, load),
+            table=TableOptions(columns, time, relative_to, per_input, load, uncertainty),
         )
         table = with_origin(run(save, resume, progress_bar, 0, False), run.settings())
         if verify:

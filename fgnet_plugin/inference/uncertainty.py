@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from fgnet_plugin.faces.crops import MIRRORED
 from fgnet_plugin.inference.au_model import AUModel
-from fgnet_plugin.inference.faces_again import faces_again, model_for
+from fgnet_plugin.inference.faces_again import FACES, NEEDED, faces_again, model_for, write_of_faces
+from fgnet_plugin.utils.tables import read_pieces
 
 SHIFT, SCALE = 0.02, 0.04
 """Standard deviations of the shifts, as a share of the face's width from cheek to cheek, and of the logarithm of the size."""
@@ -62,6 +64,32 @@ def uncertainty(
         found[:, rows] = scores.mean(0), scores.std(0, ddof=1)
     columns = {f"{au}_{what}": found[k, :, i] for i, au in enumerate(model.aus) for k, what in enumerate(("mean", "spread"))}
     return pd.DataFrame(columns, index=fex.index)
+
+
+def write_uncertainty(table: Path, model: AUModel, passes: int, sources: Mapping[str, str]) -> Path:
+    """Write the `uncertainty` of a table's faces beside it, and return where: ``fex_uncertainty.csv`` for ``fex.csv``.
+
+    Args:
+        table: .csv or .parquet, with landmarks.
+        model: the weights that made its scores.
+        passes: see `uncertainty`.
+        sources: what the column "input" says -> path.
+    """
+    fex = pd.concat(read_pieces(table, [*FACES, *NEEDED]), ignore_index=True)
+    found = uncertainty(fex.assign(input=fex["input"].astype(str).map(sources)), model, passes)
+    path = uncertainty_path(table)
+    write_of_faces(fex, found, path)
+    return path
+
+
+def uncertainty_path(table: Path) -> Path:
+    """Return where `write_uncertainty` writes.
+
+    Example:
+        >>> uncertainty_path(Path("fex.csv")).name
+        'fex_uncertainty.csv'
+    """
+    return table.with_name(f"{table.stem}_uncertainty{table.suffix}")
 
 
 def _moved(points: Tensor, shift: Tensor, size: float) -> Tensor:

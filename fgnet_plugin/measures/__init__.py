@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fgnet_plugin.measures.events import find_events, overlap
     from fgnet_plugin.measures.origin import made_by, origin_of
     from fgnet_plugin.measures.powered import prediction_powered
-    from fgnet_plugin.measures.quality import Rules, exclude, frame_quality, sharpness
+    from fgnet_plugin.measures.quality import Rules, exclude, frame_quality, glasses, sharpness
     from fgnet_plugin.measures.recordings import Recording, read_recordings
     from fgnet_plugin.measures.sheets import coding_plan, coding_sheet, read_coding_sheet, write_coding_sheet
     from fgnet_plugin.measures.signal import fill_gaps, resample, smooth
@@ -56,6 +56,7 @@ __all__ = [
     "from_table",
     "overlap",
     "frame_quality",
+    "glasses",
     "read_codes",
     "read_neutral",
     "read_recordings",
@@ -102,6 +103,7 @@ __getattr__, __dir__ = lazy_names(
         "from_table": "fgnet_plugin.measures.design",
         "overlap": "fgnet_plugin.measures.events",
         "frame_quality": "fgnet_plugin.measures.quality",
+        "glasses": "fgnet_plugin.measures.quality",
         "read_codes": "fgnet_plugin.measures.agreement",
         "read_neutral": "fgnet_plugin.measures.baseline",
         "read_recordings": "fgnet_plugin.measures.recordings",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.recordings import BOX, Recording
@@ -18,6 +19,8 @@ from fgnet_plugin.media.video import Video
 from fgnet_plugin.utils.arrays import Floats
 
 QUALITY_COLUMNS = "face", "score", "size", "yaw", "pitch", "roll", "outside"
+EYES = [f"{axis}_{i}" for axis in "xy" for i in range(36, 48)]
+"""The columns with the landmarks of the eyes, which `glasses` needs."""
 _FULL_TURN = 3.2  # larger angles are degrees, not radians
 _CROP = 128  # pixels to which faces are brought before their sharpness is measured, so that sizes compare
 
@@ -45,6 +48,8 @@ class Rules:
     """Share of the face's box outside the picture, in [0, 1]."""
     min_sharpness: float | None = None
     """Variance of the Laplacian; see `sharpness`."""
+    max_glasses: float | None = None
+    """Probability of glasses, in [0, 1]; see `glasses`."""
 
     def __repr__(self) -> str:
         given = (f"{rule.name}={getattr(self, rule.name)}" for rule in fields(self) if getattr(self, rule.name) is not None)
@@ -93,7 +98,12 @@ def frame_quality(recording: Recording) -> pd.DataFrame:
 
 
 def exclude(
-    recording: Recording, rules: Rules | None = None, *, speech: Floats | None = None, sharp: Floats | None = None
+    recording: Recording,
+    rules: Rules | None = None,
+    *,
+    speech: Floats | None = None,
+    sharp: Floats | None = None,
+    worn: Floats | None = None,
 ) -> tuple[Recording, Exclusions]:
     """Make the scores of frames that break a rule unknown, and count them.
 
@@ -103,7 +113,7 @@ def exclude(
         recording: whose frames to judge.
         rules: by default only that there must be a face.
         speech: [m, 2] stretches with speech, of `speech_stretches`: there, the mouth's AUs (`MOUTH_AUS`) become unknown.
-        sharp: [n] of `sharpness`, for the rule about it.
+        sharp, worn: [n] of `sharpness` and of `glasses`, for the rules about them.
 
     Raises:
         InputError: a rule about something that the table does not tell in any frame.
@@ -115,7 +125,10 @@ def exclude(
         >>> kept.scores["AU12"].tolist(), counts.by_rule
         ([0.2, nan], {'no_face': 0, 'min_score': 1})
     """
-    measured = frame_quality(recording).assign(sharpness=np.full(len(recording), np.nan) if sharp is None else sharp)
+    unknown = np.full(len(recording), np.nan)
+    measured = frame_quality(recording).assign(
+        sharpness=unknown if sharp is None else sharp, glasses=unknown if worn is None else worn
+    )
     bad = ~measured["face"].to_numpy(dtype=bool)
     by_rule = {"no_face": int(bad.sum())}
     for rule in fields(rules or Rules()):
@@ -194,16 +207,53 @@ def sharpness(recording: Recording, video: str | Path | None = None) -> Floats:
 
     values = np.full(len(recording), np.nan)
     boxes = np.stack(_boxes(recording.rows), axis=1)
+    for i, frame in _frames(recording, video, np.isfinite(boxes).all(axis=1)):
+        left, top, right, bottom = (max(round(edge), 0) for edge in _corners(boxes[i]))
+        face: Floats = frame.numpy()[:, top:bottom, left:right].mean(axis=0) / 255
+        if min(face.shape) > 1:
+            values[i] = laplace(resize(face, (_CROP, _CROP), anti_aliasing=True)).var()  # type: ignore[no-untyped-call]
+    return values
+
+
+def glasses(recording: Recording, video: str | Path | None = None) -> Floats:
+    """Tell for each frame of a recording how probable it is that the person wears glasses.
+
+    A small network, trained on rendered heads, looks at the part of the face around the eyes. It errs on real faces; see
+    docs/measures.md. Reads the video, which takes as long as decoding it.
+
+    Args:
+        recording: with frame numbers and landmarks: of ``read_recordings(…, keep=EYES)``.
+        video: its file, if not where the table says.
+
+    Returns:
+        [n] in [0, 1], NaN without a face.
+
+    Raises:
+        FileNotFoundError, InputError: a video that is missing, or has fewer frames than the table; a table without landmarks.
+    """
+    from fgnet_plugin.faces.glasses import glasses as worn
+
+    if not set(EYES) <= set(recording.rows):
+        raise InputError(f"{recording.name}: glasses are looked for by the landmarks of the eyes, which the table lacks")
+    values = np.full(len(recording), np.nan)
+    eyes = recording.rows[EYES].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64).reshape(-1, 2, 12)
+    points = torch.full((1, 68, 2), torch.nan)
+    for i, frame in _frames(recording, video, np.isfinite(eyes.reshape(-1, 24)).all(axis=1)):
+        points[0, 36:48] = torch.from_numpy(eyes[i].T)
+        values[i] = float(worn(frame, points))
+    return values
+
+
+def _frames(
+    recording: Recording, video: str | Path | None, wanted: npt.NDArray[np.bool_]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the rows [n] of a recording that are wanted, each with its frame, uint8 [3, H, W]."""
     frames = recording.rows.get("frame", pd.Series(range(len(recording)))).to_numpy(np.intp)
     with Video(recording.name if video is None else video) as source:
         if frames.max(initial=0) >= len(source):
             raise InputError(f"{recording.name}: the table has frame {frames.max()}, but {source.path} has {len(source)}")
-        for i in np.flatnonzero(np.isfinite(boxes).all(axis=1)):
-            left, top, right, bottom = (max(round(edge), 0) for edge in _corners(boxes[i]))
-            face: Floats = source[int(frames[i])].numpy()[:, top:bottom, left:right].mean(axis=0) / 255
-            if min(face.shape) > 1:
-                values[i] = laplace(resize(face, (_CROP, _CROP), anti_aliasing=True)).var()  # type: ignore[no-untyped-call]
-    return values
+        for i in np.flatnonzero(wanted).tolist():
+            yield i, source[int(frames[i])]
 
 
 def _corners(box: npt.NDArray[np.float64]) -> tuple[float, float, float, float]:

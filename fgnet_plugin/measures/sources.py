@@ -1,4 +1,4 @@
-"""Find the videos of recordings, for what the tables do not tell: speech and sharpness. Each is read once."""
+"""Find the videos of recordings, for what the tables do not tell: speech, sharpness, glasses. Each is told once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path, PurePath
 
 from fgnet_plugin.errors import InputError
-from fgnet_plugin.measures.quality import sharpness
+from fgnet_plugin.measures.quality import glasses, sharpness
 from fgnet_plugin.measures.recordings import Recording
 from fgnet_plugin.measures.speech import NoSoundError, speech_stretches
 from fgnet_plugin.utils.arrays import Floats
@@ -23,6 +23,7 @@ class Sources:
         self._folder = folder
         self._speech: dict[str, Floats | None] = {}
         self._sharpness: dict[str, Floats] = {}
+        self._glasses: dict[str, Floats] = {}
 
     def path(self, recording: Recording) -> Path:
         """Return the video of a recording. Raises InputError where there is none."""
@@ -48,3 +49,9 @@ class Sources:
         if recording.name not in self._sharpness:
             self._sharpness[recording.name] = sharpness(recording, self.path(recording))
         return self._sharpness[recording.name]
+
+    def glasses(self, recording: Recording) -> Floats:
+        """Tell how probable glasses are in each frame; see `quality.glasses`."""
+        if recording.name not in self._glasses:
+            self._glasses[recording.name] = glasses(recording, self.path(recording))
+        return self._glasses[recording.name]

@@ -27,16 +27,16 @@ class Steps:
     """Seconds; see `signal.smooth`."""
 
     def apply(
-        self, recording: Recording, speech: Floats | None = None, sharp: Floats | None = None
+        self, recording: Recording, speech: Floats | None = None, sharp: Floats | None = None, worn: Floats | None = None
     ) -> tuple[Recording, Exclusions]:
         """Take the steps. ``present`` follows the new scores, but for AUs whose presence the model itself decided.
 
         Args:
             recording: as read.
             speech: [m, 2] stretches with speech; see `quality.exclude`.
-            sharp: [n]; see `quality.sharpness`.
+            sharp, worn: [n]; see `quality.sharpness` and `quality.glasses`.
         """
-        kept, counts = exclude(recording, self.rules, speech=speech, sharp=sharp)
+        kept, counts = exclude(recording, self.rules, speech=speech, sharp=sharp, worn=worn)
         gap = gap_of(kept)
         scores = kept.scores
         if self.fill:

@@ -17,7 +17,7 @@ from fgnet_plugin.measures.apply import for_tables
 from fgnet_plugin.measures.baseline import Baseline, BaselineBuilder, Scale
 from fgnet_plugin.measures.design import FACTORS
 from fgnet_plugin.measures.events import find_events, frame_durations
-from fgnet_plugin.measures.quality import Exclusions, flow
+from fgnet_plugin.measures.quality import EYES, Exclusions, flow
 from fgnet_plugin.measures.recordings import Recording, Table, read_recordings
 from fgnet_plugin.measures.steps import Steps, gap_of
 from fgnet_plugin.utils.arrays import Floats
@@ -90,6 +90,7 @@ def summarize(
     min_gap: float = 0.1,
     speech: Callable[[Recording], Floats | None] | None = None,
     sharp: Callable[[Recording], Floats] | None = None,
+    worn: Callable[[Recording], Floats] | None = None,
     aus: Collection[str] | None = None,
     calibration: Calibration | str | Path | None = None,
     made_by: MadeBy | None = None,
@@ -113,6 +114,7 @@ def summarize(
         min_duration, min_gap: of events, in seconds; see `events.find_events`.
         speech: gives the stretches with speech of a recording, or None where it is not known.
         sharp: gives the sharpness of a recording's frames.
+        worn: gives the probability of glasses in a recording's frames; needs tables with landmarks.
         aus: only these; by default all that are known in at least one recording.
         calibration: of `calibration.calibrate`, or its file: ``mean``, ``sd`` and ``max`` are of probabilities, base rates and
             events by its thresholds; AUs that it lacks are left out, with a warning.
@@ -138,11 +140,12 @@ def summarize(
     known = _Factors(factors)
 
     def recordings() -> Iterable[tuple[Recording, Recording, Exclusions]]:
-        for recording in read_recordings(tables, rate=rate, threshold=threshold):
+        for recording in read_recordings(tables, rate=rate, threshold=threshold, keep=EYES if worn is not None else ()):
             kept, counts = chosen.apply(
                 _only(probable(recording) if probable is not None else recording, aus),
                 speech and speech(recording),
                 sharp(recording) if sharp is not None else None,
+                worn(recording) if worn is not None else None,
             )
             yield recording, kept, counts
 

@@ -266,6 +266,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
         load: bool = True,
         verify: int = 0,
         teacher: str | Path | None = None,
+        uncertainty: int | None = None,
         **kwargs: Any,
     ) -> Fex:
         """Detect faces in pictures and videos, and run the models on them.
@@ -302,6 +303,9 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             verify: of a student, compare it with its teacher on so many random faces when all is done, with a warning where
                 they agree less than the student's card says; see `verify_student`. 0: no.
             teacher: where the student's teacher is; by default what its card names.
+            uncertainty: beside `save`, write how far each score of FG-Net depends on the crop: ``fex_uncertainty.csv`` for
+                ``fex.csv``, with the mean and the spread of so many passes, such as 8; see
+                `fgnet_plugin.inference.uncertainty`. The files are read a second time, and FG-Net takes so many times as long.
             kwargs: ignored, with a warning; py-feat ignores them silently.
 
         Returns:
@@ -328,7 +332,7 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             errors=errors,
             faces=faces,
             frames=frames,
-            table=TableOptions(columns, time, relative_to, per_input, load),
+            table=TableOptions(columns, time, relative_to, per_input, load, uncertainty),
         )
         with gradients_kept():
             fex: Fex = run(save, resume, progress_bar, num_workers, pin_memory)

@@ -163,3 +163,24 @@ def test_subjects_and_conditions_by_folders(fgnet: Fgnet) -> None:
     assert long["mean"].mean() == pytest.approx(means.mean(), abs=0.03)
     code, _, err = fgnet("summarize", "fex.csv", "--calibration", "c.json", "--threshold", "0.4", "--out", "other")
     assert (code, "a calibration has its own thresholds" in err) == (1, True)
+
+
+def test_detect_with_uncertainty(fgnet: Fgnet) -> None:
+    clip = str(feat_path("single_face.mp4"))
+    assert fgnet("detect", clip, "--offline", "--skip-frames", "36", "--out", "clip.csv")[0] == 0
+    assert fgnet("uncertainty", "clip.csv", "--passes", "2")[0] == 0
+    code, out, err = fgnet("detect", "--offline", "--resume", "--uncertainty", "2", "--out", "clip.csv")
+    assert (code, err) == (0, "")
+    assert "uncertainty: clip_uncertainty.csv" in out
+    pd.testing.assert_frame_equal(pd.read_csv("clip_uncertainty.csv"), pd.read_csv("uncertainty.csv"), atol=1e-5)
+    Path("clip_uncertainty.csv").rename("other_uncertainty.csv")
+    for expected, arguments, says in (
+        (1, ("--out", "other.csv"), "other_uncertainty.csv is there already"),
+        (2, ("--out", "new.csv", "--columns", "aus"), "--uncertainty needs landmarks"),
+        (2, ("--out", "new.csv", "--estimate"), "leave one of them out"),
+        (2, ("--out", "folder"), "--uncertainty is for a table"),
+    ):
+        code, _, err = fgnet("detect", clip, "--offline", "--uncertainty", "2", *arguments)
+        assert code == expected, arguments
+        assert says in " ".join(err.replace("│", " ").split())
+        assert not Path("new.csv").exists()

@@ -1,12 +1,15 @@
 """Looking at the faces of a table again: sides that a mirror swaps, and spread over crops."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from photos import feat_path
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from photos import feat_path, moved, read_photo, turned
 from PIL import Image, ImageOps
 
 from fgnet_plugin import OfflineDetector
@@ -58,6 +61,55 @@ def test_a_mirror_swaps_sides(detector: OfflineDetector, table: pd.DataFrame, tm
     assert (found.loc[2, ["AU12_left", "AU12_right"]] < 0.5).all()
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    face=st.integers(0, len(PHOTOS) - 1),
+    degrees=st.floats(-20, 20),
+    size=st.floats(0.3, 0.5),
+    light=st.floats(-0.6, 0.6),
+)
+def test_any_mirrored_face_swaps_its_sides(
+    face: int,
+    degrees: float,
+    size: float,
+    light: float,
+    detector: OfflineDetector,
+    table: pd.DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Photos that are turned, made smaller, and lit from one side, so that their halves differ."""
+    folder = tmp_path_factory.mktemp("photos")
+    row = table.iloc[[face]].reset_index(drop=True)
+    photo, matrix = turned(read_photo(f"pyfeat/{Path(PHOTOS[face]).name}"), degrees, size)
+    points = torch.from_numpy(row[LANDMARKS].to_numpy(np.float64).reshape(2, 68).T.copy())
+    row[LANDMARKS] = moved(points, matrix.double()).numpy().T.reshape(1, 136)
+    row["FrameHeight"], row["FrameWidth"] = float(photo.shape[1]), float(photo.shape[2])
+    row["input"] = str(folder / "photo.png")
+    lit = (photo * (1 + light * torch.linspace(-1, 1, photo.shape[2]))).round().clamp(0, 255).byte()
+    Image.fromarray(lit.permute(1, 2, 0).numpy()).save(folder / "photo.png")
+    left, right = (frame.to_numpy() for frame in _by_side(sides(row, detector.fgnet)))
+    other_left, other_right = (frame.to_numpy() for frame in _by_side(sides(mirrored(row, folder), detector.fgnet)))
+    assert np.abs(left - other_right).max() < 1e-4
+    assert np.abs(right - other_left).max() < 1e-4
+    assert np.abs(left - right).max() > 0.02  # the halves are told apart
+
+
+def _by_side(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return found.filter(like="_left"), found.filter(like="_right")
+
+
+@pytest.mark.slow
+def test_sides_with_a_network_of_the_published_size(full_checkpoint: Path, table: pd.DataFrame) -> None:
+    """With weights by formula: the published ones can't be had here, and what they tell of sides is not known."""
+    with pytest.warns(UserWarning, match="of other weights than"):
+        found = sides(table.iloc[[3]], full_checkpoint)
+    aus = [f"AU{number:02d}" for number in (1, 2, 4, 6, 7, 10, 12, 14, 15)]  # of BP4D's twelve, those that one side can show
+    assert list(found) == [f"{au}_{side}" for au in aus for side in ("left", "right")]
+    left, right = (frame.to_numpy() for frame in _by_side(found))
+    assert ((0 <= left) & (left <= 1) & (0 <= right) & (right <= 1)).all()
+    assert (left != right).all()
+
+
 def test_whole_faces() -> None:
     """Where the middle line is off the middle, the faces are moved before they are halved."""
     face = torch.arange(8.0).expand(1, 3, 8, 8)
@@ -82,6 +134,33 @@ def test_spread(detector: OfflineDetector, table: pd.DataFrame) -> None:
     alone = uncertainty(rows.iloc[[1]], detector.fgnet, passes=4, seed=1)
     assert np.abs(alone.to_numpy() - found.iloc[[1]].to_numpy()).max() < 1e-4
     assert not np.allclose(uncertainty(rows.iloc[[1]], detector.fgnet, passes=4, seed=2), alone)
+
+
+def test_spread_beside_the_table_of_a_run(detector: OfflineDetector, tmp_path: Path) -> None:
+    save, beside = tmp_path / "fex.csv", tmp_path / "fex_uncertainty.csv"
+    options = {"skip_frames": 36, "save": save, "relative_to": Path(CLIP).parent, "uncertainty": 2, "progress_bar": False}
+    fex = detector.detect(CLIP, **options)
+    found = pd.read_csv(beside)
+    assert found[["input", "frame"]].to_numpy().tolist() == [["single_face.mp4", 0], ["single_face.mp4", 36]]
+    alone = uncertainty(fex.assign(input=CLIP), detector.fgnet, passes=2)
+    np.testing.assert_allclose(found[list(alone)], alone, atol=1e-5)
+    written = beside.read_bytes()
+    beside.unlink()  # as where only the table was complete
+    detector.detect(CLIP, resume=True, **options)
+    assert beside.read_bytes() == written
+
+    with pytest.raises(ValueError, match="uncertainty is about a table that is written: give save, too"):
+        detector.detect(CLIP, uncertainty=2)
+    with pytest.raises(ValueError, match="uncertainty needs landmarks"):
+        detector.detect(CLIP, **options | {"columns": "aus"})
+    with pytest.raises(ValueError, match="at least 2, got 1"):
+        detector.detect(CLIP, **options | {"uncertainty": 1})
+    with pytest.raises(ValueError, match="can't be told of a tensor"):
+        detector.detect(torch.zeros(1, 3, 64, 64), save=save, uncertainty=2)
+    other = copy.copy(detector)
+    other.fgnet, other.info = None, {**detector.info, "au_model": "xgb"}
+    with pytest.raises(ValueError, match="not of those of xgb"):
+        other.detect(CLIP, **options)
 
 
 def test_frames_of_a_video(detector: OfflineDetector) -> None:
