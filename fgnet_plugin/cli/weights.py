@@ -94,6 +94,7 @@ def verify(name_or_path: NameOrPath) -> None:
         return
     info = check(path)
     typer.echo(f"{path}: intact. {info.corpus}, AUs {' '.join(info.config.aus)}")
+    typer.echo(f"  padding of faces at the border of their photos: {info.padding}")
     for name, digest in info.sources.items():
         typer.echo(f"  converted from {name}, SHA-256 {digest}")
 

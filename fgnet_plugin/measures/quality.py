@@ -207,7 +207,7 @@ def sharpness(recording: Recording, video: str | Path | None = None) -> Floats:
 
     values = np.full(len(recording), np.nan)
     boxes = np.stack(_boxes(recording.rows), axis=1)
-    for i, frame in _frames(recording, video, np.isfinite(boxes).all(axis=1)):
+    for i, frame in _frames(recording, video, np.asarray(np.isfinite(boxes).all(axis=1))):
         left, top, right, bottom = (max(round(edge), 0) for edge in _corners(boxes[i]))
         face: Floats = frame.numpy()[:, top:bottom, left:right].mean(axis=0) / 255
         if min(face.shape) > 1:

@@ -47,7 +47,7 @@ def test_across_corpora_on_the_whole_or_on_fold_0(reader: Any, tmp_path: Path) -
     summary = pd.read_csv(tmp_path / "out/summary.csv")
     assert set(summary["tested_on"]) == {"DISFA, test subjects of fold 0"}
     assert summary["notes"].str.contains("have padding constant, those that it was trained on reflect").all()
-    with pytest.raises(ValueError, match="--on-fold is for corpora with published folds, BP4D and DISFA"):
+    with pytest.raises(ValueError, match="--on-fold is for BP4D and DISFA, whose published folds are 0, 1 and 2"):
         evaluated(tmp_path / "out", run, on=(("Elsewhere", str(away)),), fold=0)
 
 
@@ -82,7 +82,7 @@ def test_pooled_f1_is_that_of_all_frames_together(tmp_path: Path) -> None:
     for fold, seed, frames in ((0, 0, 50), (1, 0, 400), (0, 1, 50), (1, 1, 400)):
         labels = (rng.random((frames, 2)) < (0.1, 0.5)).astype(float)
         labels[:5, 0] = np.nan
-        activations = rng.normal(0, 1, labels.shape) + np.nan_to_num(labels)
+        activations = rng.normal(0, 1, labels.shape) + (1 + 2 * fold) * np.nan_to_num(labels)
         run = read_run(str(made_up_run(tmp_path / "runs", f"{fold}{seed}", home, fold=fold, seed=seed)))
         members.append(tested(run, predictions_of(labels, activations, rng.integers(0, 9, frames), AUS[:2]), 5, 0))
         kept.append((seed, labels, activations))
@@ -95,5 +95,5 @@ def test_pooled_f1_is_that_of_all_frames_together(tmp_path: Path) -> None:
     both = [expected(at, seed) for seed in (0, 1) for at in (0, 1)]
     assert pooled_f1(members, AUS[:2]) == pytest.approx(np.mean(both))
     over_folds = np.mean([member.points[0].mean() for member in members])
-    assert abs(pooled_f1(members, AUS[:2]) - over_folds) > 1e-3
+    assert abs(pooled_f1(members, AUS[:2]) - over_folds) > 0.01
     assert np.isnan(pooled_f1(members, ()))

@@ -162,6 +162,10 @@ def _by_fold(corpus: CsvCorpus, config: Csv) -> tuple[CsvCorpus, CsvCorpus]:
     return train, corpus.subset([i for i in rows if corpus.subjects[i] in tested])
 
 
+def _only(subjects: frozenset[str]) -> Callable[[list[str]], frozenset[str]]:
+    return lambda _: subjects
+
+
 def _tested_only(config: Csv) -> Callable[[list[str]], frozenset[str]]:
     return lambda subjects: subjects_of_fold(config.folds, config.fold, subjects, config.train)
 
@@ -187,10 +191,13 @@ def au_columns(path: Path) -> tuple[str, ...]:
     return found
 
 
-def read_csv(path: Path, aus: tuple[str, ...], size: int, config: Csv) -> CsvCorpus:
-    """A corpus, every row of which was checked, its image included. Raises ValueError listing all bad rows by line."""
+def read_csv(path: Path, aus: tuple[str, ...], size: int, config: Csv, subjects: frozenset[str] | None = None) -> CsvCorpus:
+    """A corpus, or some `subjects` of it, every row of which was checked, its image included.
+
+    Raises ValueError listing all bad rows by line, or where there is none of the subjects.
+    """
     problems = _Problems()
-    corpus = _read(path, aus, size, config, problems)
+    corpus = _read(path, aus, size, config, problems, None if subjects is None else _only(subjects))
     problems.raise_any()
     assert corpus is not None
     return corpus
@@ -239,6 +246,9 @@ def _read(
     if whose is not None:
         wanted = whose([subject_of(row) for row in lines.values()])
         lines = {line: row for line, row in lines.items() if subject_of(row) in wanted}
+        if not lines:
+            problems.files.append(f"{path}: shows none of the subjects {', '.join(sorted(wanted))}")
+            return None
     with ThreadPoolExecutor() as pool:
         rows = list(pool.map(lambda row: read_row(row, aus, size, root, config), lines.values()))
     numbered = list(zip(lines, rows, strict=True))

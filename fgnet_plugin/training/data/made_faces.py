@@ -55,7 +55,10 @@ class Listed:
     def read(cls, path: Path, root: Path) -> Listed:
         """Read a label file, whose paths start from the folder `root`; rows without an image are left out."""
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("image_path")]
+            try:
+                rows = [row for row in csv.DictReader(file) if row.get("image_path")]
+            except csv.Error as error:
+                raise ValueError(f"{path}: not a CSV file ({error})") from error
         images = tuple(root / row["image_path"] for row in rows)
         columns = {key: [row[key] or "" for row in rows] for key in MADE_BEFORE if rows and key in rows[0]}
         try:

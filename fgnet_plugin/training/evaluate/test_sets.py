@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -157,19 +156,17 @@ def file_test(run: Run, name: str, path: Path, requested: Requested, label_files
         raise ValueError(f"{path}: labels {' '.join(labelled)}, none of the AUs of {run.given}, {' '.join(run.aus)}")
     settings = {name: getattr(requested, name) for name in ("threshold", "resize", "image_root")}
     config = Csv(str(path), **settings, skip_missing=requested.skip_missing)
+    folds, subjects = published_folds(name), None
     if requested.fold is not None:
-        if published_folds(name) is None:
-            raise ValueError(f"--on {name}=…: --on-fold is for corpora with published folds, {' and '.join(PUBLISHED)}")
-        config = dataclasses.replace(config, folds=name.lower(), fold=requested.fold)
+        if folds is None or requested.fold >= len(folds):
+            raise ValueError(f"--on {name}=…: --on-fold is for {' and '.join(PUBLISHED)}, whose published folds are 0, 1 and 2")
+        subjects = folds[requested.fold]
     same = name.lower() == run.trained_on.lower()
     notes = check_unseen(run, name, path, config.root_of(path))
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
-        of = path, aus, run.image_size, config
-        whole = requested.fold is None
-        corpus = label_files.read(
-            ("file", *of), lambda: csv_corpus.read_csv(*of) if whole else csv_corpus.test_corpus(config, aus, run.image_size)
-        )
+        of = path, aus, run.image_size, config, subjects
+        corpus = label_files.read(("file", *of), lambda: csv_corpus.read_csv(*of))
         assert corpus is not None  # read_csv has seen to it
         return corpus, _relative(corpus.images, config.root_of(path)), corpus.subjects
 

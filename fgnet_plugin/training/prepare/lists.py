@@ -73,9 +73,9 @@ def _read(path: Path, problems: list[str]) -> dict[str, dict[str, str]]:
             if "image_path" not in (reader.fieldnames or ()):
                 raise ValueError(f"{path}: no column image_path; found {', '.join(reader.fieldnames or ()) or 'nothing'}")
             for row in reader:
-                folders = Path(row["image_path"] or "").with_suffix("").parts
+                folders = Path(row["image_path"] or "").parts
                 below = folders[folders.index("aligned_images") + 1 :] if "aligned_images" in folders else folders
-                number = whole_number(below[-1]) if len(below) > 1 else None
+                number = whole_number(Path(below[-1]).stem) if len(below) > 1 else None
                 if number is None:
                     problems.append(
                         f"{path}:{reader.line_num}: image_path is {row['image_path']!r}, not such as F001/T1/02440.jpg"
