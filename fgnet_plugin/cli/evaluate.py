@@ -45,6 +45,12 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Faces at a time.")] = 16,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load or render faces.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, …")] = "auto",
+    choose_thresholds: Annotated[
+        bool, typer.Option("--choose-thresholds", help="Beside 0, activations chosen by F1 on validation faces.")
+    ] = False,
+    table: Annotated[
+        list[Path] | None, typer.Option("--table", help="Write tables for a paper, too: .md or .tex. Repeatable.")
+    ] = None,
 ) -> None:
     """Test trainings within and across corpora: F1 and AUC of each AU with spread and intervals, as tables and a page.
 
@@ -70,14 +76,15 @@ def evaluate(
         fold=on_fold,
     )
     names = tuple(_pair(text, "--name", "RUN=SYSTEM") for text in name or ())
-    settings = study.Settings(tuple(runs), out, tests, names, bootstrap, bootstrap_seed, batch_size, workers, device)
+    computed = bootstrap, bootstrap_seed, batch_size, workers, device, choose_thresholds, tuple(table or ())
+    settings = study.Settings(tuple(runs), out, tests, names, *computed)
     found = evaluation.evaluate(settings, say=lambda line: typer.echo(line, err=True))
     typer.echo(tables.compact(found.groups))
     for note, of in found.notes.items():
         typer.echo(f"note: {', '.join(of)}: {note}", err=True)
     for line in found.left_out:
         typer.echo(f"left out: {line}", err=True)
-    typer.echo(out / "report.html")
+    typer.echo("\n".join(map(str, [*settings.paper_tables, out / "report.html"])))
 
 
 def _pair(text: str, option: str, form: str) -> tuple[str, str]:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from fgnet_plugin.action_units import by_number, facs_name
-from fgnet_plugin.comparison.bootstrap import Case, interval, ratio, resampled_scores
+from fgnet_plugin.comparison.bootstrap import Case, bca_interval, draw_units, resampled_scores, scores_without
+from fgnet_plugin.comparison.measures import ratio
 from fgnet_plugin.utils.arrays import Floats, Integers
 
 _COLUMNS = "AU", "name", "model", "n", "prevalence", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"
@@ -71,32 +72,34 @@ def accuracy_table(
     """
     cases = [Case(entry.truth, entry.score, entry.present, units[entry.rows]) for entry in scores]
     points = np.array([case.points() for case in cases]).reshape(-1, 2)
-    samples = resampled_scores(cases, 1 + int(units.max(initial=-1)), bootstrap, seed)
+    count = 1 + int(units.max(initial=-1))
+    samples = resampled_scores(cases, draw_units(np.random.default_rng(seed), count, bootstrap))
+    without = scores_without(cases, count)
     table = []
     for i, entry in enumerate(scores):
-        values = _with_intervals(points[i], samples[:, i], confidence)
+        values = _with_intervals(points[i], samples[:, i], without[:, i], confidence)
         table.append((entry.au, facs_name(entry.au), entry.model, len(entry.rows), mean(entry.truth), *values))
     shared = by_number(set.intersection(*({entry.au for entry in scores if entry.model == model} for model in models)))
     for model in models:
         chosen = [i for i, entry in enumerate(scores) if entry.model == model and entry.au in shared]
         n = len(set().union(*(scores[i].rows.tolist() for i in chosen)))
-        values = _with_intervals([mean(column) for column in points[chosen].T], _means(samples[:, chosen]), confidence)
+        means = [mean(column) for column in points[chosen].T]
+        values = _with_intervals(means, _means(samples[:, chosen]), _means(without[:, chosen]), confidence)
         name = f"of {len(shared)} AUs that all models know"
         table.append(("mean", name, model, n, mean([mean(scores[i].truth) for i in chosen]), *values))
     return pd.DataFrame(table, columns=list(_COLUMNS))
 
 
-def _with_intervals(points: Sequence[float] | Floats, samples: Floats, confidence: float) -> list[float]:
-    """Points of F1 and AUC, samples [2, times] -> F1, its limits, AUC, its limits."""
+def _with_intervals(points: Sequence[float] | Floats, samples: Floats, without: Floats, confidence: float) -> list[float]:
+    """Points of F1 and AUC, samples [2, times], [2, units] without each unit -> F1, its limits, AUC, its limits."""
     values: list[float] = []
-    for point, resampled in zip(points, samples, strict=True):
-        limits = interval(resampled, confidence) if np.isfinite(point) else (math.nan, math.nan)
-        values += [float(point), *limits]
+    for point, resampled, left in zip(points, samples, without, strict=True):
+        values += [float(point), *bca_interval(float(point), resampled, left, confidence)]
     return values
 
 
 def _means(samples: Floats) -> Floats:
-    """[2, AUs, times] -> [2, times]: over the AUs whose score a resample has."""
+    """[2, AUs, …] -> [2, …]: over the AUs whose score a resample has."""
     defined = np.isfinite(samples)
     count = defined.sum(axis=1)
     return ratio(np.where(defined, samples, 0.0).sum(axis=1), count, count > 0)

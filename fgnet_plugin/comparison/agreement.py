@@ -108,8 +108,9 @@ def compare(
         threshold: value from which an AU counts as present.
         thresholds: model's name -> threshold for this model, in [0, 1], which replaces `threshold` and OpenFace's own rules.
         bootstrap: number of resamples for the intervals; 0 for none.
-        confidence: share of resamples within an interval (percentiles). Resamples in which a score is undefined do not count;
-            where they are more than half, or there is only one unit to draw, the interval is NaN.
+        confidence: of the intervals, which are bias-corrected and accelerated (`bootstrap.bca_interval`). Resamples in which a
+            score is undefined do not count; where they are more than half, or there is only one unit to draw, the interval is
+            NaN.
         cluster: column, of the labels or of a model's table, whose values are drawn with all their rows. By default
             ``"input"`` if the labelled rows come from at least 5 files, otherwise single rows.
         seed: of the random draws.

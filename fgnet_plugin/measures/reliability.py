@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_plugin.comparison.bootstrap import draw_units, interval, ratio
+from fgnet_plugin.comparison.bootstrap import draw_units, interval
+from fgnet_plugin.comparison.measures import ratio
 from fgnet_plugin.utils.arrays import Floats, Integers
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def reliability(
     squares = np.bincount(subject, weight * (probability - truth) ** 2, people)
     drawn = np.concatenate([np.ones((people, 1)), draw_units(np.random.default_rng(seed), people, bootstrap)], 1)  # first: all
     total = faces.sum(1) @ drawn
-    brier = (squares @ drawn) / total
-    ece = np.abs((mean - with_au).T @ drawn).sum(0) / total
+    brier = ratio(squares @ drawn, total, total > 0)
+    ece = ratio(np.abs((mean - with_au).T @ drawn).sum(0), total, total > 0)
     in_bin = faces.T @ drawn
     observed = ratio(with_au.T @ drawn, in_bin, in_bin > 0)
     filled = [b for b in range(bins) if in_bin[b, 0] > 0]

@@ -16,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score, roc_auc_score
 from fgnet_plugin.action_units import NAMES
 from fgnet_plugin.comparison import agreement
 from fgnet_plugin.comparison.agreement import Comparison, compare, intraclass_correlation
-from fgnet_plugin.comparison.bootstrap import Case, interval, resampled_scores
+from fgnet_plugin.comparison.bootstrap import Case, bca_interval, draw_units, interval, resampled_scores, scores_without
 from fgnet_plugin.errors import InputError
 
 
@@ -215,10 +215,10 @@ def test_resampled_scores_are_those_of_copied_rows(units: int) -> None:
     truth = generator.random(400) < 0.3
     score = noisy(truth, 1, 1).round(1)
     of_row = generator.permutation(np.arange(400) % units)
-    drawn = np.random.default_rng(7).integers(units, size=(50, units))
-    f1, auc = resampled_scores([Case(truth, score, score >= 0.5, of_row)], units, 50, seed=7)[:, 0]
-    for i, draw in enumerate(drawn):
-        copied = np.concatenate([np.flatnonzero(of_row == unit) for unit in draw])
+    drawn = draw_units(np.random.default_rng(7), units, 50)
+    f1, auc = resampled_scores([Case(truth, score, score >= 0.5, of_row)], drawn)[:, 0]
+    for i, draw in enumerate(drawn.T):
+        copied = np.repeat(np.arange(400), draw[of_row])
         assert f1[i] == pytest.approx(f1_score(truth[copied], score[copied] >= 0.5))
         assert auc[i] == pytest.approx(roc_auc_score(truth[copied], score[copied]))
 
@@ -230,8 +230,9 @@ def test_intervals_hold_the_true_value_about_as_often_as_they_say() -> None:
         generator = np.random.default_rng(seed)
         truth = np.arange(120) < 60
         score = generator.normal(size=120) + truth
-        samples = resampled_scores([Case(truth, score, score > 0.5, np.arange(120))], 120, 300, seed)[1, 0]
-        low, high = interval(samples, 0.9)
+        cases = [Case(truth, score, score > 0.5, np.arange(120))]
+        samples = resampled_scores(cases, draw_units(generator, 120, 300))[1, 0]
+        low, high = bca_interval(float(cases[0].points()[1]), samples, scores_without(cases, 120)[1, 0], 0.9)
         held += low <= expected <= high
     assert 82 <= held <= 97
 

@@ -135,7 +135,7 @@ def clustered(rng: np.random.Generator, subjects: int = 14, frames: int = 30) ->
 
 
 def test_scores_agree_with_sklearn_and_leave_out_what_is_unknown_or_undefined() -> None:
-    from fgnet_plugin.training.evaluate.scores import tested
+    from fgnet_plugin.training.evaluate.scoring import OCCURRENCE, scored
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (300, 4)).astype(float)
@@ -143,13 +143,14 @@ def test_scores_agree_with_sklearn_and_leave_out_what_is_unknown_or_undefined() 
     labels[:, 2] = np.where(np.isnan(labels[:, 2]), np.nan, 0.0)
     labels[:, 3] = 1.0
     activations = rng.normal(0, 1, labels.shape).round(1)  # with ties
-    found = tested(None, predictions_of(labels, activations, rng.integers(0, 20, 300), (*AUS, "AU17")), 20, 0)
+    found = scored(None, predictions_of(labels, activations, rng.integers(0, 20, 300), (*AUS, "AU17")), 20, 0)
     for i in (0, 1):
         known = np.isfinite(labels[:, i])
         truth, score = labels[known, i], activations[known, i]
-        np.testing.assert_allclose(found.points[:, i], [f1_score(truth, score > 0), roc_auc_score(truth, score)], atol=1e-12)
-    assert np.isnan(found.points[:, 2:]).all()
-    assert np.isnan(found.samples[:, 2:]).all()
+        np.testing.assert_allclose(found.points[:2, i], [f1_score(truth, score > 0), roc_auc_score(truth, score)], atol=1e-12)
+    of_occurrence = slice(len(OCCURRENCE))
+    assert np.isnan(found.points[of_occurrence, 2:]).all()
+    assert np.isnan(found.samples[of_occurrence, 2:]).all()
     assert np.isfinite(found.samples[:, :2]).all()
 
 
@@ -162,12 +163,12 @@ def test_resamples_are_scores_of_copied_subjects(subjects: int, times: int) -> N
     labels, scores, of = clustered(rng, subjects, 8)
     truth, score = labels[:, 0] > 0, scores[:, 0].round(1)
     case = Case(truth, score, score > 0, of)
-    samples = resampled_scores([case], subjects, times, seed=3, compare_copies=False)
     drawn = draw_units(np.random.default_rng(3), subjects, times)
+    samples = resampled_scores([case], drawn, compare_copies=False)
     for b in range(times):
         copies = [unit for unit in range(subjects) for _ in range(int(drawn[unit, b]))]
         rows = np.concatenate([np.flatnonzero(of == unit) for unit in copies])
-        person, copy = of[rows], np.repeat(np.arange(subjects), [(of == unit).sum() for unit in copies])
+        person, copy = of[rows], np.repeat(np.arange(len(copies)), [(of == unit).sum() for unit in copies])
         assert samples[0, 0, b] == pytest.approx(f1_score(truth[rows], score[rows] > 0))
         first, second = np.flatnonzero(truth[rows]), np.flatnonzero(~truth[rows])
         pairs = (person[first][:, None] != person[second]) | (copy[first][:, None] == copy[second])
@@ -177,7 +178,8 @@ def test_resamples_are_scores_of_copied_subjects(subjects: int, times: int) -> N
 
 
 def test_intervals_over_subjects_cover_the_truth_and_those_over_frames_would_not() -> None:
-    from fgnet_plugin.training.evaluate.scores import Group, Key, tested
+    from fgnet_plugin.training.evaluate.scores import Group, Key
+    from fgnet_plugin.training.evaluate.scoring import scored
 
     rng = np.random.default_rng(5)
     labels, scores, of = clustered(rng, 3000, 10)
@@ -186,7 +188,7 @@ def test_intervals_over_subjects_cover_the_truth_and_those_over_frames_would_not
     for _ in range(60):
         labels, scores, of = clustered(rng)
         for unit, who in (("subjects", of), ("frames", np.arange(len(of)))):
-            one = tested(_Run(), predictions_of(labels, scores, who, ("AU12",)), 300, 0)
+            one = scored(_Run(), predictions_of(labels, scores, who, ("AU12",)), 300, 0)
             found = Group(Key("s", "a", "b", True, None, "", False), (one,)).estimate(("AU12",), "auc")
             assert found.low < found.value < found.high
             hits[unit] += found.low <= truth <= found.high
@@ -203,7 +205,8 @@ class _Run:
 
 
 def test_means_and_spread_over_folds_and_seeds() -> None:
-    from fgnet_plugin.training.evaluate.scores import groups, tested
+    from fgnet_plugin.training.evaluate.scores import groups
+    from fgnet_plugin.training.evaluate.scoring import scored
 
     rng, members = np.random.default_rng(0), []
     for fold in range(3):
@@ -212,7 +215,7 @@ def test_means_and_spread_over_folds_and_seeds() -> None:
         for seed in range(2):
             score = labels + rng.normal(0, 1, labels.shape) - 0.5
             predictions = predictions_of(labels, score, np.arange(80) % 10 + 100 * fold, ("AU01", "AU12"))
-            members.append(tested(_Run(fold, seed), predictions, 30, 0))
+            members.append(scored(_Run(fold, seed), predictions, 30, 0))
     (group,) = groups(members)
     auc = np.array([[members[2 * fold + seed].points[1] for seed in range(2)] for fold in range(3)])
     found = group.estimate(("AU01",), "auc")
@@ -226,13 +229,14 @@ def test_means_and_spread_over_folds_and_seeds() -> None:
 
 
 def test_a_paired_difference_is_narrower_than_its_parts() -> None:
-    from fgnet_plugin.training.evaluate.scores import differences, groups, tested
+    from fgnet_plugin.training.evaluate.scores import differences, groups
+    from fgnet_plugin.training.evaluate.scoring import scored
 
     rng = np.random.default_rng(2)
     labels, scores, of = clustered(rng)
     noisy = np.tanh(np.arctanh(scores) + rng.normal(0, 0.2, scores.shape))
     both = [
-        tested(_Run(system=name), predictions_of(labels, values, of, ("AU12",)), 300, 0)
+        scored(_Run(system=name), predictions_of(labels, values, of, ("AU12",)), 300, 0)
         for name, values in (("one", scores), ("two", noisy))
     ]
     f1, auc = differences(groups(both))
@@ -241,12 +245,13 @@ def test_a_paired_difference_is_narrower_than_its_parts() -> None:
     own = np.ptp(np.quantile(both[0].samples[1, 0], [0.025, 0.975]))
     assert auc.high - auc.low < own / 2
     other = predictions_of(1 - labels, noisy, of, ("AU12",))  # the same faces with other labels can't be compared
-    assert differences(groups([both[0], tested(_Run(system="two"), other, 300, 0)])) == []
+    assert differences(groups([both[0], scored(_Run(system="two"), other, 300, 0)])) == []
 
 
 def test_resamples_that_lack_an_au_are_no_resamples_of_a_mean_with_it() -> None:
     """Nine subjects, one of whom shows the hard AU; the other AU is easy."""
-    from fgnet_plugin.training.evaluate.scores import Group, Key, tested
+    from fgnet_plugin.training.evaluate.scores import Group, Key
+    from fgnet_plugin.training.evaluate.scoring import scored
 
     rng = np.random.default_rng(0)
     of = np.repeat(np.arange(9), 20)
@@ -255,7 +260,7 @@ def test_resamples_that_lack_an_au_are_no_resamples_of_a_mean_with_it() -> None:
     labels = np.stack([easy, hard], axis=1).astype(float)
     scores = np.stack([2.0 * easy - 1, rng.normal(0, 0.3, len(of)) - 0.3], axis=1)
     key = Key("s", "a", "b", True, None, "", False)
-    one = tested(_Run(), predictions_of(labels, scores, of, ("AU12", "AU17")), 1000, 0)
+    one = scored(_Run(), predictions_of(labels, scores, of, ("AU12", "AU17")), 1000, 0)
     group = Group(key, (one,))
     for measure in ("f1", "auc"):
         of_easy, of_hard, both = (group.estimate(aus, measure) for aus in (("AU12",), ("AU17",), ("AU12", "AU17")))
@@ -267,7 +272,7 @@ def test_resamples_that_lack_an_au_are_no_resamples_of_a_mean_with_it() -> None:
         )
         assert both.low < both.value < both.high < 0.9
     # Where the AU hangs on one subject in two of two folds, too few resamples have it in both.
-    other = tested(_Run(fold=1), predictions_of(labels, scores, of + 100, ("AU12", "AU17")), 1000, 0)
+    other = scored(_Run(fold=1), predictions_of(labels, scores, of + 100, ("AU12", "AU17")), 1000, 0)
     found = Group(key, (one, other)).estimate(("AU12", "AU17"), "f1")
     assert found.resamples == pytest.approx((1 - (8 / 9) ** 9) ** 2, abs=0.06)
     assert np.isfinite(found.value)
@@ -275,12 +280,13 @@ def test_resamples_that_lack_an_au_are_no_resamples_of_a_mean_with_it() -> None:
 
 
 def test_a_paired_difference_has_all_aus_too() -> None:
-    from fgnet_plugin.training.evaluate.scores import differences, groups, tested
+    from fgnet_plugin.training.evaluate.scores import differences, groups
+    from fgnet_plugin.training.evaluate.scoring import scored
 
     of = np.repeat(np.arange(9), 20)
     labels = np.stack([np.arange(len(of)) % 2, np.where(of == 4, np.arange(len(of)) % 2, 0)], axis=1).astype(float)
     good, bad = 2 * labels - 1, np.stack([2 * labels[:, 0] - 1, np.ones(len(of))], axis=1)  # differ in the rare AU only
-    of_each = [tested(_Run(system=s), predictions_of(labels, a, of, AUS[:2]), 1000, 0) for s, a in (("a", good), ("b", bad))]
+    of_each = [scored(_Run(system=s), predictions_of(labels, a, of, AUS[:2]), 1000, 0) for s, a in (("a", good), ("b", bad))]
     f1, auc = differences(groups(of_each))
     assert f1.resamples == auc.resamples == pytest.approx(1 - (8 / 9) ** 9, abs=0.06)
     assert auc.value == pytest.approx(0.25)

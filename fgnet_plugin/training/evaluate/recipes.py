@@ -31,6 +31,16 @@ def csv_settings(recipe: Mapping[str, Any]) -> Csv | None:
     return Csv(**kept)
 
 
+def rendered_settings(recipe: Mapping[str, Any]) -> Rendered | None:
+    """The settings ``data.rendered`` of a recipe; settings of another version that this one lacks are left out."""
+    values = (recipe.get("data") or {}).get("rendered")
+    if values is None:
+        return None
+    known = {field.name for field in dataclasses.fields(Rendered)}
+    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+    return Rendered(**kept)
+
+
 def trained_on(corpus: str, recipe: Mapping[str, Any]) -> str:
     """What a network was trained on: the corpus that its file names, or else what its recipe says."""
     config = csv_settings(recipe)

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fgnet_plugin.action_units import au_number
-from fgnet_plugin.comparison.bootstrap import Case, interval, resampled_scores
+from fgnet_plugin.comparison.bootstrap import bca_interval
 from fgnet_plugin.training.evaluate.predictions import Predictions
 from fgnet_plugin.training.evaluate.runs import Run
 from fgnet_plugin.utils.arrays import Floats
 
 MEASURES = "f1", "auc"
+"""Those that pages and figures show; measures.csv has all."""
+COUNTS = "true_positives", "false_positives", "positives"
 CONFIDENCE = 0.95
+Kind = Literal["points", "samples", "without", "chance"]
+"""What is asked of members: scores, those of resamples, those without each subject, those of permutations."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """One run on one test: a replicate of its group. A AUs, B resamples, measures F1 and AUC in this order."""
+    """One run on one test: a replicate of its group. M measures (F1 and AUC first), A AUs, B resamples, U subjects."""
 
     run: Run
     predictions: Predictions
+    measures: tuple[str, ...]
+    """Keys of `comparison.measures.TITLES`, then the counts in `COUNTS`, [M]."""
     points: Floats
-    """[2, A]; NaN for an AU that no face, or every face, has."""
+    """[M, A]; NaN for an AU that no face, or every face, has."""
     samples: Floats
-    """[2, A, B] the same of resampled subjects; NaN where no face, or every face, of a resample has the AU."""
+    """[M, A, B] the same of resampled subjects; NaN where no face, or every face, of a resample has the AU."""
+    without: Floats
+    """[M, A, U] the same without each subject."""
+    chance: Floats
+    """[M, A, P] the same of P permutations: each subject's faces with another subject's activations."""
+    subjects: tuple[str, ...] = ()
+    """Names of the U subjects; those of one corpus are the same people in other tests."""
 
     @property
     def aus(self) -> tuple[str, ...]:
@@ -95,11 +106,36 @@ class Group:
             self._known[key] = self._estimate(*key)
         return self._known[key]
 
+    def chance(self, aus: Sequence[str], measure: str) -> tuple[float, float]:
+        """What the measure, or its mean over AUs, is without any knowledge of the faces: mean, and the noise floor.
+
+        The noise floor is the 95 % quantile (of errors, the 5 % quantile) over permutations of subjects: what lies beyond it is
+        seen in one of twenty detectors that know nothing. NaN for measures of intensities.
+        """
+        found = _samples(self.members, tuple(aus), measure, "chance")
+        found = found[np.isfinite(found)]
+        return (float(found.mean()), float(np.quantile(found, CONFIDENCE))) if len(found) else (np.nan, np.nan)
+
+    def pooled_f1(self, aus: Sequence[str]) -> Estimate:
+        """F1 of the decisions on all folds' faces, and all of these AUs, taken together (F1-micro); no spread."""
+        kinds: tuple[Kind, ...] = "points", "samples", "without"
+        point, samples, without = (self._pooled(aus, kind) for kind in kinds)
+        low, high = bca_interval(float(point), samples, without, CONFIDENCE)
+        return Estimate(float(point), low, high, float(np.isfinite(samples).mean()), np.nan, np.nan)
+
+    def _pooled(self, aus: Sequence[str], kind: Kind) -> Floats:
+        """F1 of sums over members and AUs, of each resample; NaN where no face has one of the AUs."""
+        true, false, positive = (
+            np.nansum([_picked(self.members, member, tuple(aus), name, kind) for member in self.members], axis=(0, 1))
+            for name in COUNTS
+        )
+        return np.asarray(2 * true / np.where(positive > 0, true + false + positive, np.nan))
+
     def _estimate(self, aus: tuple[str, ...], measure: str) -> Estimate:
         points = [_mean(_pick(member, member.points, aus, measure), 0) for member in self.members]
         samples = _samples(self.members, aus, measure)
         value = float(_mean(_over_folds(self.members, _stack(self.members, aus, measure)), 0))
-        low, high = interval(samples, CONFIDENCE)
+        low, high = bca_interval(value, samples, _samples(self.members, aus, measure, "without"), CONFIDENCE)
         by_fold = _by_fold(self.members, points)
         means = [float(np.mean(values)) for values in by_fold if np.isfinite(values).all()]
         within = [(len(values) - 1, np.var(values, ddof=1)) for values in by_fold if len(values) > 1]
@@ -129,28 +165,6 @@ class Difference:
     high: float
     resamples: float
     """See `Estimate`; those in which both groups' means have all their AUs."""
-
-
-def tested(run: Run, predictions: Predictions, times: int, seed: int) -> Tested:
-    """The scores of a run on a test.
-
-    Args:
-        run, predictions: what is scored.
-        times: bootstrap resamples of the subjects.
-        seed: of the drawing. With the same seed, the same subjects are drawn for every run that is tested on the same faces.
-    """
-    subjects, units = np.unique(predictions.subjects.astype(str), return_inverse=True)
-    cases = []
-    for labels, activations in zip(predictions.labels.T, predictions.activations.T, strict=True):
-        known = np.isfinite(labels)
-        score = activations[known]
-        cases.append(Case(labels[known] > 0.5, score, score > 0, units[known].astype(np.intp)))
-    faces_seed = int(hashlib.sha256(f"{seed} {predictions.faces}".encode()).hexdigest()[:15], 16)
-    points = np.array([case.points() for case in cases]).T
-    samples = resampled_scores(cases, len(subjects), times, faces_seed, compare_copies=False)
-    for scores in (points, samples):  # F1 is reported only where the AUC is defined, too
-        scores[0][np.isnan(scores[1])] = np.nan
-    return Tested(run, predictions, points, samples)
 
 
 def groups(all_tested: Sequence[Tested]) -> list[Group]:
@@ -191,15 +205,16 @@ def _difference(one: Group, other: Group, measure: str) -> Difference | None:
     first, second = ([m for m in group.members if m.predictions.faces in common] for group in (one, other))
     if not common or not aus or not _same_labels(first, second, aus):
         return None
-    values, samples = [], []
+    values, samples, without = [], [], []
     for members in (first, second):
         by = [member.predictions.faces for member in members]
         values.append(float(_mean(_over_folds(members, _stack(members, aus, measure), by), 0)))
-        samples.append(_samples(members, aus, measure, by))
-    paired = samples[0] - samples[1]
-    low, high = interval(paired, CONFIDENCE)
+        samples.append(_samples(members, aus, measure, "samples", by))
+        without.append(_samples(members, aus, measure, "without", by))
+    value, paired = values[0] - values[1], samples[0] - samples[1]
+    low, high = bca_interval(value, paired, without[0] - without[1], CONFIDENCE)
     share = float(np.isfinite(paired).mean())
-    return Difference(one.key, other.key, aus, len(common), measure, values[0] - values[1], low, high, share)
+    return Difference(one.key, other.key, aus, len(common), measure, value, low, high, share)
 
 
 def _same_labels(first: Sequence[Tested], second: Sequence[Tested], aus: Sequence[str]) -> bool:
@@ -214,24 +229,43 @@ def _same_labels(first: Sequence[Tested], second: Sequence[Tested], aus: Sequenc
 
 
 def _pick(member: Tested, values: Floats, aus: Sequence[str], measure: str) -> Floats:
-    """[2, A, …] -> [len(aus), …], NaN for AUs that the member lacks, or has no score of."""
-    of_measure = values[MEASURES.index(measure)]
-    nothing = np.full(of_measure.shape[1:], np.nan)
-    defined = np.isfinite(member.points[MEASURES.index(measure)])
+    """[M, A, …] -> [len(aus), …], NaN for AUs and measures that the member lacks, or has no score of."""
+    nothing = np.full(values.shape[2:], np.nan)
+    if measure not in member.measures:
+        return np.stack([nothing for _ in aus])
+    k = member.measures.index(measure)
+    defined = np.isfinite(member.points[k])
     at = {au: i for i, au in enumerate(member.aus)}
-    return np.stack([of_measure[at[au]] if au in at and defined[at[au]] else nothing for au in aus])
+    return np.stack([values[k, at[au]] if au in at and defined[at[au]] else nothing for au in aus])
 
 
 def _stack(members: Sequence[Tested], aus: Sequence[str], measure: str) -> Floats:
     return np.stack([_pick(member, member.points, aus, measure) for member in members])
 
 
-def _samples(members: Sequence[Tested], aus: Sequence[str], measure: str, by: Sequence[Any] | None = None) -> Floats:
+def _picked(members: Sequence[Tested], member: Tested, aus: Sequence[str], measure: str, kind: Kind) -> Floats:
+    """What `_pick` gives; without each subject, [len(aus), subjects of all members]: one whom a test lacks changes nothing."""
+    found = _pick(member, getattr(member, kind), aus, measure)
+    if kind != "without":
+        return found
+    everybody = sorted({(one.predictions.test.name, subject) for one in members for subject in one.subjects})
+    at = {(member.predictions.test.name, subject): i for i, subject in enumerate(member.subjects)}
+    whole = _pick(member, member.points, aus, measure)
+    return np.stack([found[:, at[who]] if who in at else whole for who in everybody], axis=1)
+
+
+def _samples(
+    members: Sequence[Tested],
+    aus: Sequence[str],
+    measure: str,
+    kind: Kind = "samples",
+    by: Sequence[Any] | None = None,
+) -> Floats:
     """[B] the group's mean over AUs in each resample; NaN where one of the scores that the group's own mean is of is missing.
 
     A mean over what is left would be that of other AUs: where a rare AU is missing, often of easier ones.
     """
-    stacked = np.stack([_pick(member, member.samples, aus, measure) for member in members])
+    stacked = np.stack([_picked(members, member, aus, measure, kind) for member in members])
     missing = np.isnan(stacked) & np.isfinite(_stack(members, aus, measure))[..., None]
     return np.where(missing.any(axis=(0, 1)), np.nan, _mean(_over_folds(members, stacked, by), 0))
 

@@ -28,6 +28,10 @@ class Settings:
     workers: int = 0
     """Processes that load or draw faces."""
     device: str = "auto"
+    choose_thresholds: bool = False
+    """Also score decisions at thresholds chosen on each run's validation faces."""
+    paper_tables: tuple[Path, ...] = ()
+    """Files ``.md`` or ``.tex`` with tables for a paper."""
 
 
 @dataclass(frozen=True, eq=False)

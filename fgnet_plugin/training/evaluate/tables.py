@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fgnet_plugin.action_units import facs_name
+from fgnet_plugin.comparison.measures import TITLES
 from fgnet_plugin.training.evaluate.pooled import pooled_f1
 from fgnet_plugin.training.evaluate.scores import MEASURES, Difference, Group, Key, Tested, shared_aus
 from fgnet_plugin.utils.files import atomic_write
@@ -47,7 +48,7 @@ def scores(tested: Sequence[Tested]) -> pd.DataFrame:
                 | {"positives": int(one.predictions.labels[known, i].sum()), "run": run.given}
             )
         defined = np.isfinite(one.points[1])
-        f1, auc = one.points[:, defined].mean(axis=1) if defined.any() else (math.nan, math.nan)
+        f1, auc = one.points[:2, defined].mean(axis=1) if defined.any() else (math.nan, math.nan)
         rows.append(about | {"au": MEAN, "f1": f1, "auc": auc, "n": len(one.predictions.labels), "run": run.given})
     table = pd.DataFrame(rows)
     return table.astype({"seed": "Int64", "positives": "Int64"})
@@ -71,6 +72,32 @@ def summary(groups: Sequence[Group]) -> pd.DataFrame:
             of_au = labelled(group, au) if au in group.aus else dict.fromkeys(("frames", "positives", "prevalence"))
             rows.append(row | of_au | {"notes": "; ".join(notes(group))})
     return pd.DataFrame(rows).astype({"frames": "Int64", "positives": "Int64"})
+
+
+def measures(groups: Sequence[Group]) -> pd.DataFrame:
+    """A row for each group, AU (and mean over its AUs) and measure: value, interval, spread, and what chance gives.
+
+    ``chance`` is the mean over permutations of subjects, ``noise_floor`` their 95 % quantile (`Group.chance`); ``always`` the F1
+    of a detector that sees the AU in every face, 2p / (1 + p) for a share p of faces with it. F1-pooled is of all folds' faces
+    together, that of the mean's row, F1-micro, of all AUs, too.
+    """
+    rows = []
+    for group in groups:
+        about = describe(group)
+        for au, of in ({au: (au,) for au in group.scored} | ({MEAN: group.scored} if group.scored else {})).items():
+            prevalences = [labelled(group, one)["prevalence"] for one in of]
+            always = float(np.mean([2 * p / (1 + p) for p in prevalences]))
+            found = {name: group.estimate(of, name) for name in TITLES}
+            found = {name: one for name, one in found.items() if math.isfinite(one.value)}
+            titles = TITLES | {"f1_pooled": "F1-micro" if au == MEAN else "F1, all folds' faces together"}
+            for name, one in (found | {"f1_pooled": group.pooled_f1(of)}).items():
+                chance, floor = group.chance(of, name) if name in found else (math.nan, math.nan)
+                row = {"au": au, "measure": name, "title": titles[name], "value": one.value, "low": one.low, "high": one.high}
+                row |= {"resamples": one.resamples, "sd_folds": one.sd_folds, "sd_seeds": one.sd_seeds}
+                rows.append(
+                    about | row | {"chance": chance, "noise_floor": floor, "always": always if name == "f1" else math.nan}
+                )
+    return pd.DataFrame(rows)
 
 
 def comparisons(differences: Sequence[Difference]) -> pd.DataFrame:

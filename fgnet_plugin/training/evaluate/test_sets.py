@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_plugin.training.config.detector import RENDERER, Csv
+from fgnet_plugin.training.config.yaml_dataclass import plain
 from fgnet_plugin.training.data import csv_corpus
+from fgnet_plugin.training.data.build import rendered_corpora
 from fgnet_plugin.training.data.csv_corpus import CsvCorpus
 from fgnet_plugin.training.data.leakage import SeenError, check_unseen, start_notes
 from fgnet_plugin.training.data.loading import Corpus
 from fgnet_plugin.training.data.made_faces import Listed
+from fgnet_plugin.training.evaluate.recipes import rendered_settings
 from fgnet_plugin.training.evaluate.runs import Run
 from fgnet_plugin.training.published_folds import PUBLISHED, published_folds
 from fgnet_plugin.utils.files import sha256
@@ -63,6 +66,8 @@ class Test:
     """Loads the faces, the name of each, and the subject of each. Raises ValueError naming all bad rows."""
     notes: tuple[str, ...] = ()
     """What a reader of the run's scores on it should know."""
+    label_file: Path | None = None
+    """Where the labels are from, and perhaps intensities beside them."""
 
 
 class LabelFileCache:
@@ -145,7 +150,44 @@ def own_test(run: Run, label_files: LabelFileCache) -> Test:
         return corpus, _relative(corpus.images, config.root_of(Path(files[0]))), corpus.subjects
 
     key = _key("own", files, run, **settings, folds=sorted(map(sorted, published or ())))
-    return Test(run.trained_on, True, run.aus, key, read, (*start_notes(run, run.trained_on), *missing))
+    return Test(run.trained_on, True, run.aus, key, read, (*start_notes(run, run.trained_on), *missing), Path(files[0]))
+
+
+def validation_test(run: Run, label_files: LabelFileCache) -> Test:
+    """The faces that a run's best epoch was chosen on, for thresholds to be chosen on, too.
+
+    Raises ValueError where its settings name none, where these are the test frames (`SeenError`), or a file is missing.
+    """
+    config, rendered = run.csv, rendered_settings(run.recipe)
+    seed = int((run.recipe.get("trainer") or {}).get("seed") or 0)
+    if config is not None:
+        if config.validation == "test":
+            raise SeenError(f"{run.given}: its validation frames are the test frames; no threshold is chosen on them")
+        if config.validation == "refit":
+            raise SeenError(f"{run.given}: it was trained on its validation frames at last; no threshold is chosen on them")
+        files = [file for file in (config.train, config.val) if file]
+        missing = [file for file in files if not Path(file).is_file()]
+        if missing:
+            raise ValueError(f"{run.given}: its validation frames are in {', '.join(missing)}, not here")
+        settings = plain(config)
+
+        def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
+            key = ("validation", json.dumps(settings, sort_keys=True), run.aus, run.image_size, seed)
+            corpus = label_files.read(key, lambda: csv_corpus.csv_corpora(config, run.aus, run.image_size, seed)[1])
+            assert corpus is not None
+            return corpus, _relative(corpus.images, config.root_of(Path(files[-1]))), corpus.subjects
+
+        return Test("validation", True, run.aus, _key("validation", files, run, settings=settings, seed=seed), read)
+    if rendered is None:
+        raise ValueError(f"{run.given}: its settings name no validation faces to choose thresholds on")
+
+    def read_rendered() -> tuple[Corpus, Sequence[str], Sequence[str]]:
+        _, faces = rendered_corpora(rendered, run.image_size, epochs=1)
+        names = [f"validation/{i}" for i in range(rendered.val_faces)]
+        return faces, names, names
+
+    key = _key("validation", [], run, rendered=plain(rendered), renderer=RENDERER)
+    return Test("validation", True, run.aus, key, read_rendered)
 
 
 def file_test(run: Run, name: str, path: Path, requested: Requested, label_files: LabelFileCache) -> Test:
@@ -176,7 +218,7 @@ def file_test(run: Run, name: str, path: Path, requested: Requested, label_files
     key = _key("file", [str(path)], run, aus=aus, **settings)
     notes = (*notes, *start_notes(run, name), *label_file.notes(str(path), run.padding))
     called = name if requested.fold is None else f"{name}, test subjects of fold {requested.fold}"
-    return Test(called, same, aus, key, read, notes)
+    return Test(called, same, aus, key, read, notes, path)
 
 
 def rendered_test(run: Run, domain: str, requested: Requested) -> Test:

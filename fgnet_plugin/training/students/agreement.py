@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from fgnet_plugin.action_units import facs_name
-from fgnet_plugin.comparison.bootstrap import draw_units, interval, ratio
+from fgnet_plugin.comparison.bootstrap import draw_units, interval
+from fgnet_plugin.comparison.measures import ratio
 from fgnet_plugin.utils.arrays import Floats
 
 MEASURES = "r", "icc", "kappa", "f1", "bias"
