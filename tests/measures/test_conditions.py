@@ -57,7 +57,7 @@ def test_with_all_faces_coded_it_is_the_paired_t_test() -> None:
 
 @pytest.mark.filterwarnings("ignore:AU12. a coverage of 0.9 needs")
 @pytest.mark.parametrize(
-    ("method", "studies"), [(None, 30), *(pytest.param(name, 100, marks=pytest.mark.slow) for name in ("platt", "isotonic"))]
+    ("method", "studies"), [(None, 20), *(pytest.param(name, 100, marks=pytest.mark.slow) for name in ("platt", "isotonic"))]
 )
 def test_coverage_with_coding_sheets(method: Method | None, studies: int) -> None:
     """Intervals hold the effect, also with a calibration from the same sheet, and are narrower than those of the labels."""
@@ -90,7 +90,7 @@ def test_people_of_one_condition_are_named_and_three_conditions_compared() -> No
 
 
 def test_probabilities_of_a_calibration(tmp_path: Path) -> None:
-    scores, labels = made_study(np.random.default_rng(2))
+    scores, labels = made_study(np.random.default_rng(2), people=25)
     labels = labels.drop(columns="AU15")
     calibration = measures.calibrate(scores, labels, subject="subject", method="platt", bootstrap=20)
     calibration.save(tmp_path / "c.json")
