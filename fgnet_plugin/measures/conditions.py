@@ -118,8 +118,10 @@ def contrast(
     coded = coded_faces(scored, labels, subject)
     scores = read_model("scores", scored, 0.5).values
     usable = [str(au) for au in coded.scores if scores[au].notna().any()]
-    if unknown := [au for au in aus or () if au not in usable]:
-        raise InputError(f"there are no labels and scores of {', '.join(unknown)}; there are of {', '.join(usable)}")
+    unknown = [au for au in aus or () if au not in usable]
+    if unknown or not usable:
+        there = f"there are of {', '.join(usable)}" if usable else "the calibration knows none of the coded AUs"
+        raise InputError(f"there are no labels and scores of {', '.join(unknown or map(str, coded.scores))}; {there}")
     person, names = pd.factorize(fex[subject].astype(str))
     level = pd.Index(levels).get_indexer(fex[condition].astype(str))
     cells = _Cells(person.astype(np.intp), level.astype(np.intp), len(names), len(levels))

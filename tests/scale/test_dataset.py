@@ -28,6 +28,7 @@ from fgnet_plugin.scale import DifferentSettingsError, Report, detect_dataset, r
 from fgnet_plugin.scale.recordings import Recording, list_recordings
 from fgnet_plugin.scale.settings import versions
 from fgnet_plugin.scale.work import Worker
+from fgnet_plugin.utils.made_by import MadeBy
 
 pytest.importorskip("ray", reason="Ray is not installed")
 FILES = Path(__file__).parents[1] / "media" / "files"
@@ -248,6 +249,9 @@ def test_reading_back(filled: tuple[Path, Report], expected: pd.DataFrame, clips
     assert list(some.columns) == ["AU12", "frame", "anger"]
     assert some["AU12"].tolist() == expected.loc[expected["input"] == clip, "AU12"].tolist()
     assert some["anger"].isna().all()
+    made_by = MadeBy.of_table(some)  # for calibrations
+    assert made_by == MadeBy.of_settings(status(out).settings)
+    assert made_by.face_model == "bundled"
     with pytest.raises(InputError, match=r"has no rows of nobody\.mp4"):
         read_dataset(out, ["nobody.mp4"])
     with pytest.raises(ValueError, match="has no column AU99"):
