@@ -106,7 +106,7 @@ def test_sides_with_a_network_of_the_published_size(full_checkpoint: Path, table
     aus = [f"AU{number:02d}" for number in (1, 2, 4, 6, 7, 10, 12, 14, 15)]  # of BP4D's twelve, those that one side can show
     assert list(found) == [f"{au}_{side}" for au in aus for side in ("left", "right")]
     left, right = (frame.to_numpy() for frame in _by_side(found))
-    assert ((0 <= left) & (left <= 1) & (0 <= right) & (right <= 1)).all()
+    assert ((left >= 0) & (left <= 1) & (right >= 0) & (right <= 1)).all()
     assert (left != right).all()
 
 
