@@ -107,7 +107,7 @@ def summarize(
         min_duration, min_gap: of events, in seconds; see `events.find_events`.
         speech: gives the stretches with speech of a recording, or None where it is not known.
         sharp: gives the sharpness of a recording's frames.
-        worn: gives the probability of glasses in a recording's frames; needs tables with landmarks.
+        worn: gives the score of glasses in a recording's frames; needs tables with landmarks.
         aus: only these; by default all that are known in at least one recording.
 
     Raises:
