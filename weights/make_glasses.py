@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from fgnet_plugin.faces.glasses import GlassesNet, strip_points
 from fgnet_plugin.training.rendered import camera, head_expressions, head_scene, heads, props
 from fgnet_plugin.training.rendered.corpus import framed
 from fgnet_plugin.training.rendered.domains import DOMAINS
-from fgnet_plugin.utils.safetensors_file import FACE_NETWORK
+from fgnet_plugin.utils.safetensors_file import FACE_NETWORK, write
 
 SIZE, INNER, SHOTS = 128, 192, 6
 SEED, BATCH, EPOCHS = 7, 64, 20
@@ -120,8 +119,7 @@ def main() -> None:
         right = ((scores > 0.5) == (worn > 0.5))[chosen].float().mean()
         print(f"{name:8} AUC {roc_auc_score(worn[chosen], scores[chosen]):.3f}, right at 0.5: {right:.3f}")
     source = f"weights/make_glasses.py --heads {options.heads}"
-    save_file(net.state_dict(), options.out, {"format": FACE_NETWORK, "network": "glasses", "source": source})
-    print(f"{options.out}: {options.out.stat().st_size} bytes")
+    print(write(options.out, net.state_dict(), {"format": FACE_NETWORK, "network": "glasses", "source": source}))
 
 
 if __name__ == "__main__":

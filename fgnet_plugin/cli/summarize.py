@@ -62,7 +62,7 @@ def summarize(
     max_outside: Annotated[float | None, typer.Option(help="Share of a face that may be outside the picture.")] = None,
     min_sharpness: Annotated[float | None, typer.Option(help="Variance of the Laplacian; reads the videos.")] = None,
     max_glasses: Annotated[
-        float | None, typer.Option(help="Probability of glasses, such as 0.5; errs on some faces; reads the videos.")
+        float | None, typer.Option(help="Score of glasses, such as 0.9, which 1 of 6 bare faces exceeds; reads the videos.")
     ] = None,
     speech: Annotated[
         bool, typer.Option("--speech", help="Exclude AU 10, 14-18 and 20-28 where somebody talks; reads the sound tracks.")

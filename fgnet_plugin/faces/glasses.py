@@ -1,7 +1,8 @@
-"""How probable it is that somebody wears glasses, by the part of the face around the eyes."""
+"""A score of how much a face looks as if it wore glasses, by the part around the eyes."""
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -34,41 +35,47 @@ class GlassesNet(nn.Module):
 
 @torch.inference_mode()
 def glasses(frame: Tensor, landmarks: Tensor) -> Tensor:
-    """Return for each face of a frame how probable glasses are.
+    """Score for each face of a frame how much it looks as if it wore glasses.
 
     Args:
         frame: uint8 [3, H, W].
         landmarks: [n, 68, 2] in its pixels, in dlib's order; only those of the eyes, 36 to 47, are looked at.
 
     Returns:
-        [n] in [0, 1], on the CPU; NaN where the eyes are outside the frame, or closer together than 8 px.
+        [n] in [0, 1], on the CPU; NaN where the eyes are outside the frame, or closer together than 8 px. They are no
+        probabilities: many real faces without glasses have more than 0.5.
 
-    docs/measures.md says how far it can be trusted.
+    docs/measures.md has the figures.
 
     Example:
         >>> glasses(torch.zeros(3, 64, 64, dtype=torch.uint8), torch.full((1, 68, 2), float("nan")))
         tensor([nan])
     """
+    if not len(landmarks):
+        return torch.empty(0)
     strips = eye_strips(frame.cpu(), landmarks.cpu().float())
     return torch.where(strips.isnan().any((1, 2)), torch.nan, _network()(strips).sigmoid())
 
 
 def eye_strips(frame: Tensor, landmarks: Tensor) -> Tensor:
     """Cut the strips [n, 40, 64] around the eyes of faces out of a frame, in grey levels of [0, 1]; see `glasses`."""
-    height, width = frame.shape[1:]
     strips = torch.full((len(landmarks), HEIGHT, WIDTH), torch.nan)
     for i, points in enumerate(strip_points(landmarks)):
-        step = (points[0, -1] - points[0, 0]).norm() / (WIDTH - 1)
-        low, high = points.amin((0, 1)) - step, points.amax((0, 1)) + step
-        if not points.isfinite().all() or step < 0.25:
+        step = math.dist(points[0, 0].tolist(), points[0, -1].tolist()) / (WIDTH - 1)
+        if not step >= 0.25:
             continue
-        left, top = (max(int(edge), 0) for edge in low)
-        crop = frame[:, top : min(int(high[1]) + 2, height), left : min(int(high[0]) + 2, width)]
-        shrink = max(1, round(float(step)))
+        corners = points[[0, 0, -1, -1], [0, -1, 0, -1]]
+        (low_x, low_y), (right, bottom) = corners.amin(0).tolist(), corners.amax(0).tolist()
+        left, top = max(int(low_x - step), 0), max(int(low_y - step), 0)
+        skip = max(1, int(step / 2))  # of large faces, each pixel of the strip is the mean of about two by two of theirs
+        crop = frame[:, top : max(int(bottom + step) + 2, 0) : skip, left : max(int(right + step) + 2, 0) : skip]
+        shrink = max(1, round(step / skip))
         if min(crop.shape[1:]) < 4 * shrink:
             continue
-        grey = F.avg_pool2d(crop.float().mean(0, keepdim=True) / 255, shrink)
-        at = (points - points.new_tensor([left, top]) + 0.5) / shrink
+        grey = crop.float().mean(0, keepdim=True) / 255
+        if shrink > 1:
+            grey = F.avg_pool2d(grey, shrink)
+        at = ((points - points.new_tensor([left, top])) / skip + 0.5) / shrink
         grid = 2 * at / at.new_tensor([grey.shape[2], grey.shape[1]]) - 1
         strips[i] = F.grid_sample(grey[None], grid[None], padding_mode="border", align_corners=False)[0, 0]
     return strips

@@ -49,7 +49,7 @@ class Rules:
     min_sharpness: float | None = None
     """Variance of the Laplacian; see `sharpness`."""
     max_glasses: float | None = None
-    """Probability of glasses, in [0, 1]; see `glasses`."""
+    """Score of glasses, in [0, 1]; see `glasses`."""
 
     def __repr__(self) -> str:
         given = (f"{rule.name}={getattr(self, rule.name)}" for rule in fields(self) if getattr(self, rule.name) is not None)
@@ -216,10 +216,10 @@ def sharpness(recording: Recording, video: str | Path | None = None) -> Floats:
 
 
 def glasses(recording: Recording, video: str | Path | None = None) -> Floats:
-    """Tell for each frame of a recording how probable it is that the person wears glasses.
+    """Score for each frame of a recording how much the face looks as if it wore glasses.
 
-    A small network, trained on rendered heads, looks at the part of the face around the eyes. It errs on real faces; see
-    docs/measures.md. Reads the video, which takes as long as decoding it.
+    A small network, trained on rendered heads, looks at the part of the face around the eyes. On real faces it errs: see
+    docs/measures.md before a rule is made of it. Reads the video, which takes as long as decoding it.
 
     Args:
         recording: with frame numbers and landmarks: of ``read_recordings(…, keep=EYES)``.
@@ -238,15 +238,13 @@ def glasses(recording: Recording, video: str | Path | None = None) -> Floats:
     values = np.full(len(recording), np.nan)
     eyes = recording.rows[EYES].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64).reshape(-1, 2, 12)
     points = torch.full((1, 68, 2), torch.nan)
-    for i, frame in _frames(recording, video, np.isfinite(eyes.reshape(-1, 24)).all(axis=1)):
-        points[0, 36:48] = torch.from_numpy(eyes[i].T)
+    for i, frame in _frames(recording, video, np.isfinite(eyes).all(axis=(1, 2))):
+        points[0, 36:48] = torch.from_numpy(eyes[i].T.copy())
         values[i] = float(worn(frame, points))
     return values
 
 
-def _frames(
-    recording: Recording, video: str | Path | None, wanted: npt.NDArray[np.bool_]
-) -> Iterator[tuple[int, torch.Tensor]]:
+def _frames(recording: Recording, video: str | Path | None, wanted: npt.ArrayLike) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield the rows [n] of a recording that are wanted, each with its frame, uint8 [3, H, W]."""
     frames = recording.rows.get("frame", pd.Series(range(len(recording)))).to_numpy(np.intp)
     with Video(recording.name if video is None else video) as source:

@@ -51,7 +51,7 @@ class Sources:
         return self._sharpness[recording.name]
 
     def glasses(self, recording: Recording) -> Floats:
-        """Tell how probable glasses are in each frame; see `quality.glasses`."""
+        """Score glasses in each frame; see `quality.glasses`."""
         if recording.name not in self._glasses:
             self._glasses[recording.name] = glasses(recording, self.path(recording))
         return self._glasses[recording.name]

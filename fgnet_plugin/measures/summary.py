@@ -114,7 +114,7 @@ def summarize(
         min_duration, min_gap: of events, in seconds; see `events.find_events`.
         speech: gives the stretches with speech of a recording, or None where it is not known.
         sharp: gives the sharpness of a recording's frames.
-        worn: gives the probability of glasses in a recording's frames; needs tables with landmarks.
+        worn: gives the score of glasses in a recording's frames; needs tables with landmarks.
         aus: only these; by default all that are known in at least one recording.
         calibration: of `calibration.calibrate`, or its file: ``mean``, ``sd`` and ``max`` are of probabilities, base rates and
             events by its thresholds; AUs that it lacks are left out, with a warning.

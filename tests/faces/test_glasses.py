@@ -1,13 +1,25 @@
 """Glasses: on photos on which some are drawn, and where nothing can be said."""
 
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
 import torch
 from photos import FACES, read_photo
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
+from fgnet_plugin.cli import main
+from fgnet_plugin.errors import InputError
 from fgnet_plugin.faces.finder import FaceFinder
 from fgnet_plugin.faces.glasses import eye_strips, glasses
+from fgnet_plugin.inference.columns import LANDMARKS
+from fgnet_plugin.measures import quality, read_recordings
+from fgnet_plugin.measures.quality import EYES
 
 PHOTOS = [name for name in FACES if name != "pyfeat/multi_face.jpg"]
 
@@ -29,16 +41,51 @@ def with_glasses(photo: Tensor, points: Tensor) -> Tensor:
 
 
 def test_drawn_glasses_are_seen() -> None:
+    """The score is no probability: one of the bare photos has 0.7."""
     finder, bare, worn = FaceFinder("cpu"), [], []
     for name in PHOTOS:
         photo = read_photo(name)
         points = finder.find([photo], 0.5)[0].landmarks[:1]
         bare.append(float(glasses(photo, points)))
         worn.append(float(glasses(with_glasses(photo, points[0]), points)))
-    assert max(bare) < 0.5
-    assert min(worn) > 0.5
+    assert min(worn) > max(0.9, *bare)
+    assert np.median(bare) < 0.3
     half = torch.nn.functional.interpolate(photo[None].float(), scale_factor=0.5, mode="area")[0].byte()
     assert abs(float(glasses(half, points / 2 - 0.25)) - bare[-1]) < 0.2
+
+
+def test_a_rule_excludes_frames_with_glasses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = read_photo("skimage/astronaut")[:, :256, 96:352]
+    points = FaceFinder("cpu").find([photo], 0.5)[0].landmarks[0]
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10, width=256, height=256, bit_rate=5_000_000)
+        for picture in (photo, with_glasses(photo, points), photo):
+            frame = av.VideoFrame.from_ndarray(picture.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    landmarks = dict(zip(LANDMARKS, points.T.flatten().tolist(), strict=True))
+    table = pd.DataFrame({"input": "a.mp4", "frame": range(4), "AU12": [0.5, 0.5, 0.5, np.nan], **landmarks})
+    table.loc[3, LANDMARKS] = np.nan
+    table.to_csv(tmp_path / "fex.csv", index=False)
+
+    monkeypatch.chdir(tmp_path)
+    [read] = read_recordings(tmp_path / "fex.csv", rate=10, keep=EYES)
+    read.rows["frame"] = [0, 1, 2, 2]  # the last row has no face, and no frame
+    found = quality.glasses(read)
+    assert found[1] > 0.9 > 0.5 > max(found[0], found[2])
+    assert np.isnan(found[3])
+    with pytest.raises(InputError, match="the landmarks of the eyes, which the table lacks"):
+        quality.glasses(next(iter(read_recordings(table.drop(columns=LANDMARKS), rate=10))))
+
+    table.iloc[:3].to_csv("fex.csv", index=False)
+    monkeypatch.setattr(sys, "argv", ["fgnet", "summarize", "fex.csv", "--rate", "10", "--max-glasses", "0.9"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (None, 0)
+    assert "1 frames excluded: max_glasses" in capsys.readouterr().out
+    assert pd.read_csv("summary/exclusions.csv")[["max_glasses", "used"]].iloc[0].tolist() == [1, 2]
 
 
 def test_where_nothing_can_be_said() -> None:

