@@ -188,6 +188,9 @@ class _Faces:
         """Padding and targets: of the options, or else of the config, or else ours."""
         padding, targets = self.padding, self.targets
         if self.config is not None:
+            from fgnet_plugin.cli.requirements import check_installed
+
+            check_installed(("pydantic", "yaml"))
             from fgnet_plugin.training.config.detector import read_detector
 
             csv = read_detector(self.config).data.csv

@@ -188,14 +188,15 @@ def test_a_baseline_starts_from_imagenet(toy: Path, tmp_path: Path) -> None:
     torch.save(theirs.state_dict(), tmp_path / "resnet18-imagenet.pth")
     save_file(theirs.state_dict(), tmp_path / "resnet18.safetensors")
     for name in ("resnet18-imagenet.pth", "resnet18.safetensors"):
-        model = start_from_imagenet(tmp_path / name, "resnet18", AUS, 64).eval()
+        started = start_from_imagenet(tmp_path / name, "resnet18", AUS, 64).eval()
         # All but the last layer, on pixels in the units that torchvision documents for its weights.
         faces = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
         pixels = torchvision.transforms.functional.normalize(faces / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-        model.resnet.fc, theirs.fc = torch.nn.Identity(), torch.nn.Identity()
-        torch.testing.assert_close(model(faces), theirs(pixels), rtol=1e-4, atol=1e-5)
+        started.resnet.fc, theirs.fc = torch.nn.Identity(), torch.nn.Identity()
+        torch.testing.assert_close(started(faces), theirs(pixels), rtol=1e-4, atol=1e-5)
     start = str(tmp_path / "resnet18-imagenet.pth")
-    path = changed(toy, "imagenet", {"baseline": "resnet18", "size": 64, "baseline_weights": start})
+    model = {"baseline": "resnet18", "size": 32, "baseline_weights": start}
+    path = changed(toy, "imagenet", model, resize=True)
     out = train_detector(read_detector(str(path), ["optimiser.lr=1e-9", "optimiser.epochs=1", "optimiser.ema=null"]))
     trained, info = load_baseline(out)
     assert trained.imagenet
@@ -228,7 +229,7 @@ def test_the_generators_average_is_measured_in_images() -> None:
 
 def test_lists_choose_what_is_prepared(tmp_path: Path) -> None:
     """Only listed frames; those without codes, and with other labels, are said; targets' landmarks are measured again."""
-    from test_prepare import codes, labels_of, photo, rows_of
+    from test_prepare import codes, command, labels_of, photo, rows_of
 
     from fgnet_plugin.training.prepare import only_listed, prepare, read_bp4d
 
@@ -249,10 +250,15 @@ def test_lists_choose_what_is_prepared(tmp_path: Path) -> None:
     assert "1 coded frames are not listed" in told
     assert "1 listed frames are not coded here: F002/T1/00001" in told
     assert "1 listed frames have other labels in the list than in the codes: F001/T1/00008" in told
-    done = prepare(corpus, tmp_path / "out", padding="constant", targets="measured", progress=False)
-    rows = rows_of(done.labels)
+    told = command(
+        *("bp4d", str(tmp_path / "raw"), str(tmp_path / "out"), "--config", "published-bp4d"),
+        *("--frames", str(listed), "--workers", "0"),
+    )
+    assert "2 of 2 coded frames prepared" in told.stdout, told.stderr
+    assert "1: listed, but not coded" in told.stdout
+    rows = rows_of(tmp_path / "out/BP4D/labels.csv")
     assert [(row["padding"], row["target_landmarks"]) for row in rows] == [("constant", "measured")] * 2
-    assert rows_of(done.report)[-1] == {
+    assert rows_of(tmp_path / "out/BP4D/report.csv")[-1] == {
         "frame": "F002/T1/00001",
         "file": "",
         "prepared": "no",
@@ -263,7 +269,7 @@ def test_lists_choose_what_is_prepared(tmp_path: Path) -> None:
     moved = prepare(corpus, tmp_path / "moved", padding="constant", progress=False)
     before = np.load(tmp_path / "moved/BP4D/aligned_landmarks/F001/T1/00007.npy")
     assert 0.1 < np.abs(points - before).mean() < 6  # px of 256
-    assert done.written == moved.written == 2
+    assert moved.written == 2
     with pytest.raises(ValueError, match=r"begun otherwise \(padding was constant, now reflect; target_landmarks was measured"):
         prepare(corpus, tmp_path / "out", progress=False)
     # Other frames of the corpus go into the same folder; what is there stays.

@@ -1,20 +1,17 @@
-"""Tests of trained runs as published: fold 0's list across corpora, missing frames, F1 over all folds together."""
+"""Tests of trained runs as published: fold 0's list across corpora, and frames that are missing."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 pytest.importorskip("jinja2", reason="the extra `train` is not installed")
 
-from sklearn.metrics import f1_score
-from test_evaluate import AUS, evaluated, made_up_run, predictions_of, reader, toy_corpus
+from test_evaluate import AUS, evaluated, made_up_run, reader, toy_corpus
 
 __all__ = ["reader"]  # a fixture
 
@@ -69,31 +66,3 @@ def test_missing_frames_are_counted(reader: Any, tmp_path: Path, capsys: pytest.
     for path, content in zip(gone, kept, strict=True):  # once they are there, what was kept of the test does not stand for it
         path.write_bytes(content)
     assert len(evaluated(tmp_path / "out", run, on=on, skip_missing=True).tested[0].predictions.labels) == 36
-
-
-def test_pooled_f1_is_that_of_all_frames_together(tmp_path: Path) -> None:
-    from fgnet_plugin.training.evaluate.pooled import pooled_f1
-    from fgnet_plugin.training.evaluate.runs import read_run
-    from fgnet_plugin.training.evaluate.scores import tested
-
-    rng = np.random.default_rng(0)
-    home = toy_corpus(tmp_path, "Home")
-    members, kept = [], []
-    for fold, seed, frames in ((0, 0, 50), (1, 0, 400), (0, 1, 50), (1, 1, 400)):
-        labels = (rng.random((frames, 2)) < (0.1, 0.5)).astype(float)
-        labels[:5, 0] = np.nan
-        activations = rng.normal(0, 1, labels.shape) + (1 + 2 * fold) * np.nan_to_num(labels)
-        run = read_run(str(made_up_run(tmp_path / "runs", f"{fold}{seed}", home, fold=fold, seed=seed)))
-        members.append(tested(run, predictions_of(labels, activations, rng.integers(0, 9, frames), AUS[:2]), 5, 0))
-        kept.append((seed, labels, activations))
-    expected: Callable[[int, int], float] = lambda at, seed: f1_score(  # noqa: E731
-        np.concatenate([truth[:, at][~np.isnan(truth[:, at])] for s, truth, _ in kept if s == seed]),
-        np.concatenate([score[:, at][~np.isnan(truth[:, at])] > 0 for s, truth, score in kept if s == seed]),
-    )
-    for at, au in enumerate(AUS[:2]):
-        assert pooled_f1(members, [au]) == pytest.approx(np.mean([expected(at, seed) for seed in (0, 1)]))
-    both = [expected(at, seed) for seed in (0, 1) for at in (0, 1)]
-    assert pooled_f1(members, AUS[:2]) == pytest.approx(np.mean(both))
-    over_folds = np.mean([member.points[0].mean() for member in members])
-    assert abs(pooled_f1(members, AUS[:2]) - over_folds) > 0.01
-    assert np.isnan(pooled_f1(members, ()))

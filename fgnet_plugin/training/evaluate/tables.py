@@ -12,7 +12,6 @@ import pandas as pd
 
 from fgnet_plugin.action_units import facs_name
 from fgnet_plugin.comparison.measures import TITLES
-from fgnet_plugin.training.evaluate.pooled import pooled_f1
 from fgnet_plugin.training.evaluate.scores import MEASURES, Difference, Group, Key, Tested, shared_aus
 from fgnet_plugin.utils.files import atomic_write
 
@@ -68,7 +67,6 @@ def summary(groups: Sequence[Group]) -> pd.DataFrame:
                 for name in ("value", "low", "high", "resamples", "sd_folds", "sd_seeds"):
                     column = f"{measure}_{'mean' if name == 'value' else name}"
                     row[column] = math.nan if found is None else getattr(found, name)
-            row["f1_pooled"] = pooled_f1(group.members, of)
             of_au = labelled(group, au) if au in group.aus else dict.fromkeys(("frames", "positives", "prevalence"))
             rows.append(row | of_au | {"notes": "; ".join(notes(group))})
     return pd.DataFrame(rows).astype({"frames": "Int64", "positives": "Int64"})

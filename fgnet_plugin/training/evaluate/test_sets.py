@@ -139,8 +139,8 @@ def own_test(run: Run, label_files: LabelFileCache) -> Test:
     settings: dict[str, Any] = {name: getattr(config, name) for name in ("fold", "threshold", "resize", "image_root")}
     missing: tuple[str, ...] = ()
     if config.skip_missing:
-        label_file = Listed.read(Path(files[0]), config.root_of(Path(files[0])))
-        settings["present"], missing = label_file.present(), label_file.notes(files[0], run.padding)
+        listed = Listed.read(Path(files[0]), config.root_of(Path(files[0])))
+        settings["present"], missing = listed.present(), listed.notes(files[0], run.padding)
 
     def read() -> tuple[Corpus, Sequence[str], Sequence[str]]:
         key = ("own", config.train, config.test, config.folds, *settings.values(), run.aus, run.image_size)
@@ -212,11 +212,11 @@ def file_test(run: Run, name: str, path: Path, requested: Requested, label_files
         assert corpus is not None  # read_csv has seen to it
         return corpus, _relative(corpus.images, config.root_of(path)), corpus.subjects
 
-    label_file = Listed.read(path, config.root_of(path))
-    settings |= {"present": label_file.present()} if config.skip_missing else {}
+    listed = Listed.read(path, config.root_of(path))
+    settings |= {"present": listed.present()} if config.skip_missing else {}
     settings |= {} if requested.fold is None else {"fold": requested.fold}
     key = _key("file", [str(path)], run, aus=aus, **settings)
-    notes = (*notes, *start_notes(run, name), *label_file.notes(str(path), run.padding))
+    notes = (*notes, *start_notes(run, name), *listed.notes(str(path), run.padding))
     called = name if requested.fold is None else f"{name}, test subjects of fold {requested.fold}"
     return Test(called, same, aus, key, read, notes, path)
 
