@@ -104,9 +104,13 @@ Path("film.yaml").write_text(settings)
 
 # %%
 log = pd.read_csv("trained/metrics.csv")
-log.dropna(axis=1, how="all").iloc[:, :8].tail(4).round(3)
+log.dropna(subset="val_auc")[["epoch", "val_loss", "val_f1", "val_auc"]].round(3)
 
 # %% [markdown]
+# A row for each epoch, that is, each time all faces were seen: how well the network does on the people who were set aside for
+# validation. With so few of them the numbers jump; with your corpus, the curve rises, bends, and falls again when the network
+# begins to learn the pictures by heart. The best epoch is kept.
+#
 # ## A fair test
 #
 # Was it worth it? Ask the pictures that took no part, and ask both networks, the one before and the one after. Everything is
