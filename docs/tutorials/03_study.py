@@ -186,7 +186,6 @@ print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.
 #
 # `fgnet report` writes such a methods paragraph with the numbers of your run.
 #
-# <a id="your-own-recordings"></a>
 # ## Your own recordings
 #
 # Sort them into `study/neutral/P01/…`, `study/funny/P01/…`, then

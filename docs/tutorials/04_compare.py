@@ -42,7 +42,7 @@ chosen[["AU", "model_a", "model_b", "n", "pearson_r", "icc", "kappa", "prevalenc
 #
 # | measure | do the models … | goes down when |
 # | --- | --- | --- |
-# | `pearson_r` | rise and fall together? | one hears movements that the other does not |
+# | `pearson_r` | rise and fall together? | one sees movements that the other does not |
 # | `icc` | give the same *values*? | one is always higher, or stretches the scale |
 # | `kappa` | make the same *decisions*, beyond chance? | one has a laxer threshold; the AU is rare |
 #

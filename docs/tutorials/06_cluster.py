@@ -88,7 +88,7 @@ print(Path("job.sh").read_text())
 # Three questions to ask the people who run your cluster:
 #
 # 1. *Which partition has GPUs?* With [published weights](05_published_weights.md) use them: `--gpus-per-task 1
-#    --sbatch=--partition=NAME`, and leave out `--offline`. The bundled network is as happy with CPUs.
+#    --sbatch=--partition=NAME`, and leave out `--offline`. The bundled network needs none.
 # 2. *Do the machines see the internet?* Mostly not. Fetch weights beforehand, into a folder that `FGNET_HOME` names.
 # 3. *May recordings of participants be there?* Ask your ethics board, too. The tables hold no pictures.
 #
