@@ -36,9 +36,9 @@ def verify_student(
 ) -> pd.DataFrame:
     """Compare a student with its teacher on random faces of a table that the student has made.
 
-    The student's card says how far it was from its teacher for each held-out person. Where it is further from it here than for
-    any of these, and by more than the chance of drawing just these faces allows for, the recordings are unlike those that it
-    learned from, and a warning names the AUs.
+    The student's card says how far it may be from its teacher for another person like the held-out ones. Where it is further,
+    and by more than the chance of drawing just these faces allows for, the recordings are unlike those that it learned from,
+    and a warning names the AUs.
 
     Args:
         fex: table of the student, whole or in pieces, with landmarks; its files must be there.
@@ -50,8 +50,8 @@ def verify_student(
 
     Returns:
         A row for each AU: ``AU``, ``name``, ``n``, ``rms`` (root mean square of student − teacher), ``rms_low`` (lower limit
-        of its 95 % bootstrap interval), ``expected`` (the card's, over all held-out people), ``most`` (the card's, of the
-        person with the largest), ``unlike`` (whether ``rms_low`` is over ``most``).
+        of its 95 % bootstrap interval), ``expected`` (the card's, over all held-out people), ``bound`` (the card's, for another
+        person), ``unlike`` (whether ``rms_low`` is over ``bound``).
 
     Raises:
         InputError: weights that are no student; a table without faces or landmarks.
@@ -79,7 +79,7 @@ def verify_student(
     unlike = table[table["unlike"]]
     if len(unlike):
         warnings.warn(
-            f"{pupil.name} agrees with its teacher less than on the people of its report, in {', '.join(unlike['AU'])} "
+            f"{pupil.name} agrees with its teacher less than its report lets expect, in {', '.join(unlike['AU'])} "
             f"({int(table['n'].max())} faces): these recordings are unlike those that it learned from. Train a student on "
             f"some of them, or use {master.name} itself",
             stacklevel=2,
@@ -149,10 +149,10 @@ def _compared(column: pd.Series, teacher: Floats, au: str, agreement: dict[str, 
     squares = squares[np.isfinite(squares)]
     row: dict[str, object] = {"AU": au, "name": facs_name(au), "n": len(squares)}
     of_card = agreement.get(au, {})
-    expected, most = (float("nan") if of_card.get(key) is None else of_card[key] for key in ("rms", "rms_most"))
+    expected, bound = (float("nan") if of_card.get(key) is None else of_card[key] for key in ("rms", "rms_bound"))
     if len(squares) < _LEAST:  # of a weak AU, which the table does not have
-        return row | {"rms": np.nan, "rms_low": np.nan, "expected": expected, "most": most, "unlike": False}
+        return row | {"rms": np.nan, "rms_low": np.nan, "expected": expected, "bound": bound, "unlike": False}
     draws = np.random.default_rng(0).integers(len(squares), size=(_RESAMPLES, len(squares)))
     low = float(np.sqrt(np.quantile(squares[draws].mean(1), _LOWER)))
     rms = float(np.sqrt(squares.mean()))
-    return row | {"rms": rms, "rms_low": low, "expected": expected, "most": most, "unlike": bool(low > (most or 0.0))}
+    return row | {"rms": rms, "rms_low": low, "expected": expected, "bound": bound, "unlike": bool(low > (bound or 0.0))}

@@ -31,7 +31,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     info = read_info(resolve(TEACHER))
     card = {
         "teacher": {"name": TEACHER, "digest": info.digest},
-        "agreement": {au: {"rms": 0.05, "rms_most": 0.1} for au in info.config.aus},
+        "agreement": {au: {"rms": 0.05, "rms_bound": 0.1} for au in info.config.aus},
         "weak_aus": [WEAK],
     }
     path = tmp_path_factory.mktemp("student") / "student.safetensors"
@@ -80,14 +80,14 @@ def test_recordings_like_those_learned_from_do_not_warn(student: Path, table: pd
 
 def test_recordings_unlike_those_learned_from_warn(student: Path, table: pd.DataFrame) -> None:
     other = table.assign(AU12=(table["AU12"] + 0.5) % 1)
-    with pytest.warns(match=r"less than on the people of its report, in AU12 \(6 faces\): these recordings are unlike"):
+    with pytest.warns(match=r"less than its report lets expect, in AU12 \(6 faces\): these recordings are unlike"):
         found = verify_student(iter([other[:3], other[3:]]), student, 50)
     assert found.loc[found["unlike"], "AU"].tolist() == ["AU12"]
 
 
 def test_detection_verifies_its_table(student: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = OfflineDetector(student, weak_aus=True)
-    monkeypatch.setattr(detector.fgnet, "path", _with_card(student, tmp_path, {"rms": -1.0, "rms_most": -1.0}))
+    monkeypatch.setattr(detector.fgnet, "path", _with_card(student, tmp_path, {"rms": -1.0, "rms_bound": -1.0}))
     options = {"save": tmp_path / "fex.csv", "load": False, "relative_to": video.parent, "progress_bar": False}
     with pytest.warns(match="these recordings are unlike"):
         detector.detect(str(video), verify=5, **options)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
 from fgnet_plugin.action_units import facs_name
 from fgnet_plugin.comparison.bootstrap import draw_units, interval
@@ -19,6 +20,7 @@ MEASURES = "r", "icc", "kappa", "f1", "bias"
 """Measures with intervals; see `agreement_table`."""
 _PRESENT = 0.5
 _LIMITS = 1.96
+_FACTORS = 1.25, 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ def agreement_table(
         A row for each AU: ``AU``, ``name``, ``n``, ``people``; ``r`` (Pearson) and ``icc`` (ICC(A,1)) of the scores, ``kappa``
         (Cohen) and ``f1`` of the decisions at 0.5, the teacher's taken as true, ``bias`` (mean of student − teacher), each with
         ``…_low`` and ``…_high``, NaN with fewer than two people; ``limit_low`` and ``limit_high``, Bland & Altman's limits of
-        agreement; ``rms`` (root mean square of student − teacher), and ``rms_most``, that of the person with the largest;
+        agreement; ``rms`` (root mean square of student − teacher), and ``rms_bound``, see `bound_of_people`;
         ``base_rate_teacher`` and ``base_rate_student``; and ``weak``, whether the ICC is below `least` or undefined.
 
     Example:
@@ -73,10 +75,32 @@ def agreement_table(
         spread, bias = float(whole["spread"][0]), float(whole["bias"][0])
         row |= {"limit_low": bias - _LIMITS * spread, "limit_high": bias + _LIMITS * spread}
         of_people = measures_of(sums)["rms"]
-        row |= {"rms": float(whole["rms"][0]), "rms_most": float(of_people.max())}
+        row |= {"rms": float(whole["rms"][0]), "rms_bound": bound_of_people(of_people)}
         row |= {f"base_rate_{who}": float(whole[f"base_rate_{who}"][0]) for who in ("teacher", "student")}
         rows.append(row | {"weak": not float(whole["icc"][0]) >= least})
     return pd.DataFrame(rows)
+
+
+def bound_of_people(rms: Floats) -> float:
+    """Compute how far student and teacher may be apart for another person: the upper limit of a 95 % prediction interval.
+
+    It takes logarithms of the people's root mean squares for normally distributed. Few people tell little of their spread, so
+    that it is kept between 1.25 and 2.5 times their geometric mean.
+
+    Args:
+        rms: [people].
+
+    Example:
+        >>> round(bound_of_people(np.array([0.1, 0.1, 0.1, 0.1])), 3), round(bound_of_people(np.array([0.1])), 3)
+        (0.125, 0.25)
+    """
+    logs = np.log(np.maximum(rms, 1e-6))
+    narrowest, widest = _FACTORS
+    factor, n = widest, len(logs)
+    if n > 1:
+        half = float(stats.t.ppf(0.975, n - 1)) * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / n)
+        factor = math.exp(min(max(half, math.log(narrowest)), math.log(widest)))
+    return float(np.exp(logs.mean())) * factor
 
 
 def mean_measures(table: pd.DataFrame) -> dict[str, float]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from fgnet_plugin.alignment import show_faces
 from fgnet_plugin.errors import InputError
@@ -54,7 +56,7 @@ def sample(
     folder: Path,
     seed: int,
     device: str | torch.device = "cpu",
-    say: Callable[[str], None] = lambda text: None,
+    progress: bool = True,
 ) -> dict[str, Faces]:
     """Choose faces, equally many of each person, and of a person's recordings.
 
@@ -68,7 +70,7 @@ def sample(
         folder: to keep what was found.
         seed: of the frames that are looked at.
         device: where faces are looked for.
-        say: called with a line for each recording.
+        progress: show a bar, with the time left.
 
     Returns:
         Key of a recording -> its faces, in the order of the recordings.
@@ -81,6 +83,7 @@ def sample(
     """
     finder: FaceFinder | None = None
     chosen: dict[str, Faces] = {}
+    bar = tqdm(total=len(recordings), unit="recording", desc="finding faces", disable=not progress, file=sys.stderr)
     for aside in (False, True):
         part = [recording for recording in recordings if recording.held_out is aside]
         wanted = round(count * held_out) if aside else count - round(count * held_out)
@@ -94,13 +97,13 @@ def sample(
             path = folder / f"{recording.key}-{share}.npz"
             if not path.is_file():
                 finder = finder or FaceFinder(device)
-                say(f"looking for {share} faces in {recording.path}")
                 _save(path, look_through(recording, share, seed, finder))
             found = _load(path)
             faces = found.take(choose(found, share))
             if not len(faces):
                 warnings.warn(f"{recording.path}: no face was found in the frames that were looked at", stacklevel=2)
             chosen[recording.key] = faces
+            bar.update()
             left[owner] -= 1
             of_person -= len(faces)
             missing -= len(faces)
@@ -112,6 +115,7 @@ def sample(
         if missing > 0:
             what = "held-out recordings" if aside else "recordings to learn from"
             warnings.warn(f"the {what} have {wanted - missing} faces of the {wanted} that were wanted", stacklevel=2)
+    bar.close()
     return {recording.key: chosen[recording.key] for recording in recordings}
 
 

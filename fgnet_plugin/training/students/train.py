@@ -113,7 +113,7 @@ def train_student(
     config = student_config(settings.size, model.aus)
     cache = Cache(folder / "labels", config, settings.views, settings.seed)
     count = _budget(settings, folder, model, say)
-    faces = sample(recordings, count, settings.held_out, folder / "faces", settings.seed, device, say)
+    faces = sample(recordings, count, settings.held_out, folder / "faces", settings.seed, device, progress)
     say(cache.check_room(recordings, {key: len(found) for key, found in faces.items()}, settings.rendered))
     study = label(recordings, faces, cache, model, progress)
     learn = study.part(held_out=False)
