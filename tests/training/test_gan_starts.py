@@ -25,7 +25,8 @@ from fgnet_plugin.training.stages import gan_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "stylegan2.npz"
 CONFIG = FGNetConfig(
-    ("AU12",), image_size=64, generator_size=SIZE, generator_channels=(512,) * 5, style_dim=DIM, heatmap_size=16,
+    ("AU12",), image_size=64, generator_size=SIZE, generator_channels=(16,) * 5, style_dim=DIM, mapping_layers=2,
+    heatmap_size=16,
 )  # fmt: skip
 TINY = FGNetConfig(
     ("AU12",), image_size=64, generator_size=64, generator_channels=(8,) * 5, style_dim=8, mapping_layers=2,
@@ -114,7 +115,7 @@ def test_a_generators_training_goes_on_from_rosinalitys_files(tmp_path: Path) ->
     alone = gan_start(str(tmp_path / "g.pt"), TINY)
     assert alone.discriminator is None
     assert torch.equal(alone.generator["constant"], alone.average["constant"])
-    with pytest.raises(CheckpointError, match=r"g_ema: input\.input has shape"):
+    with pytest.raises(CheckpointError, match="does not fit this architecture:\n  g_ema: "):
         gan_start(str(tmp_path / "g.pt"), CONFIG)
     file["d"]["final_conv.1.bias"] = torch.zeros(3)
     torch.save(file, tmp_path / "bad.pt")
