@@ -821,9 +821,7 @@ def test_thresholds_intensities_and_tables_for_a_paper(
     assert result.exit_code == 0, result.output
     found = pd.read_csv(out / "measures.csv")
     of_au = found.query("au == 'AU12'").set_index("measure")
-    assert {"auc", "f1", "pr_auc", "mcc", "kappa", "free_kappa", "f1_skew", "f1_chosen", "icc", "mae", "f1_pooled"} <= set(
-        of_au.index
-    )
+    assert {"auc", "pr_auc", "mcc", "kappa", "free_kappa", "f1_skew", "f1_chosen", "icc", "mae"} <= set(of_au.index)
     assert (of_au["low"].dropna() <= of_au["value"][of_au["low"].notna()] + 1e-9).all()
     predictions = [pd.read_csv(path) for path in sorted((out / "predictions").glob("*.csv"))]
     tested = pd.concat([p for p in predictions if len(p) == 12])
@@ -834,15 +832,14 @@ def test_thresholds_intensities_and_tables_for_a_paper(
     assert micro["title"] == "F1-micro"
     assert micro["value"] == pytest.approx(f1_score(np.stack(every[:3], 1), np.stack(every[3:], 1), average="micro"))
     assert 0.35 < of_au.loc["auc", "chance"] < 0.65
-    assert of_au.loc["auc", "noise_floor"] >= of_au.loc["auc", "chance"]
+    assert of_au.loc["auc", "noise_floor"] >= of_au.loc["auc", "chance"] - 1e-9
     markdown, latex = (path.read_text() for path in tables)
     assert "| JAA-Net [1] | – | – | – | 56.0 |" in markdown
     assert "[1] as reported in ME-GraphAU's README" in markdown
     assert "noise floor" in markdown
     assert r"\toprule" in latex
     assert r"F1 (\%) on DISFA" in latex
-    assert [one.value for one in published_results("DISFA", "f1")] == sorted(
-        one.value for one in published_results("disfa", "f1")
-    )
+    values = [one.value for one in published_results("disfa", "f1")]
+    assert (min(values), values) == (55.9, sorted(values))
     wrong = typer.testing.CliRunner().invoke(app, ["train", "evaluate", "x", "--out", str(out), "--table", "t.doc"])
     assert "must end in .md or .tex" in str(wrong.exception)

@@ -37,7 +37,7 @@ def test_repeated_folds_are_read_and_share_no_subject_within_a_repeat(tmp_path: 
     with pytest.raises(ValueError, match="needs at least 2 folds"):
         repeated_folds(["a"], 2, 1, 0)
     table = pd.read_csv(tmp_path / "folds.csv")
-    pd.concat([table, table[:1].assign(fold=2 - table.loc[0, "fold"] % 2)]).to_csv(tmp_path / "twice.csv", index=False)
+    pd.concat([table, table[:1].assign(fold=(table.loc[0, "fold"] + 1) % 3)]).to_csv(tmp_path / "twice.csv", index=False)
     with pytest.raises(ValueError, match="is in the folds"):
         read_folds(tmp_path / "twice.csv")
 

@@ -1,8 +1,8 @@
 """Folds: which subjects a training is tested on. Those of the paper, or a user's own.
 
 The folds are subject-exclusive: who is in a test fold is in no other. A user's folds are a CSV file with the columns
-``subject`` and ``fold``, one subject a row, folds counted from 0. With a column ``repeat``, each repeat is a division of its own,
-in which every subject is in one fold; folds are numbered through all of them (`make_folds.repeated_folds`).
+``subject`` and ``fold``, one subject a row, folds counted from 0. With a column ``repeat``, each repeat is a division of its
+own, in which every subject is in one fold; folds are numbered through all of them (`make_folds.repeated_folds`).
 """
 
 from __future__ import annotations

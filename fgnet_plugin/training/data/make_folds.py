@@ -48,7 +48,7 @@ def write_repeated_folds(labels: Path, out: Path, folds: int, repeats: int, seed
 
 
 def leave_one_corpus_out(corpora: Mapping[str, Path], out: Path) -> tuple[Path, Path]:
-    """Join label files to one, with a fold for each corpus: that of fold k is tested by networks that have seen the others only.
+    """Join label files to one, with a fold for each corpus: the test of a network that has been trained on the others.
 
     Args:
         corpora: name -> label file, whose paths start from the file's own folder.
