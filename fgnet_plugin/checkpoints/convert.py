@@ -28,7 +28,9 @@ def convert_published(
     half: bool = False,
     config: FGNetConfig | None = None,
 ) -> Path:
-    """Convert the authors' two files to one checkpoint, exactly (unless `half`), with the trained output channels only.
+    """Convert the authors' two files to one checkpoint, exactly (unless `half`).
+
+    The untrained output channels are kept beside the network, for `export`.
 
     Args:
         model_pth: FG-Net's ``model.pth`` for that corpus.
@@ -53,6 +55,7 @@ def convert_published(
             not_finite.append(f"{name} holds NaN or infinity")
         state[name] = as_stored(name, tensor, half)  # halved one by one: both sizes together would need more memory
     raise_mismatches(model_pth, not_finite)
+    state |= published.untrained_channels(parts["interpreter"], config)
     del parts
     files = {"model.pth": model_pth, "encoder.pt": encoder_pt}
     info = CheckpointInfo(

@@ -14,6 +14,7 @@ from torch import Tensor
 from fgnet_plugin.alignment import Padding
 from fgnet_plugin.alignment.region import PADDINGS
 from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
+from fgnet_plugin.checkpoints.published import UNTRAINED
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import FGNet, FGNetConfig
@@ -149,7 +150,8 @@ def load(
     )
     targets = model.state_dict()
     shapes = {name: tuple(target.shape) for name, target in targets.items()}
-    raise_mismatches(path, find_mismatches(safetensors_file.read_shapes(path), shapes, exactly=True))
+    found = {name: tensor for name, tensor in safetensors_file.read_shapes(path).items() if name not in UNTRAINED.values()}
+    raise_mismatches(path, find_mismatches(found, shapes, exactly=True))
     safetensors_file.copy_tensors(path, targets)
     return model.fuse() if fuse else model
 

@@ -25,6 +25,9 @@ from fgnet_plugin.ops.resample import blur_kernel
 PARTS = ("interpreter", "g_all", "pspencoder")
 READOUT_CHANNELS = 32
 """Output channels of every published interpreter; only the first ones, one an AU, were trained."""
+LATENT_AVERAGE = "encoder.latent_average"
+UNTRAINED = {f"interpreter.readout.{leaf}": f"published.untrained_readout.{leaf}" for leaf in ("weight", "bias")}
+"""Tensor of `FGNet` -> where a converted checkpoint keeps the other output channels, so that it can be exported again."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,12 @@ def assemble(parts: Mapping[str, Mapping[str, Tensor]], config: FGNetConfig) -> 
             tensors = [tensors[0][: len(config.aus)]]
         joined = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
         yield name, joined.reshape(state[name].shape)
+
+
+def untrained_channels(interpreter: Mapping[str, Tensor], config: FGNetConfig) -> dict[str, Tensor]:
+    """Return the interpreter's output channels that no AU uses, by the names of `UNTRAINED`."""
+    theirs = {ours: sources(config)[ours].names[0] for ours in UNTRAINED}
+    return {kept: interpreter[theirs[ours]][len(config.aus) :].clone() for ours, kept in UNTRAINED.items()}
 
 
 def read_torch_file(path: Path) -> Any:

@@ -20,10 +20,17 @@ LICENCE = (
 )
 _PSP_DRIVE = "https://drive.google.com/file/d/1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0/view"
 _STYLEGAN2 = "https://github.com/rosinality/stylegan2-pytorch"
+_PICKLE = (
+    "NVlabs' pickles hold code, and none is executed here. Convert it on a machine that may run it, with a clone of NVlabs' "
+    f"program and rosinality's converter ({_STYLEGAN2}): python convert_weight.py --repo STYLEGAN2 --gen --disc FILE.pkl; "
+    "the .pt file that it writes is read here"
+)
 
 
 def check_starts(stylegan2: str, psp: str) -> None:
-    """Raise CheckpointError where a file of `read_starts` is missing; the message says where to get it."""
+    """Raise CheckpointError where a file of `read_starts` is missing, or a pickle; the message says where to get it."""
+    if stylegan2.lower().endswith(".pkl"):
+        raise CheckpointError(f"{stylegan2}: {_PICKLE}")
     origins = {psp: _psp_origin(), stylegan2: _stylegan2_origin()}
     missing = [f"{name}: no such file; {origin}" for name, origin in origins.items() if name and not Path(name).is_file()]
     if missing:
@@ -59,6 +66,35 @@ def read_starts(stylegan2: str, psp: str, config: FGNetConfig) -> dict[str, Tens
         content = _content(path, "g_ema", "a generator in rosinality's layout")
         state |= _checked(path, {"g_all": content["g_ema"]}, {"g_all": "g_ema: "}, config)
     return state
+
+
+def read_stylegan2(path: Path, config: FGNetConfig) -> dict[str, dict[str, Tensor]]:
+    """Read generator and discriminator of a file in rosinality's layout, float32.
+
+    Args:
+        path: what ``convert_weight.py`` made of NVlabs' pickle, or a training's checkpoint.
+        config: the architecture that the file must fit.
+
+    Returns:
+        ``g_ema`` and, where the file has it, ``g``, the running weights: tensors by the names of `Generator`. ``d``, where the
+        file has it: by the file's own names, unchecked.
+
+    Raises:
+        CheckpointError: as `read_starts`; for NVlabs' pickles, which hold code, the message says how to convert them.
+    """
+    if path.suffix.lower() == ".pkl":
+        raise CheckpointError(f"{path}: {_PICKLE}")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; {_stylegan2_origin()}")
+    content = _content(path, "g_ema", "a generator in rosinality's layout")
+    found: dict[str, dict[str, Tensor]] = {}
+    for name in ("g_ema", "g"):
+        if isinstance(content.get(name), dict):
+            state = _checked(path, {"g_all": content[name]}, {"g_all": f"{name}: "}, config)
+            found[name] = {key.removeprefix("generator."): tensor for key, tensor in state.items()}
+    if isinstance(content.get("d"), dict):
+        found["d"] = {name: tensor.float() for name, tensor in content["d"].items() if isinstance(tensor, Tensor)}
+    return found
 
 
 def _content(path: Path, key: str, kind: str) -> dict[str, Any]:

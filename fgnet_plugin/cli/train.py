@@ -34,6 +34,28 @@ def _print_path(path: Path) -> None:
 
 
 @train_app.command()
+def folds(
+    labels: Annotated[list[str], typer.Argument(help="A label file, or several as NAME=CSV: each is left out once.")],
+    out: Annotated[Path, typer.Option("--out", help="The CSV file to write; of several corpora, the folder.")],
+    count: Annotated[int, typer.Option("--folds", help="Folds of each repeat.")] = 3,
+    repeats: Annotated[int, typer.Option(help="Divisions of the subjects.")] = 1,
+    seed: Annotated[int, typer.Option(help="Another seed, other divisions.")] = 0,
+) -> None:
+    """Divide subjects, or corpora, for data.csv.folds."""
+    check_installed()
+    from fgnet_plugin.training.data.make_folds import leave_one_corpus_out, write_repeated_folds
+
+    pairs = [text.partition("=") for text in labels]
+    if len(labels) == 1 and not pairs[0][1]:
+        typer.echo(write_repeated_folds(Path(labels[0]), out, count, repeats, seed))
+        return
+    if not all(name and equals and path for name, equals, path in pairs) or len({name for name, _, _ in pairs}) < len(pairs):
+        raise typer.BadParameter("several label files must be given as NAME=CSV, each with a name of its own")
+    for path in leave_one_corpus_out({name: Path(path) for name, _, path in pairs}, out):
+        typer.echo(path)
+
+
+@train_app.command()
 def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
     """Train FG-Net; the best weights so far are always in fgnet.safetensors in the training's folder."""
     check_installed()

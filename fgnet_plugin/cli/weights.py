@@ -1,4 +1,4 @@
-"""``fgnet weights``: list, download, convert, verify."""
+"""``fgnet weights``: list, download, convert, export, verify."""
 
 from __future__ import annotations
 
@@ -78,6 +78,26 @@ def convert(
     if out.exists() and not overwrite:
         raise CheckpointError(f"{out} exists; give --overwrite to replace it, or --out for another file")
     typer.echo(convert_published(model_pth, encoder_pt, corpus, out, fold=fold, half=half))
+
+
+@weights_app.command()
+def export(
+    name_or_path: NameOrPath,
+    model_pth: Annotated[Path, typer.Argument(help="The file to write, in the layout of the authors' model.pth.")],
+    encoder_pt: Annotated[
+        Path | None, typer.Option("--encoder-pt", help="Write this one, too, in the layout of pSp's encoder.pt.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Turn a checkpoint into the authors' model.pth."""
+    from fgnet_plugin.checkpoints.export import export_published
+
+    for path in (model_pth, encoder_pt):
+        if path is not None and path.exists() and not overwrite:
+            raise CheckpointError(f"{path} exists; give --overwrite to replace it")
+    for note in export_published(name_or_path, model_pth, encoder_pt):
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(model_pth)
 
 
 @weights_app.command()

@@ -1,7 +1,7 @@
 """Bootstrap the scores of AUs without copying any face, with intervals that cover what they say for few people.
 
-How often each unit (a face, or a cluster of faces such as a video or a person) was drawn is a weight, and all scores are
-functions of sums of weights (Efron & Tibshirani 1993, chapter 13). Each unit's weight is Poisson(1), its own (Hanley & MacGibbon
+How often each unit (a face, or a cluster of faces such as a video or a person) was drawn is a weight, and all scores are made
+of sums of weights (Efron & Tibshirani 1993, chapter 13). Each unit's weight is Poisson(1), its own (Hanley & MacGibbon
 2006), so that resamples of test sets that share people can be paired. The AUC is the share of pairs of a face with the AU and
 one without in which the former has the higher score, ties counting half.
 """
@@ -104,7 +104,7 @@ class _Sums:
     def __init__(self, case: Case, units: int, times: int, compare_copies: bool) -> None:
         self.case, self.compare_copies = case, compare_copies
         self.counts = of.counts(case.truth, case.present, case.units, units)
-        # With few units, pairs of units are counted once and weighted each time; with many, that table would be the larger work.
+        # With few units, pairs of units are counted once and weighted each time; with many, that table would be more work.
         self.between = case.wins_between(units) if units <= times else None
         self.within = None if compare_copies else case.wins_within(units)
 

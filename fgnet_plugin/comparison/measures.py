@@ -83,9 +83,9 @@ OF_DECISIONS: dict[str, Callable[[Floats, Floats, Floats, Floats], Floats]] = {
 }
 """Measure -> function of true positives, false positives, faces with the AU and faces without it (arrays of one shape).
 
-F1, precision and recall are NaN without a face with the AU, MCC, κ and skew-normalised F1 without one of each kind. Where the AU
-is never found, precision and MCC are 0, as scikit-learn has it. Skew-normalised F1 (Jeni et al. 2013) counts false positives as if
-there were as many faces without the AU as with it. Free-margin κ is 2 · accuracy − 1 (Brennan & Prediger 1981).
+F1, precision and recall are NaN without a face with the AU, MCC, κ and skew-normalised F1 without one of each kind. Where the
+AU is never found, precision and MCC are 0, as scikit-learn has it. Skew-normalised F1 (Jeni et al. 2013) counts false positives
+as if there were as many faces without the AU as with it. Free-margin κ is 2 · accuracy − 1 (Brennan & Prediger 1981).
 
 Example:
     >>> OF_DECISIONS["f1_skew"](*np.array([[8.0], [9.0], [10.0], [90.0]]))  # 9 of 90 are as 1 of 10

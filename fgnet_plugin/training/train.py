@@ -17,7 +17,7 @@ from fgnet_plugin.training.data.leakage import check_start_from
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.fit import check_folder, fit
 from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, start_from_imagenet
-from fgnet_plugin.training.models.start import detector, face_size, generator_start
+from fgnet_plugin.training.models.start import detector, face_size, gan_start, generator_start
 from fgnet_plugin.training.models.systems import FGNET_FILE, read_system_info
 from fgnet_plugin.training.stages.au_base import AUStage, Chosen
 from fgnet_plugin.training.stages.baseline import BaselineStage
@@ -109,7 +109,10 @@ def train_generator(config: GeneratorConfig, resume: bool = False) -> Path:
     check_folder(Path(config.trainer.out), resume)
     torch.manual_seed(config.trainer.seed)
     corpus, val_corpus, sampler = unlabelled_corpora(config, config.data, config.model.config().generator_size)
-    fit(GeneratorStage(config, corpus, val_corpus, sampler), resume)
+    start = gan_start(config.start_from, config.model.config()) if config.start_from else None
+    if start is not None and start.discriminator is None:
+        say(f"{config.start_from} has no discriminator: it starts from random weights")
+    fit(GeneratorStage(config, corpus, val_corpus, sampler, start), resume)
     return Path(config.trainer.out) / GENERATOR_FILE
 
 

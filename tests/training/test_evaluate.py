@@ -800,3 +800,47 @@ def test_the_command_line_on_rendered_faces(tmp_path: Path) -> None:
     assert set(depends_on) == {"checkpoint", "test", "aus", "code"}
     wrong = typer.testing.CliRunner().invoke(app, ["train", "evaluate", "x", "--out", str(out), "--on", "labels.csv"])
     assert str(wrong.exception) == "--on labels.csv: must look like NAME=labels.csv"
+
+
+def test_thresholds_intensities_and_tables_for_a_paper(
+    lab: Callable[..., list[Path]], reader: type[Reader], tmp_path: Path
+) -> None:
+    from fgnet_plugin.cli.app import app
+    from fgnet_plugin.training.evaluate.paper import published_results
+
+    # A corpus that is called as a published one, with intensities that follow the labels.
+    table = pd.read_csv(tmp_path / "Home.csv")
+    for au in AUS:
+        table[f"{au}_intensity"] = 4 * table[au]
+    table.loc[0, "AU12_intensity"] = 9
+    table.to_csv(tmp_path / "Home.csv", index=False)
+    runs = [made_up_run(tmp_path / "runs", f"f{k}", tmp_path / "Home.csv", fold=k, trained_on="DISFA") for k in (0, 1)]
+    out = tmp_path / "out"
+    tables = [tmp_path / "paper.md", tmp_path / "paper.tex"]
+    options = ["--out", str(out), "--bootstrap", "40", "--choose-thresholds", *(f"--table={path}" for path in tables)]
+    result = typer.testing.CliRunner().invoke(app, ["train", "evaluate", *map(str, runs), *options])
+    assert result.exit_code == 0, result.output
+    found = pd.read_csv(out / "measures.csv")
+    of_au = found.query("au == 'AU12'").set_index("measure")
+    assert {"auc", "pr_auc", "mcc", "kappa", "free_kappa", "f1_skew", "f1_chosen", "icc", "mae"} <= set(of_au.index)
+    assert (of_au["low"].dropna() <= of_au["value"][of_au["low"].notna()] + 1e-9).all()
+    predictions = [pd.read_csv(path) for path in sorted((out / "predictions").glob("*.csv"))]
+    tested = pd.concat([p for p in predictions if len(p) == 12])
+    present, truth = tested["AU12"] > 0, tested["label_AU12"] > 0
+    assert of_au.loc["f1_pooled", "value"] == pytest.approx(f1_score(truth, present))
+    every = [tested[f"{kind}{au}"] > 0 for kind in ("label_", "") for au in AUS]
+    micro = found.query("au == 'mean' and measure == 'f1_pooled'").iloc[0]
+    assert micro["title"] == "F1-micro"
+    assert micro["value"] == pytest.approx(f1_score(np.stack(every[:3], 1), np.stack(every[3:], 1), average="micro"))
+    assert 0.35 < of_au.loc["auc", "chance"] < 0.65
+    assert of_au.loc["auc", "noise_floor"] >= of_au.loc["auc", "chance"] - 1e-9
+    markdown, latex = (path.read_text() for path in tables)
+    assert "| JAA-Net [1] | – | – | – | 56.0 |" in markdown
+    assert "[1] as reported in ME-GraphAU's README" in markdown
+    assert "noise floor" in markdown
+    assert r"\toprule" in latex
+    assert r"F1 (\%) on DISFA" in latex
+    values = [one.value for one in published_results("disfa", "f1")]
+    assert (min(values), values) == (55.9, sorted(values))
+    wrong = typer.testing.CliRunner().invoke(app, ["train", "evaluate", "x", "--out", str(out), "--table", "t.doc"])
+    assert "must end in .md or .tex" in str(wrong.exception)

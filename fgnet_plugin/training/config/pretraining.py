@@ -122,6 +122,9 @@ class GeneratorConfig:
     model: Sizes = field(default_factory=Sizes)
     optimiser: GeneratorOptimiser = GeneratorOptimiser()
     adversarial: Adversarial = Adversarial()
+    start_from: str = ""
+    """Weights to go on from: StyleGAN2 in rosinality's layout (NVlabs' pickles, converted), or a file of this stage; they must
+    fit `model`. Empty: random weights."""
     licence: str = ""
     """Of the faces: recorded in what is exported."""
 
@@ -134,6 +137,8 @@ class EncoderConfig:
     trainer: Trainer
     start_from: str
     """The generator: a file of the stage `generator`, or StyleGAN2 in rosinality's layout."""
+    start_encoder: str = ""
+    """Weights of the encoder to go on from: pSp's encoder.pt, or a file of this stage. Empty: random weights."""
     latent: Literal["z", "w"] = "z"
     """What the encoder's rows are. z: the generator's mapping network turns them into styles, which is how FG-Net runs it, so
     that the detector starts with faces that are reconstructed. w: they are styles, as pSp's own training has it."""

@@ -1,7 +1,8 @@
 """Folds: which subjects a training is tested on. Those of the paper, or a user's own.
 
 The folds are subject-exclusive: who is in a test fold is in no other. A user's folds are a CSV file with the columns
-``subject`` and ``fold``, one subject a row, folds counted from 0.
+``subject`` and ``fold``, one subject a row, folds counted from 0. With a column ``repeat``, each repeat is a division of its
+own, in which every subject is in one fold; folds are numbered through all of them (`make_folds.repeated_folds`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def read_folds(path: Path) -> Folds:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; folds are {', '.join(map(str.lower, PUBLISHED))}, or a CSV file subject,fold")
     rows: list[str] = []
-    members: dict[str, dict[int, int]] = {}  # subject -> fold -> line
+    members: dict[tuple[str, str], dict[int, int]] = {}  # subject, repeat -> fold -> line
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         try:
@@ -53,10 +54,10 @@ def read_folds(path: Path) -> Folds:
                 if not (fold.isascii() and fold.isdigit()):
                     rows.append(f"{path}:{reader.line_num}: fold is {fold!r}; folds count 0, 1, …")
                 elif subject:
-                    members.setdefault(subject, {}).setdefault(int(fold), reader.line_num)
+                    members.setdefault((subject, cells.get("repeat", "")), {}).setdefault(int(fold), reader.line_num)
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{path}: not a CSV file ({error})") from error
-    for subject, found in members.items():
+    for (subject, _), found in members.items():
         if len(found) > 1:
             lines, places = (" and ".join(map(str, values)) for values in (found.values(), found))
             rows.append(f"{path}:{next(iter(found.values()))}: {subject} is in the folds {places} (lines {lines}); choose one")
@@ -65,9 +66,11 @@ def read_folds(path: Path) -> Folds:
     used = sorted({fold for found in members.values() for fold in found})
     if used != list(range(len(used))):
         raise ValueError(f"{path}: folds must count 0, 1, … without a gap, found {', '.join(map(str, used))}")
-    folds = tuple(frozenset(subject for subject, found in members.items() if fold in found) for fold in used)
-    check_folds(folds, str(path))
-    return folds
+    for repeat in dict.fromkeys(repeat for _, repeat in members):
+        within = {fold for (_, of), found in members.items() if of == repeat for fold in found}
+        folds = [{subject for (subject, of), found in members.items() if of == repeat and fold in found} for fold in within]
+        check_folds(folds, f"{path}, repeat {repeat}" if repeat else str(path))
+    return tuple(frozenset(subject for (subject, _), found in members.items() if fold in found) for fold in used)
 
 
 def check_folds(folds: Sequence[Iterable[str]], name: str = "folds") -> None:

@@ -105,7 +105,8 @@ def _tested(
         for test in tests:
             try:
                 of_test = predicted(test)
-                intensities = test.label_file and read_intensities(test.label_file, of_test.images.tolist(), test.aus)
+                file, images = test.label_file, of_test.images.tolist()
+                intensities = None if file is None else read_intensities(file, images, test.aus)
             except ValueError as error:
                 problems.append(f"{run.given} on {test.name}: {error}")
                 continue

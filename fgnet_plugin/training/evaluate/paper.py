@@ -64,7 +64,7 @@ def check_path(path: Path) -> None:
 
 
 def write(study: Study, path: Path) -> None:
-    """All tables of a study in one file, ``.md`` or ``.tex`` (for ``\\usepackage{booktabs}``), whole or not at all."""
+    """All tables of a study in one file, ``.md`` or ``.tex`` (for LaTeX's package booktabs), whole or not at all."""
     form = latex if path.suffix.lower() == ".tex" else markdown
     with atomic_write(path) as part:
         part.write_text("\n\n".join(map(form, paper_tables(study))) + "\n", encoding="utf-8")
@@ -95,9 +95,7 @@ def _table(corpus: str, measure: str, groups: Sequence[Group]) -> PaperTable:
     rows.append(("noise floor", *map(_percent, floors), _percent(mean_floor)))
     notes = [f"{len(group.members)} runs of {tables.name(group.key)}: {group.key.selection}" for group in groups]
     notes += ["Brackets: bias-corrected and accelerated 95 % bootstrap intervals over subjects"]
-    notes += [
-        "Noise floor: reached by one of twenty detectors that are given other subjects' activations; the largest of the rows"
-    ]
+    notes += ["Noise floor: what one of twenty detectors reaches that is given other subjects' activations; the rows' largest"]
     notes += [f"[{mark}] as reported in {source}; not run again, and folds, AUs and epoch may have been chosen otherwise"
               for source, mark in sources.items()]  # fmt: skip
     notes += [note for group in groups for note in tables.notes(group)]

@@ -149,7 +149,7 @@ def _of_intensities(
     for coded, activation in zip(intensities.T, activations.T, strict=True):
         known = np.isfinite(coded)
         terms = intensity_sums(coded[known], MAX_INTENSITY / 2 * (activation[known] + 1))
-        sums = np.stack([np.bincount(units[known], term, len(weights)) for term in terms])
+        sums = np.stack([np.bincount(units[known], term, len(weights)) for term in terms]).astype(np.float64)
         total = sums.sum(axis=1, keepdims=True)
         whole = of_intensities(total)[:, 0]
         found.append((whole, of_intensities(sums @ weights.astype(np.float64)), of_intensities(total - sums)))

@@ -75,9 +75,9 @@ def summary(groups: Sequence[Group]) -> pd.DataFrame:
 def measures(groups: Sequence[Group]) -> pd.DataFrame:
     """A row for each group, AU (and mean over its AUs) and measure: value, interval, spread, and what chance gives.
 
-    ``chance`` is the mean over permutations of subjects, ``noise_floor`` their 95 % quantile (`Group.chance`); ``always`` the F1
-    of a detector that sees the AU in every face, 2p / (1 + p) for a share p of faces with it. F1-pooled is of all folds' faces
-    together, that of the mean's row, F1-micro, of all AUs, too.
+    ``chance`` is the mean over permutations of subjects, ``noise_floor`` their 95 % quantile (`Group.chance`); ``always`` the
+    F1 of a detector that sees the AU in every face, 2p / (1 + p) for a share p of faces with it. F1-pooled is of all folds'
+    faces together, that of the mean's row, F1-micro, of all AUs, too.
     """
     rows = []
     for group in groups:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from fgnet_plugin.checkpoints.fgnet import load, read_info
+from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
 from fgnet_plugin.checkpoints.pretrained import Pretrained, is_pretrained, load_pretrained, read_pretrained, style_moments
 from fgnet_plugin.checkpoints.registry import resolve
-from fgnet_plugin.checkpoints.stylegan2_psp import LICENCE, read_starts
+from fgnet_plugin.checkpoints.stylegan2_psp import LICENCE, read_starts, read_stylegan2
 from fgnet_plugin.faces.face_mesh import load_face_mesh
 from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training.config.detector import Model
+from fgnet_plugin.training.models.discriminator import Discriminator
 
 
 def generator_start(path: str) -> Pretrained:
@@ -30,6 +34,77 @@ def generator_start(path: str) -> Pretrained:
     generator.load_state_dict(state)
     architecture = {name: value for name, value in dataclasses.asdict(config).items() if name != "aus"}
     return Pretrained(architecture, {"generator": state, "moments": style_moments(generator)}, licence=LICENCE)
+
+
+@dataclass(frozen=True)
+class GanStart:
+    """Weights that a generator's training goes on from."""
+
+    generator: dict[str, Tensor]
+    """Running weights; where a file has only the average, that."""
+    average: dict[str, Tensor]
+    """What is exported and shown."""
+    discriminator: dict[str, Tensor] | None
+    """None: the file has none, and the discriminator starts from random weights."""
+    licence: str
+
+
+def gan_start(path: str, config: FGNetConfig) -> GanStart:
+    """Read what a generator's training starts from: StyleGAN2 in rosinality's layout, or a file of the stage `generator`.
+
+    Raises CheckpointError: no such file, another kind of file, damaged, or of another architecture than `config`.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in Discriminator(config).state_dict().items()}
+    if is_pretrained(path) or path.endswith(".safetensors"):
+        found = load_pretrained(path)
+        shapes = {name: tuple(tensor.shape) for name, tensor in Generator(config).state_dict().items()}
+        raise_mismatches(Path(path), find_mismatches(found.parts.get("generator", {}), shapes, "generator: ", exactly=True))
+        critic, licence = found.parts.get("discriminator"), found.licence
+        generator = average = found.parts["generator"]
+    else:
+        theirs = read_stylegan2(Path(path), config)
+        average, licence = theirs["g_ema"], LICENCE
+        generator, critic = theirs.get("g", average), None
+        if "d" in theirs:
+            names = rosinality_names(config)
+            critic = {ours: theirs["d"][name].flatten() if ours.endswith("bias") else theirs["d"][name]
+                      for ours, name in names.items() if name in theirs["d"]}  # fmt: skip
+    if critic is not None:
+        raise_mismatches(Path(path), find_mismatches(critic, wanted, "discriminator: ", exactly=True))
+    return GanStart(generator, average, critic, licence)
+
+
+def rosinality_names(config: FGNetConfig) -> dict[str, str]:
+    """Each tensor of `Discriminator` -> its name in rosinality's."""
+    found = {"from_rgb.weight": "convs.0.0.weight", "from_rgb.bias": "convs.0.1.bias"}
+    for i in range(len(config.generator_channels) - 1):
+        ours, theirs = f"blocks.{i}", f"convs.{i + 1}"
+        found |= {f"{ours}.conv1.weight": f"{theirs}.conv1.0.weight", f"{ours}.conv1.bias": f"{theirs}.conv1.1.bias"}
+        found |= {f"{ours}.conv2.weight": f"{theirs}.conv2.1.weight", f"{ours}.conv2.bias": f"{theirs}.conv2.2.bias"}
+        found[f"{ours}.shortcut.weight"] = f"{theirs}.skip.1.weight"
+    found |= {"conv.weight": "final_conv.0.weight", "conv.bias": "final_conv.1.bias"}
+    for ours, k in (("hidden", 0), ("logit", 1)):
+        found |= {f"{ours}.{leaf}": f"final_linear.{k}.{leaf}" for leaf in ("weight", "bias")}
+    return found
+
+
+def encoder_start(path: str, config: FGNetConfig) -> tuple[dict[str, Tensor], str]:
+    """Read the encoder that an encoder's training starts from: state dict of `Encoder`, average latent code included; licence.
+
+    Args:
+        path: pSp's ``encoder.pt`` (``psp_ffhq_encode.pt``), or a file of the stage `encoder`.
+        config: the generator's architecture, which it must fit.
+
+    Raises CheckpointError as `read_starts` and `load_pretrained` do.
+    """
+    if is_pretrained(path) or path.endswith(".safetensors"):
+        found = load_pretrained(path)
+        state = found.parts.get("encoder", {})
+        shapes = {name: tuple(tensor.shape) for name, tensor in FGNet(config).encoder.state_dict().items()}
+        raise_mismatches(Path(path), find_mismatches(state, shapes, "encoder: ", exactly=True))
+        return state, found.licence
+    state = read_starts("", path, config)
+    return _under("encoder.", state), LICENCE
 
 
 def face_size(model: Model) -> int:
@@ -81,6 +156,10 @@ def detector(model: Model, aus: tuple[str, ...]) -> tuple[FGNet, str]:
     if not model.reset_interpreter:
         net.interpreter.load_state_dict(old.interpreter.state_dict())
     return net.train(), read_info(path).licence
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def _take(net: FGNet, weights: dict[str, Tensor]) -> None:

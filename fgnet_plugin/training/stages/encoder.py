@@ -21,6 +21,7 @@ from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch, Stage
 from fgnet_plugin.training.metrics.image_grid import write_image_grid
 from fgnet_plugin.training.models.discriminator import Discriminator
+from fgnet_plugin.training.models.start import encoder_start
 from fgnet_plugin.training.stages.generator import to_pixels
 from fgnet_plugin.training.stages.reconstruction_loss import map_spreads, reconstruction_loss
 
@@ -53,10 +54,16 @@ class EncoderStage(Stage):
         sizes: FGNetConfig = start.config()
         net = Encoder(sizes).to(memory_format=torch.channels_last)
         net.channels_last = True
-        if config.latent == "w":
+        licences = [config.licence, start.licence]
+        if config.start_encoder:
+            state, licence = encoder_start(config.start_encoder, sizes)
+            net.load_state_dict(state)
+            licences.append(licence)
+        elif config.latent == "w":
             net.latent_average.copy_(start.parts["moments"]["style_mean"].expand_as(net.latent_average))
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config, self.sizes, self.start = config, sizes, start
+        self.licence = " ".join(filter(None, dict.fromkeys(licences)))
         self.generator = frozen(Generator(sizes), start.parts["generator"])
         self.discriminator: Discriminator | None = None
         if config.loss.features:
@@ -138,8 +145,7 @@ class EncoderStage(Stage):
         }
         parts: dict[str, Any] = {"generator": self.generator, "encoder": self.trained}
         parts |= {name: self.start.parts[name] for name in ("discriminator", "moments") if name in self.start.parts}
-        licence = " ".join(filter(None, dict.fromkeys((self.config.licence, self.start.licence))))
-        save_pretrained(Path(self.machine.out) / PRETRAINED_FILE, self.sizes, parts, training, licence)
+        save_pretrained(Path(self.machine.out) / PRETRAINED_FILE, self.sizes, parts, training, self.licence)
 
 
 def frozen(net: Net, state: dict[str, Tensor]) -> Net:

@@ -22,6 +22,7 @@ from fgnet_plugin.training.engine.stage import Batch, Stage, fused
 from fgnet_plugin.training.metrics.frechet_distance import FaceDistance
 from fgnet_plugin.training.metrics.image_grid import write_image_grid
 from fgnet_plugin.training.models.discriminator import Discriminator
+from fgnet_plugin.training.models.start import GanStart
 from fgnet_plugin.training.stages import gan_losses
 
 GENERATOR_FILE = "generator.safetensors"
@@ -38,6 +39,7 @@ class GeneratorStage(Stage):
         config: the settings.
         corpus, val_corpus: samples are dicts with "image" uint8 [3, S, S], S = generator_size.
         sampler: of the corpus.
+        start: weights to go on from.
     """
 
     monitor, maximise = "distance", False
@@ -45,11 +47,26 @@ class GeneratorStage(Stage):
     net: Generator
     average: Generator | None
 
-    def __init__(self, config: GeneratorConfig, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler) -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        corpus: Corpus,
+        val_corpus: Corpus,
+        sampler: StepSampler,
+        start: GanStart | None = None,
+    ) -> None:
         net = Generator(config.model.config()).to(memory_format=torch.channels_last)
+        if start is not None:
+            net.load_state_dict(start.generator)
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config = config
         self.discriminator = Discriminator(config.model.config()).to(memory_format=torch.channels_last)
+        if start is not None and self.average is not None:
+            self.average.load_state_dict(start.average)
+        if start is not None and start.discriminator is not None:
+            self.discriminator.load_state_dict(start.discriminator)
+        licences = config.licence, "" if start is None else start.licence
+        self.licence = " ".join(filter(None, dict.fromkeys(licences)))
         self.register_buffer("path_mean", torch.zeros(()))
         self.path_mean: Tensor
         self.register_buffer("penalties", torch.zeros(2))  # the last R1 and path length penalty, for the log
@@ -223,7 +240,7 @@ class GeneratorStage(Stage):
         parts: dict[str, nn.Module | dict[str, Tensor]] = {
             "generator": self.trained, "discriminator": self.discriminator, "moments": style_moments(self.trained),
         }  # fmt: skip
-        save_pretrained(Path(self.machine.out) / GENERATOR_FILE, self.sizes, parts, training, self.config.licence)
+        save_pretrained(Path(self.machine.out) / GENERATOR_FILE, self.sizes, parts, training, self.licence)
 
 
 def to_pixels(images: Tensor) -> Tensor:
