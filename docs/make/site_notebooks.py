@@ -118,5 +118,5 @@ def _output(output: NotebookNode, alt: str | None, pictures: Path) -> list[str]:
 
 
 def _text(text: str) -> str:
-    shown = "\n".join(line.split("\r")[-1].rstrip() for line in _ANSI.sub("", text).replace("\r\n", "\n").splitlines())
+    shown = "\n".join(line.split("\r")[-1].rstrip() for line in _ANSI.sub("", text).replace("\r\n", "\n").split("\n"))
     return f"```text\n{shown.strip(chr(10))}\n```" if shown.strip() else ""
