@@ -1,4 +1,4 @@
-"""The picture of weights/pretrained-rendered.md: faces that the generator draws, and faces beside the encoder's reconstructions.
+"""The picture of weights/pretrained-rendered.md: faces that the generator draws, and faces with their reconstructions.
 
 python examples/pretrained_picture.py [--out FILE]
 """

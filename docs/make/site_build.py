@@ -2,8 +2,9 @@
 
     PYTHONPATH=.:tests/helpers:docs/make python docs/make/site_build.py [--out outputs/docs] [--without-tutorials]
 
-The sources are put together in ``OUT/source``, laid out as the repository, so that links work as they do there; beside them
-the pages that are made: the command line, the public names, and the tutorials, which are run. Zensical makes ``OUT/site`` of it.
+The sources are put together in ``OUT/source``, laid out as the repository, so that links work as they do there; beside
+them the pages that are made: the command line, the public names, and the tutorials, which are run. Zensical makes
+``OUT/site`` of it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def example_files(folder: Path, home: Path, frames: int | None) -> Iterator[None
 
 def write_tables() -> None:
     """``old_fex.csv`` of video.mp4, the same as OpenFace would write it, and a person's codes of every second frame."""
-    fex = pd.DataFrame(OfflineDetector().detect("video.mp4", batch_size=4, progress_bar=False))
+    fex = pd.DataFrame(OfflineDetector().detect("video.mp4", progress_bar=False))
     fex.to_csv("old_fex.csv", index=False)
     landmarks = fex[[f"{axis}_{i}" for axis in "xy" for i in range(68)]]
     openface = pd.DataFrame({"frame": fex["frame"] + 1, "success": 1, "AU12_r": 5 * fex["AU12"], "AU12_c": fex["AU12"] > 0.5})
