@@ -33,10 +33,14 @@ lint: .venv/with-dev ## linters, formatting, types, which folder may import whic
 docs: .venv/with-dev ## the documentation as pages that open from disk, its tutorials run: outputs/docs/site/index.html
 	PYTHONPATH=.:tests/helpers:docs/make $(BIN)/python docs/make/site_build.py
 
-pictures: .venv/with-dev ## the documentation's pictures, into docs/; those of `make claims` and of trainings are left out
+pictures: .venv/with-dev ## the documentation's pictures, into docs/, but for those of `make claims`: docs/pictures.md
 	$(BIN)/python examples/readme_picture.py
 	$(BIN)/python examples/fgnet_figure.py
-	PYTHONPATH=tests/helpers $(BIN)/python examples/real_faces.py --picture docs/real_faces.png
+	$(BIN)/python examples/pretrained_picture.py
+	$(BIN)/fgnet train render docs --renderer masks --sheets
+	$(BIN)/fgnet train render docs --sheets
+	$(BIN)/python examples/real_faces.py --checkpoint fgnet-rendered-1 --out outputs/real_faces
+	cp outputs/real_faces/real_faces.png docs/
 
 bench: .venv/with-dev ## speed on this machine; beside the published code where baseline/FG-Net holds it
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

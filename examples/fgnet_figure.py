@@ -79,9 +79,9 @@ def main() -> None:
         for name, value in zip("xy", point, strict=True)
     }
     draw_photo(left, data.astronaut(), face)
-    left.set_title("1  a photo: face and 68 landmarks", fontsize=9, color=INK)
+    left.set_title("1  a photo", fontsize=9, color=INK)
     size = net.config.image_size
-    show(middle, aligned.pictures()[0].permute(1, 2, 0).numpy(), f"2  the face, upright, {size} × {size} pixels")
+    show(middle, aligned.pictures()[0].permute(1, 2, 0).numpy(), f"2  the face, {size} px")
     draw_scores(right, scores)
     right.set_title("5  a score for each AU", fontsize=9, color=INK)
     for axis, feature_map in zip(rows[1].subplots(1, len(maps)), maps, strict=True):

@@ -1,4 +1,4 @@
-"""Tell Griffe, which reads the docstrings for mkdocstrings, that ``Example:`` begins what it looks for at ``Examples:``."""
+"""Tell Griffe, which reads docstrings for mkdocstrings, that ``Example:`` means what it calls ``Examples:``."""
 
 import re
 from typing import Any

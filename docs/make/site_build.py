@@ -2,8 +2,9 @@
 
     PYTHONPATH=.:tests/helpers:docs/make python docs/make/site_build.py [--out outputs/docs] [--without-tutorials]
 
-The sources are put together in ``OUT/source``, laid out as the repository, so that links work as they do there; beside them
-the pages that are made: the command line, public names, and the tutorials, which are run. Zensical makes ``OUT/site`` of all.
+The sources are put together in ``OUT/source``, laid out as the repository, so that links work as they do there; beside
+them the pages that are made: the command line, the public names, and the tutorials, which are run. Zensical makes
+``OUT/site`` of it.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ COPIED = (
     *("examples/*.py", "tests/benchmarks/*.py", "fgnet_plugin/report/static/LICENSE-uPlot.txt"),
 )
 """What the pages show and link to, as patterns from the repository's root."""
-FRAMES = 72
-"""Of the tutorials' video: a smile that comes and goes."""
 
 
 def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
@@ -100,7 +99,7 @@ def _run_tutorials(folder: Path, jobs: int) -> None:
 
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
         files = Path(scratch) / "files"
-        with example_files(files, Path(scratch) / "home", FRAMES):
+        with example_files(files, Path(scratch) / "home", frames=None):
             for job in [pool.submit(run, source, files) for source in sources()]:
                 job.result()
 

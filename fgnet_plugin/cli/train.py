@@ -134,13 +134,17 @@ def render(
     """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""
     check_installed(TO_RENDER)
     from fgnet_plugin.training.rendered import DOMAINS, write_corpus
-    from fgnet_plugin.training.rendered.sheets import au_sheet, face_sheet
 
     domains = tuple(domain or DOMAINS)
     if sheets:
+        from fgnet_plugin.training.rendered import head_sheets
+        from fgnet_plugin.training.rendered import sheets as mask_sheets
+
         out.mkdir(parents=True, exist_ok=True)
-        au_sheet(out / "rendered_aus.jpg")
-        face_sheet(out / "rendered_faces.jpg", domains)
-        typer.echo(f"{out / 'rendered_aus.jpg'}\n{out / 'rendered_faces.jpg'}")
+        drawn, names = (mask_sheets, ("aus", "faces")) if renderer == "masks" else (head_sheets, ("head_aus", "heads"))
+        aus, faces = (out / f"rendered_{name}.jpg" for name in names)
+        drawn.au_sheet(aus)
+        drawn.face_sheet(faces, domains)
+        typer.echo(f"{aus}\n{faces}")
     else:
         typer.echo(write_corpus(out, domains, count, size, seed, framing, workers, renderer))  # type: ignore[arg-type]

@@ -90,7 +90,7 @@ def _observation(coding: Coding) -> dict[str, Any]:
 
 
 def read_project(path: Path) -> list[Coding]:
-    """Read the codings of a project of BORIS. Behaviors that name no AU are left out, with a warning.
+    """Read the codings of a project of BORIS. Behaviours that name no AU are left out, with a warning.
 
     Raises:
         InputError: no project; an observation of several videos or several subjects; an event without an end.
@@ -130,7 +130,7 @@ def _read_observation(path: Path, name: str, about: dict[str, Any], behaviors: d
 
 
 def _pairs(of: str, code: str, times: list[float], kind: str) -> Iterator[tuple[str, float, float]]:
-    """Pair the starts and ends of a behavior."""
+    """Pair the starts and ends of a behaviour."""
     au, ordered = str(au_of(code)), sorted(times)
     if kind.startswith("point"):
         yield from ((au, time, time) for time in ordered)

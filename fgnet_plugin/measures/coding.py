@@ -33,7 +33,7 @@ class Coding:
 
 
 def au_of(text: str) -> str | None:
-    """Read the AU from what coders call a tier or a behavior; None where it names none.
+    """Read the AU from what coders call a tier or a behaviour; None where it names none.
 
     Example:
         >>> au_of("AU 12"), au_of("au6"), au_of("4"), au_of("AU25 lips part"), au_of("speech")

@@ -121,7 +121,7 @@ def write_study(
 
 
 def _curve(scores: Floats) -> str:
-    """Reduce scores to `POINTS` bytes in base64: the largest of each stretch in 250ths, 255 where there is none."""
+    """Reduce scores to `POINTS` bytes in base64: the largest of each stretch in steps of 1/250, 255 where there is none."""
     parts = np.array_split(scores, min(POINTS, len(scores)))
     most = np.array([np.nanmax(part) if np.isfinite(part).any() else np.nan for part in parts])
     values = np.where(np.isfinite(most), np.clip(np.nan_to_num(most), 0, 1) * _STEPS, _UNKNOWN).round()

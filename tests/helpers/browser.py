@@ -16,18 +16,23 @@ def browser_is_there() -> bool:
     return found and importlib.util.find_spec("selenium") is not None
 
 
+def start_chromium() -> Any:
+    """Selenium's driver of a Chromium without a window, which keeps what pages complain of."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in _FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+
+
 class Page:
     """A page that is open; `seconds` is how long it took until it was drawn."""
 
     def __init__(self, path: Path) -> None:
-        from selenium import webdriver
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium")
-        for flag in _FLAGS:
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+        self.driver = start_chromium()
         begun = time.perf_counter()
         self.driver.get(path.resolve().as_uri())
         while not self.run("return document.documentElement.dataset.ready"):

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from unittest import mock
 
@@ -17,23 +18,25 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def example_files(folder: Path, home: Path, frames: int) -> Iterator[None]:
+def example_files(folder: Path, home: Path, frames: int | None) -> Iterator[None]:
     """Write the files into a folder, which is the current one until the end.
 
     Args:
         folder: made anew.
         home: ``$FGNET_HOME`` until the end. In place of the published weights, ``fgnet-rendered`` lies there.
-        frames: of ``video.mp4``; the other videos have up to 8.
+        frames: of each video; by default all 72, of a smile that comes and goes.
     """
     home.mkdir()
     shutil.copy(ROOT / "weights" / "fgnet-rendered.safetensors", home / "fgnet-bp4d.safetensors")
     (folder / "clips").mkdir(parents=True)
     with mock.patch.dict(os.environ, {"FGNET_HOME": str(home)}), chdir(folder):
-        write_start_of_video(Path("video.mp4"), frames)
-        write_start_of_video(Path("a.mp4"), min(frames, 8))
-        for name in ("b.mp4", "clips/1.mp4"):
-            shutil.copy("a.mp4", name)
-        write_start_of_video(Path("clips/2.mp4"), 7)  # the same recording twice is no study
+        if frames is None:
+            shutil.copy(feat_path("single_face.mp4"), "video.mp4")
+        else:
+            write_start_of_video(Path("video.mp4"), frames)
+        for name in ("a.mp4", "b.mp4", "clips/1.mp4"):
+            shutil.copy("video.mp4", name)
+        write_start_of_video(Path("clips/2.mp4"), 60 if frames is None else frames - 1)  # the same recording twice is no study
         for name, photo in {"photo.jpg": "single_face.jpg", "c.jpg": "single_face.jpg", "party.jpg": "multi_face.jpg"}.items():
             shutil.copy(feat_path(photo), name)
         write_tables()
@@ -57,7 +60,7 @@ def write_start_of_video(path: Path, frames: int) -> None:
 
     with av.open(str(feat_path("single_face.mp4"))) as source, av.open(str(path), "w") as copy:
         stream = copy.add_stream("libx264", rate=25, width=source.streams.video[0].width, height=source.streams.video[0].height)
-        for _, frame in zip(range(frames), source.decode(video=0), strict=False):
-            frame.pts = None
+        for i, frame in zip(range(frames), source.decode(video=0), strict=False):
+            frame.pts, frame.time_base = i, Fraction(1, 25)
             copy.mux(stream.encode(frame))
         copy.mux(stream.encode())
