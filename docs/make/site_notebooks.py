@@ -68,7 +68,8 @@ def execute(source: Path, files: Path) -> NotebookNode:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     modules = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with mock.patch.dict(os.environ, {"PATH": path, "PYTHONPATH": modules, "COLUMNS": "100"}):
-        options = {"timeout": SECONDS, "kernel_name": "python3", "resources": {"metadata": {"path": str(folder)}}}
+        options = {"timeout": SECONDS, "startup_timeout": SECONDS, "kernel_name": "python3"}
+        options |= {"resources": {"metadata": {"path": str(folder)}}}
         NotebookClient(runnable, config=Config({"KernelManager": {"transport": _TRANSPORT}}), **options).execute()
     return notebook  # its cells are those that ran, with their outputs, and those that did not
 
