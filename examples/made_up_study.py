@@ -72,7 +72,10 @@ def film_all(out: Path, people: int, frames: int, seed: int) -> pd.DataFrame:
     """Write all clips, and what they show: a row for each frame with a face."""
     file = out / "truth.csv"
     if file.is_file():
-        return pd.read_csv(file)
+        truth = pd.read_csv(file)
+        if len(truth) != people * len(CONDITIONS) * frames:
+            raise SystemExit(f"error: {out} holds a study of another size; choose another --out")
+        return truth
     found = []
     for subject in range(people):
         own = np.random.default_rng([seed, subject, 9]).normal(-1.2, 0.8)  # people differ

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from fgnet_plugin.action_units import facs_name
+from fgnet_plugin.comparison.openface import AU_COLUMN
 from fgnet_plugin.comparison.tables import read_model
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.calibration import Calibration, calibrated
@@ -88,7 +89,8 @@ def contrast(
         subject: column of `fex` that says who is filmed.
         condition: column of `fex` with the conditions, as text.
         conditions: which, at least two; the others are compared with the first. By default all, in alphabetical order.
-        calibration: from `calibrate`, or its file: probabilities are used instead of scores.
+        calibration: from `calibrate`, or its file: probabilities are used instead of scores. Of AUs that it lacks, because
+            too few people showed them, the scores are, with a warning: the intervals hold for both.
         made_by: what made the scores, where the table does not say it; only for a calibration.
         aus: which; by default all that are coded.
         min_prevalence: share of coded frames with the AU, by their weights, from which it is tested; `SHOWN_BY` people must
@@ -114,14 +116,13 @@ def contrast(
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     _check_columns(fex, subject, condition)
     levels = _levels(fex[condition].astype(str), condition, conditions)
-    scored = fex if calibration is None else calibrated(fex, calibration, made_by=made_by)
+    scored = fex if calibration is None else _probable(fex, calibration, made_by)
     coded = coded_faces(scored, labels, subject)
     scores = read_model("scores", scored, 0.5).values
     usable = [str(au) for au in coded.scores if scores[au].notna().any()]
     unknown = [au for au in aus or () if au not in usable]
     if unknown or not usable:
-        there = f"there are of {', '.join(usable)}" if usable else "the calibration knows none of the coded AUs"
-        raise InputError(f"there are no labels and scores of {', '.join(unknown or map(str, coded.scores))}; {there}")
+        raise InputError(f"there are no labels and scores of {', '.join(unknown)}; there are of {', '.join(usable) or 'none'}")
     person, names = pd.factorize(fex[subject].astype(str))
     level = pd.Index(levels).get_indexer(fex[condition].astype(str))
     cells = _Cells(person.astype(np.intp), level.astype(np.intp), len(names), len(levels))
@@ -154,6 +155,19 @@ def _check_columns(fex: pd.DataFrame, subject: str, condition: str) -> None:
             raise InputError(f"the table of scores has no column {column!r}, which is to say {what}: {HOW_TO_TELL}")
         if fex[column].isna().any():
             raise InputError(f"the column {column} is empty in {int(fex[column].isna().sum())} rows")
+
+
+def _probable(fex: pd.DataFrame, calibration: Calibration | str | Path, made_by: MadeBy | str | Path | None) -> pd.DataFrame:
+    """Probabilities of the AUs that the calibration knows, and the scores of the others."""
+    found = calibration if isinstance(calibration, Calibration) else Calibration.read(calibration)
+    parts = {name: AU_COLUMN.fullmatch(str(name).strip()) for name in fex}
+    lacking = {name: f"AU{int(part[1]):02d}" for name, part in parts.items() if part}
+    lacking = {name: au for name, au in lacking.items() if au not in found.aus}
+    table = calibrated(fex.drop(columns=list(lacking)), found, made_by=made_by)
+    table[list(lacking)] = fex[list(lacking)]
+    if named := sorted({au for name, au in lacking.items() if fex[name].notna().any()}):
+        warnings.warn(f"the calibration lacks {', '.join(named)}: scores are used instead of probabilities", stacklevel=3)
+    return table
 
 
 def _levels(values: pd.Series, column: str, wanted: Sequence[str]) -> list[str]:

@@ -13,10 +13,10 @@ import pandas as pd
 
 from fgnet_plugin.action_units import facs_name
 from fgnet_plugin.errors import InputError
-from fgnet_plugin.measures.apply import for_tables
 from fgnet_plugin.measures.baseline import Baseline, BaselineBuilder, Scale
 from fgnet_plugin.measures.design import FACTORS
 from fgnet_plugin.measures.events import find_events, frame_durations
+from fgnet_plugin.measures.probabilities import for_tables
 from fgnet_plugin.measures.quality import EYES, Exclusions, flow
 from fgnet_plugin.measures.recordings import Recording, Table, read_recordings
 from fgnet_plugin.measures.steps import Steps, gap_of
