@@ -230,20 +230,21 @@ def test_fresh_noise_differs_and_fixed_noise_does_not() -> None:
 
 
 def test_optimisers_as_published() -> None:
-    """Rates and decays adapted to lazy regularisation: c = k / (k + 1) of them, for the paper's intervals 8 and 16."""
-    from fgnet_plugin.training.config.pretraining import read_generator
+    """Rates and decays adapted to lazy regularisation: c = k / (k + 1) of them, for the published code's intervals 4 and 16."""
+    from fgnet_plugin.training.config.pretraining import Adversarial, read_generator
     from fgnet_plugin.training.data.loading import StepSampler
     from fgnet_plugin.training.stages.generator import GeneratorStage
 
     config = read_generator("generator", quiet(Path("out"), **{"data.folder": "faces"}))
-    assert (config.adversarial.r1, config.adversarial.r1_every, config.adversarial.path_length_every) == (10, 16, 8)
+    assert (config.adversarial.r1, config.adversarial.r1_every, config.adversarial.path_length_every) == (10, 16, 4)
+    assert Adversarial().path_length_every == 8  # as in the paper
     assert (config.adversarial.path_length, config.adversarial.mixing) == (2, 0.9)
     stage = GeneratorStage(config, [], [], StepSampler(100, 32, 1))
     generator, discriminator = stage.make_optimisers()
     plain = read_generator("generator", quiet(Path("out"), **{"data.folder": "faces", "adversarial.r1": 0}))
     unregularised = GeneratorStage(plain, [], [], StepSampler(100, 32, 1)).make_optimisers()[1]
     assert unregularised.defaults["lr"] == 2e-3
-    for adam, every in ((generator, 8), (discriminator, 16)):
+    for adam, every in ((generator, 4), (discriminator, 16)):
         share = every / (every + 1)
         assert adam.defaults["lr"] == pytest.approx(2e-3 * share)
         assert adam.defaults["betas"] == pytest.approx((0, 0.99**share))

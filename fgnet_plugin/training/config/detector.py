@@ -250,11 +250,6 @@ class Optimiser:
         if problems:
             raise ValueError("\n".join(problems))
 
-    @property
-    def decay(self) -> float | None:
-        """Decay of the running average at each step; none: no average."""
-        return self.ema
-
 
 @dataclass(frozen=True)
 class AuxiliaryHead:

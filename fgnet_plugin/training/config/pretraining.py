@@ -66,23 +66,19 @@ class GeneratorOptimiser(Optimiser):
     clip: float = 0.0
     epochs: int = 100
     batches_per_epoch: int | None = None
-    ema_images: float | None = 10_000.0
-    """Half-life of the generator's running average, which is what is exported, in images, as in the published code; none: no
-    average. `ema`, the decay of a step, stands instead where it is given."""
+    ema: float | None = 0.998
+    """Decay of the generator's running average, which is what is exported: half of it is younger than 350 steps."""
+    ema_images: int | None = None
+    """Half-life of that average in images, whatever the batch: 10,000 as published (Karras et al. 2020). Replaces `ema`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ema_images is not None:
+            if self.ema_images < 1:
+                raise ValueError(f"ema_images must be at least 1, got {self.ema_images}")
+            object.__setattr__(self, "ema", 0.5 ** (self.batch_size / self.ema_images))  # as rosinality's and NVlabs' code
         if self.clip or self.weight_decay:
             raise ValueError("clip and weight_decay are not for the adversarial game: leave them 0")
-        if self.ema_images is not None and not self.ema_images > 0:
-            raise ValueError(f"ema_images must be positive, got {self.ema_images}")
-
-    @property
-    def decay(self) -> float | None:
-        """See `Optimiser.decay`."""
-        if self.ema is not None or self.ema_images is None:
-            return self.ema
-        return float(0.5 ** (self.batch_size / self.ema_images))
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.net = net
-        self.average = copy.deepcopy(net).requires_grad_(False) if optimiser.decay is not None else None
+        self.average = copy.deepcopy(net).requires_grad_(False) if optimiser.ema is not None else None
         self.corpus, self.val_corpus, self.sampler = corpus, val_corpus, sampler
         self.settings, self.machine = optimiser, trainer
         self.recipe = _without(recipe, _FREE_TO_CHANGE) | {"code": {"version": __version__, "renderer": RENDERER}}
@@ -179,9 +179,9 @@ class Stage(nn.Module):
         Over the first steps the average is shorter, so that the random weights of the start are soon forgotten. torch's
         `AveragedModel` would start at the first step's weights, and average BatchNorm's counters as if they were statistics.
         """
-        if self.average is None or self.settings.decay is None:
+        if self.average is None or self.settings.ema is None:
             return
-        decay = min(self.settings.decay, (self.step + 1) / (self.step + 10))
+        decay = min(self.settings.ema, (self.step + 1) / (self.step + 10))
         averages, values = self.average.state_dict(), self.net.state_dict()
         floating = [name for name, value in averages.items() if value.is_floating_point()]
         torch._foreach_lerp_([averages[name] for name in floating], [values[name] for name in floating], 1 - decay)
