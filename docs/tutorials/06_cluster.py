@@ -24,7 +24,7 @@
 # %%
 from pathlib import Path
 
-Path("clips/P17.mp4").write_text("the camera's battery was empty")
+letters = Path("clips/P17.mp4").write_text("the camera's battery was empty")
 
 # %%
 # !fgnet detect clips/ --offline --out corpus/ --workers 2 --relative-to clips

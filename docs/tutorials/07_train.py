@@ -93,7 +93,7 @@ trainer:
 export:
   corpus: drawn heads like an old film
 """
-Path("film.yaml").write_text(settings)
+letters = Path("film.yaml").write_text(settings)
 
 # %%
 # !fgnet train detector --config film.yaml
@@ -132,9 +132,10 @@ result.pivot(index="AU", columns="model", values="auc")[["before", "after"]].rou
 result.query("AU == 'mean'")[["model", "n", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"]].round(2)
 
 # %% [markdown]
-# A dozen faces are far too few for a verdict, as the intervals say: those of both networks overlap, and a difference of a few
-# hundredths is chance. With your corpus, test on at least thirty people, and report the intervals over *people*. If the new
-# network is no better than the old one, keep the old one; you have learned something, too.
+# There is no clear difference: the old network was good on these drawings already. And a dozen faces are far too few for a
+# verdict, as the intervals say: those of both networks overlap, and a difference of a few hundredths is chance. With your
+# corpus, test on at least thirty people, and report the intervals over *people*. If the new network is no better than the old
+# one, keep the old one; you have learned something, too.
 #
 # Test once. If you change the settings, train again, test again, and keep the best, your test pictures have become training
 # pictures. Choose by the validation people instead: that is what they are for.
