@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Train on your corpus
 #
-# Twenty minutes for this page; hours for a real training. You need `pip install "fgnet-plugin[train,video,plots]"`. Nothing
-# is downloaded.
+# Twenty minutes for this page; hours for a real training. You need `pip install ".[train,video,plots]"`. Nothing is
+# downloaded.
 #
 # You have a few hundred pictures that people coded, and the network does badly on them: infants, a film in black and white,
 # patients with a facial palsy. Then let the network go on learning with *your* pictures. We do this once from beginning to
