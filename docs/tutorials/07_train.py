@@ -108,8 +108,8 @@ log.dropna(subset="val_auc")[["epoch", "val_loss", "val_f1", "val_auc"]].round(3
 
 # %% [markdown]
 # A row for each epoch, that is, each time all faces were seen: how well the network does on the people who were set aside for
-# validation. With so few of them the numbers jump; with your corpus, the curve rises, bends, and falls again when the network
-# begins to learn the pictures by heart. The best epoch is kept.
+# validation. Here it does not even get better, because some thirty faces teach this network nothing new. With your corpus,
+# the curve rises, bends, and falls again when the network begins to learn the pictures by heart. The best epoch is kept.
 #
 # ## A fair test
 #
