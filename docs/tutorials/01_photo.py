@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A photo
 #
-# Ten minutes. You need the package with py-feat: `pip install "fgnet-plugin[feat]"`. Nothing is downloaded, and a laptop is
-# enough.
+# Ten minutes. You need the package with py-feat: `pip install ".[feat]"` in a checkout of the repository. Nothing is
+# downloaded, and a laptop is enough.
 #
 # In this tutorial we read the facial action units (AUs) of the faces in two photos, look at where in the face each AU was
 # seen, and learn what the numbers mean. An AU is one visible movement of the face, as the Facial Action Coding System (FACS)
@@ -17,7 +17,8 @@
 # fgnet demo --files my_tutorials
 # ```
 #
-# puts them into a new folder `my_tutorials`. Start Jupyter or Python there, and type along, or take photos of your own.
+# puts them into a new folder `my_tutorials`. Start Jupyter (`pip install jupyterlab`) or Python there, and type along, or
+# take photos of your own.
 #
 # ## One face
 #
@@ -70,8 +71,9 @@ fgnet_plugin.plot_heatmaps(fex, rows=0, aus=["AU12", "AU25", "AU06", "AU04"])[0]
 
 # %% [markdown]
 # Colour marks what speaks for the AU; the darkest place has the colour of the score. AU12 and AU25 are seen around the mouth,
-# where a FACS coder would look, too. A face without colour is one on which the AU was not seen, as AU6 here. If an AU with a
-# high score were marked in the wrong place – on a beard, a hand, the background – you would have a reason not to trust it.
+# where a FACS coder would look, too; the spots are broad, because this small network also hears the shape of the whole face.
+# A face without colour is one on which the AU was not seen, as AU6 here. If an AU with a high score were marked in the wrong
+# place – on a beard, a hand, the background – you would have a reason not to trust it.
 #
 # ## Several faces
 #

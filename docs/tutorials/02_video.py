@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A video
 #
-# Fifteen minutes. You need `pip install "fgnet-plugin[feat,measures]"`. Nothing is downloaded. The [example
+# Fifteen minutes. You need `pip install ".[feat,measures]"`. Nothing is downloaded. The [example
 # files](01_photo.md#the-files) are in the current folder.
 #
 # A video is many photos in a row, and that changes the questions: not only *whether* somebody smiles, but *when*, *how long*

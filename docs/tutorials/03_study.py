@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A study of two conditions
 #
-# Half an hour. You need `pip install "fgnet-plugin[measures,plots,video]"`. Nothing is downloaded. The [example
+# Half an hour. You need `pip install ".[measures,plots,video]"`. Nothing is downloaded. The [example
 # files](01_photo.md#the-files) are in the current folder.
 #
 # Do people smile more while they watch a funny clip than a neutral one? We go the whole way: recordings, a table of frames,

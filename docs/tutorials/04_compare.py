@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Comparing AU models and human coders
 #
-# Twenty minutes. You need `pip install "fgnet-plugin[measures,plots,video]"`. Nothing is downloaded. The [example
+# Twenty minutes. You need `pip install ".[measures,plots,video]"`. Nothing is downloaded. The [example
 # files](01_photo.md#the-files) are in the current folder.
 #
 # Two programs rarely give the same AUs for the same face. How much do they agree, and which is nearer to what trained people

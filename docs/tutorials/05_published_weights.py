@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Published weights
 #
-# Ten minutes, and a download of 2.5 GB when you do it for real. You need `pip install "fgnet-plugin[feat]"`. The [example
+# Ten minutes, and a download of 2.5 GB when you do it for real. You need `pip install ".[feat]"`. The [example
 # files](01_photo.md#the-files) are in the current folder.
 #
 # So far we used the small network that comes with the package. For research, use the weights that the authors of

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own recordings on a cluster
 #
-# Fifteen minutes. You need `pip install "fgnet-plugin[video,scale]"`. Nothing is downloaded. The [example
-# files](01_photo.md#the-files) are in the current folder.
+# Fifteen minutes. You need `pip install ".[video,scale]"`. Nothing is downloaded. The [example files](01_photo.md#the-files)
+# are in the current folder.
 #
 # One video takes minutes, five hundred take days. This page shows how to spread them over the cores of one machine and over
 # the machines of a cluster, what happens when something breaks in the night, and how to read the result. You can try
@@ -24,7 +24,7 @@
 # %%
 from pathlib import Path
 
-Path("clips/P17.mp4").write_text("the camera's battery was empty")
+letters = Path("clips/P17.mp4").write_text("the camera's battery was empty")
 
 # %%
 # !fgnet detect clips/ --offline --out corpus/ --workers 2 --relative-to clips

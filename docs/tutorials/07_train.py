@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Train on your corpus
 #
-# Twenty minutes for this page; hours for a real training. You need `pip install "fgnet-plugin[train,video,plots]"`. Nothing
-# is downloaded.
+# Twenty minutes for this page; hours for a real training. You need `pip install ".[train,video,plots]"`. Nothing is
+# downloaded.
 #
 # You have a few hundred pictures that people coded, and the network does badly on them: infants, a film in black and white,
 # patients with a facial palsy. Then let the network go on learning with *your* pictures. We do this once from beginning to
@@ -93,7 +93,7 @@ trainer:
 export:
   corpus: drawn heads like an old film
 """
-Path("film.yaml").write_text(settings)
+letters = Path("film.yaml").write_text(settings)
 
 # %%
 # !fgnet train detector --config film.yaml
@@ -108,8 +108,8 @@ log.dropna(subset="val_auc")[["epoch", "val_loss", "val_f1", "val_auc"]].round(3
 
 # %% [markdown]
 # A row for each epoch, that is, each time all faces were seen: how well the network does on the people who were set aside for
-# validation. With so few of them the numbers jump; with your corpus, the curve rises, bends, and falls again when the network
-# begins to learn the pictures by heart. The best epoch is kept.
+# validation. Here it does not even get better, because some thirty faces teach this network nothing new. With your corpus,
+# the curve rises, bends, and falls again when the network begins to learn the pictures by heart. The best epoch is kept.
 #
 # ## A fair test
 #
@@ -132,9 +132,10 @@ result.pivot(index="AU", columns="model", values="auc")[["before", "after"]].rou
 result.query("AU == 'mean'")[["model", "n", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"]].round(2)
 
 # %% [markdown]
-# A dozen faces are far too few for a verdict, as the intervals say: those of both networks overlap, and a difference of a few
-# hundredths is chance. With your corpus, test on at least thirty people, and report the intervals over *people*. If the new
-# network is no better than the old one, keep the old one; you have learned something, too.
+# There is no clear difference: the old network was good on these drawings already. And a dozen faces are far too few for a
+# verdict, as the intervals say: those of both networks overlap, and a difference of a few hundredths is chance. With your
+# corpus, test on at least thirty people, and report the intervals over *people*. If the new network is no better than the old
+# one, keep the old one; you have learned something, too.
 #
 # Test once. If you change the settings, train again, test again, and keep the best, your test pictures have become training
 # pictures. Choose by the validation people instead: that is what they are for.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Calibrate
 #
-# Half an hour. You need `pip install "fgnet-plugin[measures,plots,train]"`. Nothing is downloaded.
+# Half an hour. You need `pip install ".[measures,plots,train]"`. Nothing is downloaded.
 #
 # A score of 0.7 does not mean 70 %. And the share of frames with a score above 0.5 is not how often people smile. If you want
 # to write either in a paper, let people code a few dozen faces of *your* recordings. From these, we learn what the scores
