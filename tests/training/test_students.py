@@ -243,6 +243,8 @@ def test_chosen_faces_are_spread_over_time_and_unlike_one_another() -> None:
     assert len(set(chosen)) == 10
     assert {13, 57} <= set(chosen)
     assert np.diff(chosen).max() < 30
+    alike = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), np.zeros((100, 2))), 40)
+    assert len(set(alike)) == 40
     frames = spread_frames(1000, 20, np.random.default_rng(0))
     assert len(frames) == 20
     assert (frames // 50 == np.arange(20)).all()
