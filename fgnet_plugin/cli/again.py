@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -72,17 +72,23 @@ def cascade(
 
     The column "source" says which row came from which. The teacher also reads a random sample of the rest, from which base
     rates are estimated as from faces that people coded: with intervals by person, however well or badly the student does.
+    After an interruption, the same command goes on.
     """
     with package_warnings():
         from fgnet_plugin.inference.cascade import SOURCE
         from fgnet_plugin.inference.cascade import cascade as read_again
         from fgnet_plugin.utils.files import atomic_write
+        from fgnet_plugin.utils.journal import run_path
         from fgnet_plugin.utils.tables import write_pieces
 
         fex = _read(table, out, overwrite)
-        found = read_again(fex, teacher, unsure=unsure, sample=sample, device=device, seed=seed)
+        growing = out.with_name(f"{out.stem}.teacher.csv")
+        shares: dict[str, Any] = {"unsure": unsure, "sample": sample, "seed": seed}
+        found = read_again(fex, teacher, **shares, device=device, save=growing, progress=True)
         with atomic_write(out) as part:
             write_pieces([found.table], part, out.suffix)
+        for path in (growing, run_path(growing)):
+            path.unlink(missing_ok=True)
         counts = ", ".join(f"{count} by {source}" for source, count in found.table[SOURCE].value_counts().items())
         typer.echo(f"table: {out} ({len(found.table)} rows: {counts})")
         if base_rates is not None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from tqdm import tqdm
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import FACEBOX, LANDMARKS
 from fgnet_plugin.inference.faces_again import faces_again
 from fgnet_plugin.inference.verify import NEEDED
+from fgnet_plugin.utils.arrays import Floats
+from fgnet_plugin.utils.journal import Journal
 
 SOURCE = "source"
+_BATCH = 100  # faces that an interruption loses at most
 STUDENT, UNSURE, SAMPLE = "student", "teacher: unsure", "teacher: sample"
 """Values of the column `SOURCE`."""
 
@@ -39,6 +44,8 @@ def cascade(
     sample: float = 0.05,
     device: str | torch.device = "cpu",
     seed: int = 0,
+    save: str | Path | None = None,
+    progress: bool = False,
 ) -> Cascade:
     """Let a teacher read the faces of a student's table where the student is least sure, and some of the others.
 
@@ -49,6 +56,9 @@ def cascade(
         sample: share of the other faces that is read by chance. It makes base rates valid that are estimated from `labels`.
         device: where the teacher computes.
         seed: of the sample.
+        save: a .csv that grows with the teacher's scores, so that the same call goes on after an interruption; without, nothing
+            is kept. It may be removed at the end.
+        progress: show a bar, with the time left.
 
     Raises:
         InputError: a table without faces, landmarks or scores; shares that leave nothing to read.
@@ -77,9 +87,7 @@ def cascade(
     weight[drawn] = len(rest) / len(drawn)
     read = np.sort(np.concatenate([first, drawn]))
     rows = fex.iloc[read].reset_index(drop=True)
-    scores = np.full((len(rows), len(model.aus)), np.nan)
-    for places, image, points in faces_again(rows):
-        scores[places] = model.read([image], [points]).scores.numpy()
+    scores = _read(rows, model, None if save is None else Path(save), progress)
     table = fex.copy()
     for i, au in enumerate(model.aus):
         values = table[au].to_numpy(float).copy() if au in table else np.full(len(table), np.nan)
@@ -89,3 +97,26 @@ def cascade(
     labels = rows[[name for name in ("input", "frame", *FACEBOX[:4]) if name in rows]].assign(weight=weight[read])
     present = {au: np.where(np.isnan(scores[:, i]), np.nan, scores[:, i] > 0.5) for i, au in enumerate(model.aus) if au in aus}
     return Cascade(table, labels.assign(**present))
+
+
+def _read(rows: pd.DataFrame, model: AUModel, save: Path | None, progress: bool) -> Floats:
+    """Let a model read the faces of rows: scores [rows, AUs]."""
+    journal = None
+    if save is not None:
+        places = rows[["input", "frame", LANDMARKS[0]]].to_csv(index=False).encode()
+        settings = {"checkpoint": model.digest, "faces": hashlib.sha256(places).hexdigest()}
+        journal = Journal(save, settings, resume=True)
+    batches = [range(start, min(start + _BATCH, len(rows))) for start in range(0, len(rows), _BATCH)]
+    done = 0 if journal is None else journal.batches
+    parts = [journal.read().to_numpy(float)] if journal is not None and done else []
+    with tqdm(total=len(rows), initial=sum(map(len, batches[:done])), unit="face", disable=not progress) as bar:
+        for batch in batches[done:]:
+            part = rows.iloc[batch.start : batch.stop].reset_index(drop=True)
+            scores = np.full((len(part), len(model.aus)), np.nan)
+            for places_of, image, points in faces_again(part):
+                scores[places_of] = model.read([image], [points]).scores.numpy()
+            if journal is not None:
+                journal.append(pd.DataFrame(scores, columns=list(model.aus)))
+            parts.append(scores)
+            bar.update(len(batch))
+    return np.concatenate(parts)

@@ -16,6 +16,8 @@ from fgnet_plugin import OfflineDetector, load
 from fgnet_plugin.checkpoints.fgnet import read_info, save
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.errors import CheckpointError, InputError
+from fgnet_plugin.inference import cascade as cascade_module
+from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.cascade import SAMPLE, SOURCE, STUDENT, UNSURE, cascade
 from fgnet_plugin.inference.verify import verify_student
 from fgnet_plugin.measures import prediction_powered
@@ -128,6 +130,30 @@ def test_the_teacher_reads_what_the_student_is_unsure_of_and_a_sample(table: pd.
     assert found.labels["weight"].sum() == len(table)
     assert set(found.labels.loc[:, "AU01":"AU43"].stack()) <= {0.0, 1.0}
     assert (other["AU12"] != found.table["AU12"]).sum() == 3, "the table that was given stays as it is"
+
+
+def test_a_cascade_goes_on_where_it_was(table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade_module, "_BATCH", 2)
+    options = {"unsure": 0.5, "sample": 1.0}
+    whole = cascade(table, TEACHER, **options).table
+    teacher, read = AUModel(TEACHER), AUModel.read
+    calls = []
+
+    def interrupted(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return read(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AUModel, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cascade(table, teacher, save=tmp_path / "growing.csv", **options)
+        calls[:] = [1] * 4
+        pd.testing.assert_frame_equal(cascade(table, teacher, save=tmp_path / "growing.csv", **options).table, whole)
+        assert len(calls) == 8, "two faces of the six were read before"
+    with pytest.raises(InputError, match="other settings"):
+        cascade(table, teacher, save=tmp_path / "growing.csv", unsure=0.0, sample=0.5)
 
 
 def test_base_rates_of_a_cascade(table: pd.DataFrame) -> None:

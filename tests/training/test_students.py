@@ -243,6 +243,8 @@ def test_chosen_faces_are_spread_over_time_and_unlike_one_another() -> None:
     assert len(set(chosen)) == 10
     assert {13, 57} <= set(chosen)
     assert np.diff(chosen).max() < 30
+    alike = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), np.zeros((100, 2))), 40)
+    assert len(set(alike)) == 40
     frames = spread_frames(1000, 20, np.random.default_rng(0))
     assert len(frames) == 20
     assert (frames // 50 == np.arange(20)).all()
@@ -340,11 +342,12 @@ def test_advice_on_more_faces() -> None:
 
 
 @pytest.mark.slow  # the renderer is compiled first
-def test_rendered_faces_are_learned_from_too(study: Path, tmp_path: Path) -> None:
-    for part in ("faces", "labels"):
-        shutil.copytree(study / "student-work" / part, tmp_path / "student-work" / part)
-    settings = dataclasses.replace(SETTINGS, rendered=8, curve=(), steps=1)
-    card = read_info(teach(study, tmp_path / "student.safetensors", settings=settings)).training
+def test_a_medium_student_that_learns_from_rendered_faces_too(study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study / "student-work" / "faces", tmp_path / "student-work" / "faces")
+    settings = dataclasses.replace(SETTINGS, size="medium", rendered=8, curve=(), steps=1)
+    info = read_info(teach(study, tmp_path / "student.safetensors", settings=settings))
+    card = info.training
+    assert info.config.geometry == "mesh468"
     assert card["curve"][0]["faces"] == 32 + 8
     assert card["faces"]["learned"] == 32, "of the recordings"
 

@@ -45,7 +45,7 @@ def write(out: Path, info: CheckpointInfo, table: pd.DataFrame) -> None:
 
 def number(value: float | None) -> str:
     """Format with two decimals; a dash where there is none."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.2f}".replace("-", "−")
+    return "–" if value is None or not math.isfinite(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # no −0.00
 
 
 def percent(value: float) -> str:

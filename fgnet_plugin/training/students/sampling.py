@@ -160,10 +160,12 @@ def choose(faces: Faces, wanted: int) -> Integers:
     distance = np.full(len(faces), np.inf)
     for i in even:
         distance = np.minimum(distance, ((faces.features - faces.features[i]) ** 2).sum(1))
+    distance[even] = -1.0  # never again, even where all faces are alike
     while len(taken) < wanted:
         farthest = int(distance.argmax())
         taken.append(np.intp(farthest))
         distance = np.minimum(distance, ((faces.features - faces.features[farthest]) ** 2).sum(1))
+        distance[farthest] = -1.0
     return np.sort(np.array(taken, np.intp))
 
 

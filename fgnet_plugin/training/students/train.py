@@ -108,7 +108,9 @@ def train_student(
     if out.exists() and not (folder / "settings.json").exists():
         raise InputError(f"{out} is there already; choose another file, or remove it")
     model = AUModel(teacher, device)
-    recordings = divide(list_paths(on), subject, settings.held_out, settings.seed)
+    paths = list_paths(on)
+    say(f"reading {len(paths):,} recordings for their checksums")
+    recordings = divide(paths, subject, settings.held_out, settings.seed)
     claim(folder, recordings, model, settings)
     config = student_config(settings.size, model.aus)
     cache = Cache(folder / "labels", config, settings.views, settings.seed)
