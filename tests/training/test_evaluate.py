@@ -853,7 +853,9 @@ def test_thresholds_intensities_and_tables_for_a_paper(
     assert "| JAA-Net [1] | – | – | – | 56.0 |" in markdown
     assert "[1] as reported in ME-GraphAU's README" in markdown
     assert "noise floor" in markdown
+    assert "Reported means are over the AUs of DISFA that are customary, those of the other rows over 3" in markdown
     assert r"\toprule" in latex
+    assert "\n  {[}1] as reported" in latex  # a bracket after a line break would be its argument
     assert r"F1 (\%) on DISFA" in latex
     values = [one.value for one in published_results("disfa", "f1")]
     assert (min(values), values) == (55.9, sorted(values))

@@ -66,9 +66,15 @@ class GeneratorOptimiser(Optimiser):
     batches_per_epoch: int | None = None
     ema: float | None = 0.998
     """Decay of the generator's running average, which is what is exported: half of it is younger than 350 steps."""
+    ema_images: int | None = None
+    """Half-life of that average in images, whatever the batch: 10,000 as published (Karras et al. 2020). Replaces `ema`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ema_images is not None:
+            if self.ema_images < 1:
+                raise ValueError(f"ema_images must be at least 1, got {self.ema_images}")
+            object.__setattr__(self, "ema", 0.5 ** (self.batch_size / self.ema_images))  # as rosinality's and NVlabs' code
         if self.clip or self.weight_decay:
             raise ValueError("clip and weight_decay are not for the adversarial game: leave them 0")
 
