@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.utils.cpp_extension
 from formula_checkpoint import _normal
 
 SIZE, DIM, BATCH, SEED, CHANNELS = 64, 16, 4, 11, 16
@@ -38,6 +37,8 @@ def formula_weights(net: torch.nn.Module, part: str) -> dict[str, torch.Tensor]:
 
 def load_theirs(folder: Path) -> tuple[object, object]:
     """Modules model and train of the clone; train's functions only."""
+    import torch.utils.cpp_extension
+
     torch.utils.cpp_extension.load = lambda *args, **kwargs: None
     sys.path.insert(0, str(folder))
     text = (folder / "model.py").read_text()

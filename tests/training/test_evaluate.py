@@ -228,6 +228,22 @@ def test_means_and_spread_over_folds_and_seeds() -> None:
     assert both.low < both.value < both.high
 
 
+def test_folds_that_share_subjects_are_resampled_together() -> None:
+    """The same faces again as another fold, as in repeated divisions, say nothing new: the interval stays as wide."""
+    from fgnet_plugin.training.evaluate.scores import groups
+    from fgnet_plugin.training.evaluate.scoring import scored
+
+    labels, scores, of = clustered(np.random.default_rng(4))
+    members = [scored(_Run(fold), predictions_of(labels, scores, of, ("AU12",)), 200, 0) for fold in (0, 3)]
+    (once,), (twice,) = groups(members[:1]), groups(members)
+    for measure in ("f1", "auc", "mcc"):
+        one, both = (group.estimate(("AU12",), measure) for group in (once, twice))
+        assert (one.value, one.low, one.high) == pytest.approx((both.value, both.low, both.high))
+    other = scored(_Run(3), predictions_of(labels, scores, of + 100, ("AU12",)), 200, 0)  # other people: it does say more
+    alone, found = (group.estimate(("AU12",), "f1") for group in (once, *groups([members[0], other])))
+    assert found.high - found.low < 0.85 * (alone.high - alone.low)
+
+
 def test_a_paired_difference_is_narrower_than_its_parts() -> None:
     from fgnet_plugin.training.evaluate.scores import differences, groups
     from fgnet_plugin.training.evaluate.scoring import scored
@@ -838,7 +854,9 @@ def test_thresholds_intensities_and_tables_for_a_paper(
     assert "| JAA-Net [1] | – | – | – | 56.0 |" in markdown
     assert "[1] as reported in ME-GraphAU's README" in markdown
     assert "noise floor" in markdown
+    assert "Reported means are over the AUs of DISFA that are customary, those of the other rows over 3" in markdown
     assert r"\toprule" in latex
+    assert "\n  {[}1] as reported" in latex  # a bracket after a line break would be its argument
     assert r"F1 (\%) on DISFA" in latex
     values = [one.value for one in published_results("disfa", "f1")]
     assert (min(values), values) == (55.9, sorted(values))

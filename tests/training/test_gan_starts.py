@@ -126,6 +126,16 @@ def test_a_generators_training_goes_on_from_rosinalitys_files(tmp_path: Path) ->
         gan_start(str(tmp_path / "ffhq.pkl"), TINY)
 
 
+def test_the_running_averages_half_life_can_be_given_in_images() -> None:
+    from fgnet_plugin.training.config.pretraining import GeneratorOptimiser
+
+    decay = GeneratorOptimiser(batch_size=32, ema_images=10_000).ema
+    assert decay == 0.5 ** (32 / (10 * 1000))  # as rosinality's train.py has it
+    assert GeneratorOptimiser().ema == 0.998
+    with pytest.raises(ValueError, match="ema_images must be at least 1"):
+        GeneratorOptimiser(ema_images=0)
+
+
 def test_an_encoders_training_goes_on_from_psps_file(tmp_path: Path) -> None:
     from test_starts import write_starts
 

@@ -66,7 +66,7 @@ def read_folds(path: Path) -> Folds:
     used = sorted({fold for found in members.values() for fold in found})
     if used != list(range(len(used))):
         raise ValueError(f"{path}: folds must count 0, 1, … without a gap, found {', '.join(map(str, used))}")
-    for repeat in dict.fromkeys(repeat for _, repeat in members):
+    for repeat in dict.fromkeys(repeat for _, repeat in members) or [""]:
         within = {fold for (_, of), found in members.items() if of == repeat for fold in found}
         folds = [{subject for (subject, of), found in members.items() if of == repeat and fold in found} for fold in within]
         check_folds(folds, f"{path}, repeat {repeat}" if repeat else str(path))

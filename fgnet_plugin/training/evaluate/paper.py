@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from fgnet_plugin.action_units import au_number
+from fgnet_plugin.action_units import CORPUS_AUS, au_number
 from fgnet_plugin.training.evaluate import tables
 from fgnet_plugin.training.evaluate.figure import TITLES, fullest
 from fgnet_plugin.training.evaluate.scores import MEASURES, Group
@@ -98,6 +98,8 @@ def _table(corpus: str, measure: str, groups: Sequence[Group]) -> PaperTable:
     notes += ["Noise floor: what one of twenty detectors reaches that is given other subjects' activations; the rows' largest"]
     notes += [f"[{mark}] as reported in {source}; not run again, and folds, AUs and epoch may have been chosen otherwise"
               for source, mark in sources.items()]  # fmt: skip
+    if others and set(aus) != set(CORPUS_AUS.get(corpus.upper(), ())):
+        notes.append(f"Reported means are over the AUs of {corpus} that are customary, those of the other rows over {len(aus)}")
     notes += [note for group in groups for note in tables.notes(group)]
     caption = f"{TITLES[measure]} (%) on {corpus}"
     return PaperTable(caption, ("system", *(au.removeprefix("AU").lstrip("0") for au in aus), "mean"), tuple(rows),
@@ -117,12 +119,13 @@ def latex(table: PaperTable) -> str:
     lines += [f"  \\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"    \toprule"]
     rows = ["    " + " & ".join(_escaped(cell) for cell in row) + r" \\" for row in (table.header, *table.rows)]
     lines += [rows[0], r"    \midrule", *rows[1:], r"    \bottomrule", r"  \end{tabular}", r"  \par\footnotesize"]
-    lines += ["  " + r" \\ ".join(_escaped(f"{note}.") for note in table.notes), r"\end{table}"]
+    lines += ["  " + " \\\\\n  ".join(_escaped(f"{note}.") for note in table.notes), r"\end{table}"]
     return "\n".join(lines)
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text).replace("–", "--").replace("κ", r"$\kappa$")
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text).replace("–", "--").replace("κ", r"$\kappa$")
+    return "{[}" + escaped[1:] if escaped.startswith("[") else escaped  # after a line break it would be its argument
 
 
 def _percent(value: float) -> str:
