@@ -1,4 +1,4 @@
-"""British spelling, and no typing errors: of the pages, of docstrings and of what commands say of themselves."""
+"""British spelling, and no typing errors: of the pages, the tutorials and docstrings, which are also the commands' help."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(TYPOS is None, reason="typos is not installed: p
 
 
 def mistakes(*paths: Path | str) -> list[str]:
-    command = [TYPOS, "--format", "brief", "--config", str(ROOT / "pyproject.toml"), *map(str, paths)]
+    command = [TYPOS, "--no-check-filenames", "--format", "brief", "--config", str(ROOT / "pyproject.toml"), *map(str, paths)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
@@ -42,6 +42,14 @@ def docstring(node: ast.AST) -> str | None:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return node.value.value
     return None
+
+
+def test_tutorials(tmp_path: Path) -> None:
+    """The text between their code."""
+    for path in (ROOT / "docs" / "tutorials").glob("*.py"):
+        lines = [line[2:] for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"# [^!]", line)]
+        (tmp_path / f"{path.stem}.md").write_text("\n".join(lines), encoding="utf-8")
+    assert mistakes(tmp_path) == []
 
 
 def test_american_spelling_is_found(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ CALM = replace(
 _WITH = {26: (25,)}
 
 
-def au_sheet(path: Path, size: int = 176, people: int = 3, seed: int = 7, close: float = 1.5) -> None:
+def au_sheet(path: Path, size: int = 128, people: int = 3, seed: int = 7, close: float = 1.5) -> None:
     """Writes a picture: a row for each AU at full intensity, each person neutral and with the AU.
 
     Args:
