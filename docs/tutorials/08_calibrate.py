@@ -166,7 +166,7 @@ plt.show()
 # Look at AU20, the lips stretched sideways: the network sees it far too often, and its interval is narrow *around a wrong
 # number*. More recordings would make it narrower still and not one bit more right. The prediction-powered intervals are as
 # wide as they must be. Where the network is good (AU6), they are narrower than those of the codes alone; where it is bad
-# (AU20), it has little to add, but does no harm. Coding more faces, of more people, makes them narrower.
+# (AU20), it has nothing to add, and the interval is a little wider. Coding more faces, of more people, makes them narrower.
 #
 # The same works for differences: `predictors=["condition"]` estimates how much more often people smile in one condition –
 # with codes from both conditions, also where light or pose made the network err more in one of them.
