@@ -203,7 +203,7 @@ def bca_interval(point: float, samples: Floats, without: Floats, confidence: flo
     """Return the bias-corrected and accelerated interval (Efron 1987), widened for few units as Student's t is.
 
     Percentile intervals are too narrow for few people: their variance lacks the factor n / (n − 1), and they have normal
-    quantiles where Student's belong. Hesterberg (2015, section 3.2) widens their level accordingly; here that of BCa is.
+    quantiles where Student's belong. Hesterberg (2015) widens their level accordingly; here that of BCa is.
     docs/evaluation.md has the simulated coverage.
 
     Args:

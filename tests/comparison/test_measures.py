@@ -72,7 +72,7 @@ def test_intensities_against_scipy_and_a_worked_example() -> None:
     assert icc == pytest.approx(intraclass_correlation(np.stack([truth, estimate], 1), "consistency"))
     assert mae == pytest.approx(metrics.mean_absolute_error(truth, estimate))
     assert r == pytest.approx(pearsonr(truth, estimate).statistic)
-    # Shrout & Fleiss 1979, table 2, first two judges: MSR = 90.25 / 15 and MSE = 7.75 / 5 … by hand.
+    # The first two judges of Shrout & Fleiss 1979, table 2, by their analysis of variance: (MSR − MSE) / (MSR + MSE).
     first, second = np.array([9.0, 6, 8, 7, 10, 6]), np.array([2.0, 1, 4, 1, 5, 2])
     means = (first + second) / 2
     rows = 2 * ((means - means.mean()) ** 2).sum() / 5
