@@ -63,10 +63,11 @@ def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
         for path in sources():
             page = source / "docs" / "tutorials" / f"{path.stem}.md"
             page.write_text(f"# {title(path)}\n\nThis page was made without running the tutorial.\n", encoding="utf-8")
+    pages = ", ".join(f'"docs/tutorials/{path.stem}.md"' for path in sources())
     names = {
         "version": __version__,
         "root": str(ROOT),
-        "tutorials": ", ".join(f'"docs/tutorials/{path.stem}.md"' for path in sources()),
+        "tutorials": f'{{ "Tutorials" = [{pages}] }},' if pages else "",
         "commands": ", ".join(f'"docs/reference/commands/{name}.md"' for name in commands),
         "api": ", ".join(f'{{ "{name}" = "docs/reference/api/{name}.md" }}' for name in api),
     }
