@@ -173,3 +173,12 @@ def test_labels_of_pictures_that_are_refused(tmp_path: Path, lines: str, says: s
     file.write_text(lines)
     with pytest.raises(SystemExit, match=says):
         labelled_pictures(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "picture"), [("fgnet_figure", "fgnet.png"), ("pretrained_picture", "pretraining.jpg")])
+def test_pictures_of_the_documentation(name: str, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr("sys.argv", [name, "--out", str(tmp_path / picture)])
+    example(name).main()
+    assert colours(tmp_path / picture) > 200

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,11 +27,9 @@ from site_reference import api_pages, command_pages
 
 from fgnet_plugin.version import __version__
 
-COPIED = (
-    *("*.md", "LICENSE", "docs/*.*", "docs/make/assets/*", "weights/*.md", "weights/*.csv", "weights/*.txt", "cuda/*"),
-    *("examples/*.py", "tests/benchmarks/*.py", "fgnet_plugin/report/static/LICENSE-uPlot.txt"),
-)
-"""What the pages show and link to, as patterns from the repository's root."""
+COPIED = ("*.md", "docs/*.*", "docs/make/assets/*", "weights/*.md", "cuda/README.md")
+"""Pages and pictures, as patterns from the repository's root; the files to which pages link are copied, too."""
+_LINE_LINK = re.compile(r'<a id="__codelineno[^>]*></a>')
 
 
 def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
@@ -51,9 +50,10 @@ def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     source = out / "source"
     for path in (path for pattern in COPIED for path in sorted(ROOT.glob(pattern)) if path.is_file()):
-        copy = source / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
+        _copy(path, source)
+        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")) if path.suffix == ".md" else ():
+            if (linked := path.parent / target).is_file():
+                _copy(linked.resolve(), source)
     _write(source / "docs" / "reference" / "commands", commands := command_pages())
     _write(source / "docs" / "reference" / "api", api := api_pages())
     (source / "docs" / "tutorials").mkdir()
@@ -63,10 +63,11 @@ def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
         for path in sources():
             page = source / "docs" / "tutorials" / f"{path.stem}.md"
             page.write_text(f"# {title(path)}\n\nThis page was made without running the tutorial.\n", encoding="utf-8")
+    pages = ", ".join(f'"docs/tutorials/{path.stem}.md"' for path in sources())
     names = {
         "version": __version__,
         "root": str(ROOT),
-        "tutorials": ", ".join(f'"docs/tutorials/{path.stem}.md"' for path in sources()),
+        "tutorials": f'{{ "Tutorials" = [{pages}] }},' if pages else "",
         "commands": ", ".join(f'"docs/reference/commands/{name}.md"' for name in commands),
         "api": ", ".join(f'{{ "{name}" = "docs/reference/api/{name}.md" }}' for name in api),
     }
@@ -78,9 +79,17 @@ def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
     done = subprocess.run(command, cwd=out, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stdout)
+    for page in (out / "site").rglob("*.html"):  # lines of code are links that nobody can name: a screen reader reads each
+        page.write_text(_LINE_LINK.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
     if found := faults(out / "site"):
         raise RuntimeError("\n".join(found))
     return out / "site" / "index.html"
+
+
+def _copy(path: Path, source: Path) -> None:
+    copy = source / path.relative_to(ROOT)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, copy)
 
 
 def _write(folder: Path, pages: dict[str, str]) -> None:
