@@ -52,7 +52,9 @@ def evaluate(
         list[Path] | None, typer.Option("--table", help="Write tables for a paper, too: .md or .tex. Repeatable.")
     ] = None,
 ) -> None:
-    """Test trainings within and across corpora: F1 and AUC of each AU with spread and intervals, as tables and a page.
+    """Test trainings within and across corpora.
+
+    F1, AUC and other measures of each AU with spread and intervals, as tables and a page.
 
     Without --on and --domain, each run is tested on its own settings' test fold or file. Runs that differ in fold and seed only
     are averaged. An evaluation that was interrupted goes on where it stopped.

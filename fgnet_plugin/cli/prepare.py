@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from fgnet_plugin.training.prepare import RawCorpus
 
-prepare_app = typer.Typer(no_args_is_help=True, help="A corpus as distributed -> aligned faces, landmarks, labels, a report.")
+prepare_app = typer.Typer(no_args_is_help=True, help="Aligned faces and labels of a corpus, for training.")
 
 
 class Camera(StrEnum):

@@ -57,7 +57,10 @@ def folds(
 
 @train_app.command()
 def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
-    """Train FG-Net; the best weights so far are always in fgnet.safetensors in the training's folder."""
+    """Train FG-Net.
+
+    The best weights so far are always in fgnet.safetensors in the training's folder.
+    """
     check_installed()
     from fgnet_plugin.training.config.detector import read_detector
     from fgnet_plugin.training.train import train_detector
@@ -67,7 +70,10 @@ def detector(config: Config, resume: Resume = False, set_: Set = None) -> None:
 
 @train_app.command()
 def generator(config: Config, resume: Resume = False, set_: Set = None) -> None:
-    """Train StyleGAN2 on aligned faces without labels; samples.png in the training's folder shows its faces."""
+    """Train StyleGAN2 on aligned faces without labels.
+
+    samples.png in the training's folder shows its faces.
+    """
     check_installed()
     from fgnet_plugin.training.config.pretraining import read_generator
     from fgnet_plugin.training.train import train_generator
@@ -77,7 +83,10 @@ def generator(config: Config, resume: Resume = False, set_: Set = None) -> None:
 
 @train_app.command()
 def encoder(config: Config, resume: Resume = False, set_: Set = None) -> None:
-    """Train an encoder that inverts a generator; reconstructions.png in the training's folder shows how well."""
+    """Train an encoder that inverts a generator.
+
+    reconstructions.png in the training's folder shows how well.
+    """
     check_installed()
     from fgnet_plugin.training.config.pretraining import read_encoder
     from fgnet_plugin.training.train import train_encoder
@@ -97,7 +106,10 @@ def finish(
     pixels: Annotated[float, typer.Option(help="Share of the pixels beside the mesh, in (0, 1].")] = 1.0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that render.")] = 2,
 ) -> None:
-    """Choose each AU's decision on held-out rendered heads, and leave out the AUs that can't be read there."""
+    """Choose each AU's decision on rendered heads.
+
+    On held-out ones; AUs that can't be read there are left out.
+    """
     check_installed(TO_RENDER)
     from fgnet_plugin.training import finish as finishing
     from fgnet_plugin.training.models.systems import read_system_info
@@ -131,7 +143,10 @@ def render(
     renderer: Annotated[str, typer.Option(help="heads, or masks: faces without skulls, of the first version.")] = "heads",
     sheets: Annotated[bool, typer.Option("--sheets", help="Only two pictures: every AU beside neutral, and 64 faces.")] = False,
 ) -> None:
-    """Write rendered faces with their AUs and landmarks as pictures and a CSV file, or sheets of them."""
+    """Write rendered faces, or sheets of them.
+
+    As pictures, and a CSV file with their AUs and landmarks.
+    """
     check_installed(TO_RENDER)
     from fgnet_plugin.training.rendered import DOMAINS, write_corpus
 

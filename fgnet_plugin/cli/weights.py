@@ -28,7 +28,7 @@ Half = Annotated[bool, typer.Option("--half", help="Store float16: 650 MB instea
 
 @weights_app.command("list")
 def list_weights(as_json: AsJson = False) -> None:
-    """The named weights, and which of them are on this machine."""
+    """The named weights, and which of them are here."""
     from fgnet_plugin.checkpoints.registry import manifest
 
     if as_json:
@@ -52,7 +52,10 @@ def download(
     half: Half = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the authors' model.pth after conversion.")] = False,
 ) -> None:
-    """Fetch published weights from the authors' Google Drive (2.5 GB) and convert them."""
+    """Fetch published weights, and convert them.
+
+    From the authors' Google Drive: 2.5 GB.
+    """
     from fgnet_plugin.checkpoints.download import download as fetch
 
     typer.echo(fetch(name, half=half, keep=keep))
@@ -102,7 +105,7 @@ def export(
 
 @weights_app.command()
 def verify(name_or_path: NameOrPath) -> None:
-    """Read a whole checkpoint and compare it with the checksum recorded in it."""
+    """Compare a checkpoint with its own checksum."""
     from fgnet_plugin.checkpoints.fgnet import verify as check
     from fgnet_plugin.checkpoints.pretrained import is_pretrained, load_pretrained
     from fgnet_plugin.checkpoints.registry import resolve
@@ -121,7 +124,10 @@ def verify(name_or_path: NameOrPath) -> None:
 
 @weights_app.command()
 def path(name: Name) -> None:
-    """Print where a name's checkpoint is on this machine; exit status 1 if it is not there."""
+    """Where a name's checkpoint is.
+
+    The exit status is 1 if it is not on this machine.
+    """
     from fgnet_plugin.checkpoints.registry import resolve
 
     typer.echo(resolve(name))
