@@ -70,7 +70,8 @@ def main() -> None:
 
     figure = Figure(figsize=(10, 7.6), facecolor="white", layout="constrained")
     rows = figure.subfigures(3, 1, height_ratios=(1.35, 1, 1))
-    (left, middle, right) = rows[0].subplots(1, 3, width_ratios=(1, 1, 1.5))
+    left, middle, gap, right = rows[0].subplots(1, 4, width_ratios=(1, 1, 0.12, 1.5))
+    gap.axis("off")
     x, y, x1, y1 = found.boxes[0, :4].tolist()
     face = {"FaceRectX": x, "FaceRectY": y, "FaceRectWidth": x1 - x, "FaceRectHeight": y1 - y}
     face |= {
