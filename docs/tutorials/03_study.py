@@ -14,8 +14,8 @@
 # whether we find it. We make it up from a real video, in which a man looks neutral at first and then smiles: each "recording"
 # is 20 seconds that are pieced together from his neutral frames and his smiles. We decide how often each of our sixteen
 # people smiles, on average **1.5 times** in a neutral clip and **3 times** in a funny one, and some people smile more than
-# others. Skip this cell if you have recordings of your own: [below](#your-own-recordings) are the commands that take its
-# place.
+# others. If you have recordings of your own, run the first cell, which loads the packages, and skip the second:
+# [below](#your-own-recordings) are the commands that take its place.
 
 # %%
 import matplotlib.pyplot as plt
@@ -27,6 +27,7 @@ from scipy import stats
 from fgnet_plugin import OfflineDetector
 from fgnet_plugin.measures import Steps, from_folders, summarize
 
+# %%
 real = OfflineDetector().detect("video.mp4", progress_bar=False)
 aus = ["AU01", "AU04", "AU06", "AU12", "AU25"]
 neutral_face, smile = real[aus].iloc[:16].to_numpy(), real[aus].iloc[20:72].to_numpy()
@@ -60,7 +61,7 @@ factors.sample(4, random_state=0)
 # %% [markdown]
 # ## Decide first
 #
-# With twelve AUs, five measures and a handful of options there are hundreds of analyses, and some of them are "significant"
+# With twelve AUs, several measures and a handful of options there are hundreds of analyses, and some of them are "significant"
 # in any data. So decide before you look, best in a preregistration. Ours: **AU12, base rate** (the share of time in which lip
 # corners are pulled up), a median of 0.2 s against trembling scores, frames without a face do not count.
 #
@@ -74,7 +75,7 @@ by_person = summarize("study.csv", by="person", factors=factors, steps=Steps(smo
 by_person.long.query("AU == 'AU12'")[["subject", "condition", "seconds", "base_rate", "mean", "events"]].head(6).round(2)
 
 # %% [markdown]
-# How much of the data was used? `exclusions` has a row for each recording and the sum at the end; it belongs into your paper.
+# How much of the data was used? `exclusions` has a row for each recording and the sum at the end; it belongs in your paper.
 
 # %%
 by_person.exclusions.tail(3)
@@ -106,7 +107,7 @@ plt.show()
 
 # %%
 complete = wide.dropna()
-print(f"{len(wide) - len(complete)} people are left out, because they lack a condition")
+print(f"people left out because they lack a condition: {len(wide) - len(complete)}")
 
 difference = complete["funny"] - complete["neutral"]
 test = stats.ttest_rel(complete["funny"], complete["neutral"])
@@ -119,7 +120,7 @@ print(f"t({test.df}) = {test.statistic:.2f}, p = {test.pvalue:.2g}, d_z = {diffe
 # we are of it, p only whether no difference at all would be surprising. d<sub>z</sub> is the difference in standard
 # deviations of the differences; it depends on how many clips each person saw, so compare it with other studies with care.
 #
-# If you test several AUs, correct for it. Here for all five; the ones besides our preregistered AU12 are exploratory.
+# If you test several AUs, correct for it. Here for all five; those other than our preregistered AU12 are exploratory.
 
 # %%
 rows = []
@@ -153,13 +154,15 @@ model.summary().tables[1]
 # - *Intercept*: the share of time with AU12 in the neutral condition.
 # - *funny*: how much more in the funny one, with its interval. It is the number to report. It is the same as in the t-test,
 #   because everybody saw as many clips in both conditions; the interval is not quite the same, as the model assumes that the
-#   condition does equally much to everybody.
-# - *Group Var*: how much people differ from each other (a variance, in units of the residual variance). A warning about "the
-#   boundary of the parameter space" would mean that it is near 0: people differ no more than clips do.
+#   condition has the same effect on everybody.
+# - *Group Var*: how much people differ from each other, as a variance; its square root is a standard deviation, in shares of
+#   time. A warning about "the boundary of the parameter space" would mean that it is near 0: people differ no more than clips
+#   do.
 #
-# The same in R: `lmer(base_rate ~ condition + (1 | subject), data)`, with `long.csv` of the command below. If people may also
-# differ in how much the condition does to them – they often do – give each a slope, too: `(condition | subject)`, in Python
-# `re_formula="~funny"`.
+# The same in R: `lmer(base_rate ~ condition + (1 | subject), data)`, with the rows of AU12 in `long.csv` of the [command
+# below](#your-own-recordings) as `data`; leave out its `--by person`, so that there is a row for each recording. R puts
+# "funny" before "neutral", so the difference has a minus sign there. If people may also differ in how much the condition does
+# to them – they often do – give each a slope, too: `(condition | subject)`, in Python `re_formula="~funny"`.
 #
 # ## Did we find the truth?
 #
@@ -184,21 +187,25 @@ print(f"the t-test found {difference.mean():.3f} [{interval.low:.3f}, {interval.
 # > (score ≥ 0.5). AU12 was present for a larger share of time in the funny than in the neutral condition, t(15) = …, p = …,
 # > mean difference … [95 % CI …, …].
 #
-# `fgnet report` writes such a methods paragraph with the numbers of your run.
+# For the first sentence, `fgnet report my_study.csv` writes one that fits your run: weights, face finder, frames without a
+# face. The last command on this page keeps its settings in `results/settings.json`, and in `results/exclusions.csv` how many
+# frames were used.
 #
 # ## Your own recordings
 #
-# Sort them into `study/neutral/P01/…`, `study/funny/P01/…`, then
+# Sort them into `study/neutral/P01/…`, `study/funny/P01/…`, a folder for each condition and person, then
 #
 # ```sh
 # fgnet detect clips/ --recursive --offline --relative-to clips --out my_study.csv
 # ```
 #
-# with your folder `study` in the place of `clips`. Then read the table, `frames = pd.read_csv("my_study.csv")`, and go on
-# with this page from the cell with `from_folders` on, with `"my_study.csv"` in the place of `"study.csv"` and the names of
-# your conditions in the place of ours; leave out *Did we find the truth?*
+# with your folder `study` in the place of `clips`, both times. Then run the first cell of this page, read the table,
+# `frames = pd.read_csv("my_study.csv")`, and go on from the cell with `from_folders` on, with `"my_study.csv"` in the place of
+# `"study.csv"` and the names of your conditions in the place of ours; leave out *Did we find the truth?* For results that you
+# publish, leave out `--offline` and take [published weights](05_published_weights.md).
 #
-# Without Python, the following makes the tables for R, JASP or SPSS, with a codebook that explains each column:
+# Without Python, the following makes the tables for R, JASP or SPSS, with a codebook that explains each column (here of our
+# `study.csv`; yours is `my_study.csv`):
 
 # %%
 # !fgnet summarize study.csv --folders condition/subject --by person --smooth median:0.2 --out results

@@ -167,6 +167,9 @@ def demo(
 
         typer.echo("\n".join(map(str, write_example_files(files))))
         return
+    from fgnet_plugin.cli.requirements import check_extra
+
+    check_extra("feat", ("feat",), "fgnet demo")
     with package_warnings():
         from fgnet_plugin.cli.demo import run
 
