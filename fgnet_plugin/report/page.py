@@ -207,7 +207,7 @@ def _summary(person: Person, recording: Timeline, threshold: float) -> dict[str,
         rows.append(
             {
                 "au": au,
-                "present": float((known > threshold).mean()) if len(known) else math.nan,
+                "present": float((known >= threshold).mean()) if len(known) else math.nan,
                 "mean": float(known.mean()) if len(known) else math.nan,
                 "most": float(known.max()) if len(known) else math.nan,
                 "events": len(lengths),

@@ -53,7 +53,7 @@ def study_row(recording: Timeline, name: str, threshold: float, link: str | None
         scores = main.spread(au, len(recording.frames))
         known = scores[np.isfinite(scores)]
         if len(known):
-            present[au] = round(float((known > threshold).mean()), 4)
+            present[au] = round(float((known >= threshold).mean()), 4)
             curves[au] = _curve(scores)
     seconds = recording.duration
     data = {

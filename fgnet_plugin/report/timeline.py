@@ -178,7 +178,7 @@ def events_of(person: Person, times: Floats, timed: bool, aus: list[str], thresh
     """Find the events of each AU by `find_events`, in order of their first frames; of one frame, the AUs over the threshold."""
     if len(times) == 1:
         scores = {au: float(person.rows[au].iloc[0]) for au in aus}
-        return [Event(au, 0, 0, 0, score) for au, score in scores.items() if score > threshold]
+        return [Event(au, 0, 0, 0, score) for au, score in scores.items() if score >= threshold]
     shortest = {} if timed else {"min_duration": 0.0, "min_gap": 0.0, "max_gap": _GAP}
     found = find_events(person.rows[aus].reset_index(drop=True), times[person.places], threshold, **shortest)
     onset, apex, offset = person.places[found[["first_row", "apex_row", "last_row"]].to_numpy(int).T]
