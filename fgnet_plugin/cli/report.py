@@ -18,7 +18,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The page, .html; of several recordings, with a folder beside it.")] = Path(
         "report.html"
     ),
-    threshold: Annotated[float, typer.Option(help="Score above which an AU counts as present.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Score from which an AU counts as present.")] = 0.5,
     pictures: Annotated[int, typer.Option(min=0, help="Most frames of a recording whose pictures are on its page.")] = 240,
     no_pictures: Annotated[
         bool,

@@ -65,7 +65,7 @@ def report(
         table: a table of ``fgnet detect`` (.csv or .parquet), a `Fex`, or a function that gives a larger one in pieces; of a
             file, the .run file beside it tells how it was made, for the paragraph about methods.
         out: the .html file.
-        threshold: score above which an AU is present.
+        threshold: score from which an AU is present.
         pictures: most frames whose pictures are on a recording's page, about 10 KB each; 0 for a page without any picture.
         blur_faces: make faces unrecognisable; frames without a known face are then left out, as one may have been missed.
         heatmaps: show where FG-Net saw the AUs at their peaks; needs the weights that the table was made with.
