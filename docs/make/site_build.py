@@ -109,7 +109,7 @@ def _run_tutorials(folder: Path, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
         files = Path(scratch) / "files"
         with example_files(files, Path(scratch) / "home", frames=None):
-            for job in [pool.submit(run, source, files) for source in sources()]:
+            for job in [pool.submit(run, source, files) for source in reversed(sources())]:  # the longest first
                 job.result()
 
 
