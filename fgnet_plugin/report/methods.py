@@ -111,8 +111,8 @@ def methods_paragraph(shown: Sequence[Timeline], made: Provenance, threshold: fl
         f"Facial action units (AUs; Ekman, Friesen, & Hager, 2002) were scored automatically in {what}{length} with {model}. "
         f"{_faces(made)}The model gives a score between 0 and 1 for each of {len(aus)} AUs ({numbers}) in each face; an AU was "
         f"counted as present where its score was at least {threshold:g}.{sampled} A face was found in {with_face:,} of "
-        f"{frames:,} frames ({with_face / frames:.1%}); frames without a face were left out. Scores were not calibrated against "
-        "human coding of these recordings."
+        f"{frames:,} frames ({with_face / frames:.1%}); frames without a face were left out. Scores were not calibrated "
+        "against human coding of these recordings."
     )
 
 
