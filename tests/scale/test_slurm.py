@@ -92,7 +92,8 @@ def test_a_job_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "clips").mkdir()
     for i in range(4):
         shutil.copy(feat_path("single_face.jpg"), tmp_path / "clips" / f"{i}.jpg")
-    text = script("clips", "--out", "corpus", "--offline", "--tasks", "2", "--cpus-per-task", "1")
+    shared = "--tasks", "2", "--relative-to", "."  # names below the current folder: shared alike wherever it is
+    text = script("clips", "--out", "corpus", "--offline", "--cpus-per-task", "1", *shared)
     for task in (1, 2, 1):
         done = run(text, tmp_path, SLURM_ARRAY_TASK_ID=task)
         assert done.returncode == 0, done.stderr

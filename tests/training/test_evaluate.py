@@ -22,6 +22,7 @@ pytest.importorskip("jinja2", reason="the extra `train` is not installed")
 
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, save
 from fgnet_plugin.network import FGNet, small_config
+from fgnet_plugin.training.data.intensities import read_intensities
 
 AUS = ("AU01", "AU06", "AU12")
 SIZE = 64
@@ -862,3 +863,10 @@ def test_thresholds_intensities_and_tables_for_a_paper(
     assert (min(values), values) == (55.9, sorted(values))
     wrong = typer.testing.CliRunner().invoke(app, ["train", "evaluate", "x", "--out", str(out), "--table", "t.doc"])
     assert "must end in .md or .tex" in str(wrong.exception)
+
+
+def test_intensities_are_read_as_numbers_with_decimals(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("image_path,au12_intensity\na.png,2.5\nb.png,9.0\nc.png,0.0\n")
+    found = read_intensities(table, ["c.png", "b.png", "a.png"], ("AU12", "AU04"))
+    np.testing.assert_array_equal(found, [[0.0, np.nan], [np.nan, np.nan], [2.5, np.nan]])

@@ -38,7 +38,7 @@ def read_intensities(path: Path, images: Sequence[str], aus: Sequence[str]) -> F
     found = np.full((len(images), len(aus)), np.nan)
     for i, au in enumerate(aus):
         if au in columns:
-            values = pd.to_numeric(table[columns[au]].replace("", np.nan), errors="coerce").to_numpy(np.float64)
+            values = pd.to_numeric(table[columns[au]].replace("", np.nan), errors="coerce").to_numpy(np.float64, copy=True)
             values[values == NOT_CODABLE] = np.nan
             text = table[columns[au]].fillna("").str.strip().str.lower()
             wrong = (np.isnan(values) & ~text.isin(["", "nan", f"{NOT_CODABLE}", f"{NOT_CODABLE}.0"])) | (values < 0)
