@@ -30,8 +30,7 @@ def main(extra: str) -> int:
     print(f"Installing fgnet-plugin[{extra}] into {sys.prefix}: {EXPECTED.get(extra, 'some GB on disk')}, most of it torch.")
     print("That takes minutes, happens once, and needs another 3 GB for the downloads until it is done.", flush=True)
     start, progress = time.monotonic(), Progress()
-    # Modules are compiled when they are first used: of 8 GB, most never are.
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--progress-bar", "on"]
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "on"]
     command += ["-c", str(ROOT / ".ci" / "constraints.txt"), "-e", f"{ROOT}[{extra}]"]
     # Downloads go where there must be room for the installation anyway; some machines' /tmp is too small for torch.
     with tempfile.TemporaryDirectory(dir=sys.prefix) as downloads:
