@@ -14,8 +14,7 @@ from tqdm import tqdm
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import FACEBOX, LANDMARKS
-from fgnet_plugin.inference.faces_again import faces_again
-from fgnet_plugin.inference.verify import NEEDED
+from fgnet_plugin.inference.faces_again import check_places, scores_again
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.journal import Journal
 
@@ -70,8 +69,7 @@ def cascade(
     """
     if not (0 <= unsure < 1 and 0 < sample <= 1):
         raise ValueError(f"unsure must be at least 0 and below 1, sample over 0 and at most 1; got {unsure} and {sample}")
-    if missing := [name for name in NEEDED if name not in fex]:
-        raise InputError(f"the table has no column {missing[0]}: to look at its faces again, landmarks are needed")
+    check_places(fex)
     model = teacher if isinstance(teacher, AUModel) else AUModel(teacher, device)
     aus = [au for au in model.aus if au in fex and fex[au].notna().any()]
     faces = np.flatnonzero(fex[LANDMARKS].notna().all(axis=1).to_numpy())
@@ -111,10 +109,7 @@ def _read(rows: pd.DataFrame, model: AUModel, save: Path | None, progress: bool)
     parts = [journal.read().to_numpy(float)] if journal is not None and done else []
     with tqdm(total=len(rows), initial=sum(map(len, batches[:done])), unit="face", disable=not progress) as bar:
         for batch in batches[done:]:
-            part = rows.iloc[batch.start : batch.stop].reset_index(drop=True)
-            scores = np.full((len(part), len(model.aus)), np.nan)
-            for places_of, image, points in faces_again(part):
-                scores[places_of] = model.read([image], [points]).scores.numpy()
+            scores = scores_again(rows.iloc[batch.start : batch.stop], model)
             if journal is not None:
                 journal.append(pd.DataFrame(scores, columns=list(model.aus)))
             parts.append(scores)

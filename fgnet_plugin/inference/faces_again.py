@@ -16,6 +16,7 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import LANDMARKS
 from fgnet_plugin.media.frames_of_rows import frames_of_rows
+from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.made_by import MadeBy
 from fgnet_plugin.utils.tables import write_pieces
@@ -38,17 +39,29 @@ def faces_again(fex: pd.DataFrame) -> Iterator[tuple[npt.NDArray[np.intp], Tenso
         InputError: missing columns; another file than the table is about.
         FileNotFoundError: files that are missing.
     """
-    missing = [name for name in ("input", "frame", *LANDMARKS) if name not in fex]
-    if missing:
-        raise InputError(
-            f"the table has no column {missing[0]}: to look at its faces again, input, frame and landmarks are needed"
-        )
+    check_places(fex)
     points = torch.from_numpy(fex[LANDMARKS].to_numpy(np.float64).reshape(-1, 2, 68).swapaxes(1, 2).copy())
     rows = points.isfinite().all((1, 2)).nonzero()[:, 0].numpy()
     sizes = fex[["FrameHeight", "FrameWidth"]].to_numpy()[rows].tolist() if {"FrameHeight", "FrameWidth"} <= set(fex) else None
     inputs, frames = fex["input"].iloc[rows].astype(str).tolist(), fex["frame"].iloc[rows].astype(int).tolist()
     for chosen, image in frames_of_rows(inputs, frames, sizes):
         yield rows[chosen], image, points[rows[chosen]]
+
+
+def check_places(fex: pd.DataFrame) -> None:
+    """Raise InputError for a table that does not say where its faces are."""
+    if missing := [name for name in ("input", "frame", *LANDMARKS) if name not in fex]:
+        raise InputError(
+            f"the table has no column {missing[0]}: to look at its faces again, input, frame and landmarks are needed"
+        )
+
+
+def scores_again(fex: pd.DataFrame, model: AUModel) -> Floats:
+    """Let a model read the faces of a table: scores [rows, A] of its AUs, NaN without a face. Raises as `faces_again`."""
+    scores = np.full((len(fex), len(model.aus)), np.nan)
+    for rows, image, points in faces_again(fex):
+        scores[rows] = model.read([image], [points]).scores.numpy()
+    return scores
 
 
 def model_for(fex: pd.DataFrame, au_model: str | Path | AUModel, device: str | torch.device) -> AUModel:

@@ -15,12 +15,10 @@ from fgnet_plugin.checkpoints.fgnet import read_info
 from fgnet_plugin.errors import CheckpointError, InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.columns import LANDMARKS
-from fgnet_plugin.inference.faces_again import faces_again
+from fgnet_plugin.inference.faces_again import check_places, scores_again
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.tables import read_pieces
 
-NEEDED = ["input", "frame", "FrameHeight", "FrameWidth", *LANDMARKS]
-"""Columns that `verify_student` needs beside the AUs."""
 _RESAMPLES, _LOWER = 1000, 0.025
 _LEAST = 5  # faces, below which nothing can be said
 
@@ -72,9 +70,7 @@ def verify_student(
     rows = _drawn([fex] if isinstance(fex, pd.DataFrame) else fex, count, seed)
     if len(rows) < _LEAST:
         raise InputError(f"the table has {len(rows)} faces: too few to compare student and teacher on")
-    scores = np.full((len(rows), len(master.aus)), np.nan)
-    for places, image, points in faces_again(rows):
-        scores[places] = master.read([image], [points]).scores.numpy()
+    scores = scores_again(rows, master)
     table = pd.DataFrame([_compared(rows[au], scores[:, i], au, agreement) for i, au in enumerate(master.aus)])
     unlike = table[table["unlike"]]
     if len(unlike):
@@ -131,9 +127,7 @@ def _drawn(pieces: Iterable[pd.DataFrame], count: int, seed: int) -> pd.DataFram
     generator = np.random.default_rng(seed)
     kept, draws = pd.DataFrame(), np.empty(0)
     for piece in pieces:
-        missing = [name for name in NEEDED if name not in piece]
-        if missing:
-            raise InputError(f"the table has no column {missing[0]}: to look at its faces again, landmarks are needed")
+        check_places(piece)
         draw = generator.random(len(piece))
         of_faces = piece[LANDMARKS].notna().all(axis=1).to_numpy()
         more = piece[of_faces]
