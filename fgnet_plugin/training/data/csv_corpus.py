@@ -185,7 +185,7 @@ def split(corpus: CsvCorpus, fraction: float, seed: int, name: str = "corpus") -
 
 def au_columns(path: Path) -> tuple[str, ...]:
     """The AUs that a file has columns for, in their order. Raises ValueError for none, or one twice."""
-    found = tuple(filter(None, map(_au_of, _table(path, rows=0).columns)))
+    found = tuple(filter(None, map(au_of, _table(path, rows=0).columns)))
     if not found or len(set(found)) < len(found):
         raise ValueError(f"{path}: needs columns such as au1 or AU01, each AU once; found {', '.join(found) or 'none'}")
     return found
@@ -229,9 +229,9 @@ def _read(
     except ValueError as error:
         problems.files.append(str(error))
         return None
-    columns = {_au_of(column): column for column in table.columns}
+    columns = {au_of(column): column for column in table.columns}
     wrong = [f"{path}: no column for {au}" for au in aus if au not in columns]
-    found = [_au_of(column) for column in table.columns]
+    found = [au_of(column) for column in table.columns]
     wrong += [f"{path}: several columns for {au}" for au in aus if found.count(au) > 1]
     if "image_path" not in table.columns:
         wrong.append(f"{path}: no column image_path")
@@ -309,7 +309,8 @@ def _table(path: Path, rows: int | None = None) -> pd.DataFrame:
         raise ValueError(f"{path}: not a CSV file ({' '.join(str(error).split())})") from error
 
 
-def _au_of(column: str) -> str | None:
+def au_of(column: str) -> str | None:
+    """The AU that a column of a label file is about, such as ``AU01`` for "au1"; None for another column."""
     match = re.fullmatch(r"au0*(\d+)", str(column).strip(), re.IGNORECASE)
     return au_name(int(match[1])) if match and int(match[1]) in NAMES else None
 

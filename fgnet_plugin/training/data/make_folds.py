@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fgnet_plugin.training.data.csv_corpus import au_columns
+from fgnet_plugin.training.data.csv_corpus import au_columns, au_of
 from fgnet_plugin.training.data.folds import subject_of
 from fgnet_plugin.utils.files import atomic_write
 
@@ -67,7 +67,7 @@ def leave_one_corpus_out(corpora: Mapping[str, Path], out: Path) -> tuple[Path, 
     parts, folds = [], []
     for fold, (name, path) in enumerate(corpora.items()):
         table, root = _read(path), path.resolve().parent
-        columns = {f"AU{int(column.lower().removeprefix('au')):02d}": column for column in table if _is_au(column)}
+        columns = {au: column for column in table if (au := au_of(column))}
         part = pd.DataFrame({"image_path": [str(root / image) for image in table["image_path"]]})
         part["subject"] = [f"{name}/{subject_of(row)}" for row in table.to_dict("records")]
         for au in shared:
@@ -81,10 +81,6 @@ def leave_one_corpus_out(corpora: Mapping[str, Path], out: Path) -> tuple[Path, 
     return _write(joined, out / "labels.csv"), _write(
         pd.DataFrame(folds, columns=["subject", "fold", "corpus"]), out / "folds.csv"
     )
-
-
-def _is_au(column: str) -> bool:
-    return column.lower().startswith("au") and column[2:].isdigit()
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -68,7 +68,8 @@ def agreement_table(
         sums = _sums(answers.student[:, i], answers.teacher[:, i], unit, len(people))
         whole = measures_of(sums.sum(1, keepdims=True))
         row: dict[str, object] = {"AU": au, "name": facs_name(au), "n": len(unit), "people": len(people)}
-        samples = None if drawn is None else measures_of(sums @ drawn)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of few people, some resamples have none
+            samples = None if drawn is None else measures_of(sums @ drawn)
         for name in MEASURES:
             low, high = (math.nan, math.nan) if samples is None else interval(samples[name], confidence)
             row |= {name: float(whole[name][0]), f"{name}_low": low, f"{name}_high": high}
