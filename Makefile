@@ -30,7 +30,7 @@ lint: .venv/with-dev ## linters, formatting, types, which folder may import whic
 	$(BIN)/lint-imports
 	$(BIN)/typos *.md docs weights cuda
 
-docs: .venv/with-dev ## the documentation as pages that open from disk, its tutorials run: outputs/docs/site/index.html
+docs: .venv/with-docs ## the documentation as pages that open from disk, its tutorials run: outputs/docs/site/index.html
 	PYTHONPATH=.:tests/helpers:docs/make $(BIN)/python docs/make/site_build.py
 
 pictures: .venv/with-dev ## the documentation's pictures, into docs/, but for those of `make claims`: docs/pictures.md

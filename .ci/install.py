@@ -20,7 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXPECTED = {"feat": "some 105 packages, 6.5 GB on disk", "dev": "some 150 packages, 8 GB on disk"}
+EXPECTED = {
+    "feat": "some 105 packages, 6.5 GB on disk",
+    "docs": "some 150 packages, 7 GB on disk",
+    "dev": "some 190 packages, 8 GB on disk",
+}
 SILENCE = 3.0  # seconds
 HARMLESS = re.compile(rb"Location '.*' is ignored: it is neither a file nor a directory|Running pip as the 'root' user")
 

