@@ -27,7 +27,7 @@ HELPERS = Path(__file__).parent / "helpers"
 sys.path.insert(0, str(GOLDEN))
 
 LONG = {
-    "test_a_few_minutes_of_training_beat_chance",
+    "test_a_short_training_beats_chance",
     "test_what_passes_with_made_up_weights_passes_after_register_and_with_our_detector",
     "test_the_published_training_takes_two_steps",
     "test_blocks_run",

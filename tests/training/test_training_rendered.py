@@ -11,7 +11,7 @@ from toy_training import run_fgnet, snapshots_in
 from fgnet_plugin import load
 from fgnet_plugin.checkpoints.fgnet import read_info
 from fgnet_plugin.training.config.detector import read_detector
-from fgnet_plugin.training.rendered import RenderedCorpus
+from fgnet_plugin.training.rendered import HeadCorpus, RenderedCorpus
 from fgnet_plugin.training.train import train_detector
 from fgnet_plugin.utils.threads import single_threaded
 
@@ -27,11 +27,21 @@ TINY = (
 
 
 @pytest.mark.slow
-def test_a_few_minutes_of_training_beat_chance(tmp_path: Path) -> None:
-    """``rendered-ci``, about two minutes: AUC of faces that it was not trained on."""
-    settings = [f"trainer.out={tmp_path}", "trainer.progress=false", "trainer.threads=1"]
+def test_a_short_training_beats_chance(tmp_path: Path) -> None:
+    """The recipe of the bundled weights on few faces, in minutes: AUC of faces that it was not trained on."""
+    settings = [
+        f"trainer.out={tmp_path}",
+        *(
+            "trainer.progress=false",
+            "trainer.threads=1",
+            "data.rendered.domains=[studio]",
+            "data.rendered.val_domains=[studio]",
+        ),
+        *("data.rendered.faces_per_epoch=1000", "data.rendered.val_faces=300", "data.looks=0", "optimiser.batch_size=16"),
+        *("optimiser.epochs=2", "optimiser.warmup_steps=10", "optimiser.ema=0.97"),
+    ]
     options = (part for setting in settings for part in ("--set", setting))
-    done = run_fgnet("train", "detector", "--config", "rendered-ci", *options)
+    done = run_fgnet("train", "detector", "--config", "rendered-heads", *options)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["val_auc"]]
@@ -39,10 +49,10 @@ def test_a_few_minutes_of_training_beat_chance(tmp_path: Path) -> None:
     print("mean AUC after each epoch:", aucs)
     assert aucs[-1] > 0.62
     assert aucs[-1] > aucs[0]
-    assert float(rows[-1]["val_auc/AU26"]) > 0.8  # an open jaw is easy
+    assert min(float(rows[-1][f"val_auc/{au}"]) for au in ("AU12", "AU25", "AU26")) > 0.75  # smiles and open mouths are easy
     info = read_info(tmp_path / "fgnet.safetensors")
     assert info.training["recipe"]["code"]["renderer"] >= 1
-    assert load(tmp_path / "fgnet.safetensors").aus == RenderedCorpus.aus
+    assert load(tmp_path / "fgnet.safetensors").aus == HeadCorpus.aus
 
 
 def test_faces_are_the_same_from_worker_processes() -> None:
