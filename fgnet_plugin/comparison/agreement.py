@@ -34,7 +34,13 @@ _FEW_CLUSTERS = 5  # with fewer files, resampling them says little
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Result of `compare`. Rows are faces; an AU is known in a row where it has a value that is not NaN."""
+    """Result of `compare`. Rows are faces; an AU is known in a row where it has a value that is not NaN.
+
+    Example:
+        >>> comparison = compare({"xgb": old_fex, "fgnet": fex}, labels)  # doctest: +SKIP
+        >>> comparison.accuracy[["AU", "model", "f1", "f1_low", "f1_high"]]  # doctest: +SKIP
+        >>> comparison.plot().savefig("comparison.png", dpi=150)  # doctest: +SKIP
+    """
 
     agreement: pd.DataFrame
     """One row for each AU and pair of models that both know it, over the n rows where both do.

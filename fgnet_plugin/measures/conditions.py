@@ -50,7 +50,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Result of `contrast`."""
+    """Result of `contrast`.
+
+    Example:
+        >>> found = contrast(fex, labels, conditions=["alone", "together"])  # doctest: +SKIP
+        >>> found.people.pivot(index="subject", columns=["AU", "condition"], values="mean")  # doctest: +SKIP
+    """
 
     table: pd.DataFrame
     """A row for each AU and each condition but the first; see `contrast`."""

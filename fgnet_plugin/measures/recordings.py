@@ -37,7 +37,14 @@ Table: TypeAlias = pd.DataFrame | str | Path
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The frames of one person in one recording: n rows, one a frame, by time."""
+    """The frames of one person in one recording: n rows, one a frame, by time.
+
+    Example:
+        >>> table = pd.DataFrame({"input": "P1.mp4", "frame": range(4), "AU12": [0.1, 0.9, 0.8, float("nan")]})
+        >>> [recording] = read_recordings(table, rate=25)
+        >>> len(recording), recording.present["AU12"].mean().round(2).item()
+        (4, 0.67)
+    """
 
     name: str
     """What the column ``input`` says, or the name of the table."""

@@ -214,6 +214,12 @@ def read_photo(image: ImageLike) -> Tensor:
         TypeError: something else.
         ValueError: another shape or range. InputError, a subclass: a file that is not an image, or damaged.
         FileNotFoundError: no such file.
+
+    Example:
+        >>> import numpy as np
+        >>> grey = np.zeros((480, 640), np.uint8)
+        >>> list(read_photo(grey).shape)
+        [3, 480, 640]
     """
     if isinstance(image, (str, Path)):
         return read_picture(image)

@@ -83,6 +83,12 @@ def heatmaps(
     Raises:
         InputError: AUs that the checkpoint does not know; rows beyond the table; a table that names no checkpoint of
             FG-Net, without `au_model`; see `annotate`, too.
+
+    Example:
+        >>> fex = Detector.offline().detect("photo.jpg")  # doctest: +SKIP
+        >>> [face] = heatmaps(fex, rows=0, aus=["AU06", "AU12"])  # doctest: +SKIP
+        >>> face.maps.shape, face.scores  # doctest: +SKIP
+        (torch.Size([2, 32, 32]), tensor([0.9, 0.9]))
     """
     table = read_table(fex)
     places = np.arange(len(table))
@@ -149,6 +155,10 @@ def plot_heatmaps(
         matplotlib figures: ``figure.savefig("evidence.png")``.
 
     Raises ValueError for another `show`; otherwise see `heatmaps`.
+
+    Example:
+        >>> [figure] = plot_heatmaps("fex.csv", rows=0, au_model="fgnet-rendered")  # doctest: +SKIP
+        >>> figure.savefig("evidence.png")  # doctest: +SKIP
     """
     if show not in get_args(Show):
         raise ValueError(f"show must be 'presence' or 'both', got {show!r}")

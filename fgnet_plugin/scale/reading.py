@@ -20,7 +20,13 @@ from fgnet_plugin.scale.table import all_types, read_rows, restored
 
 @dataclass(frozen=True)
 class Status:
-    """What there is in a dataset."""
+    """What there is in a dataset.
+
+    Example:
+        >>> found = status("corpus")  # doctest: +SKIP
+        >>> found.done, found.inputs, found.hours  # doctest: +SKIP
+        (40, 41, 6.5)
+    """
 
     inputs: int | None
     """Recordings that the last run was given, all shards together; None where that is not known."""
