@@ -14,7 +14,9 @@ _MOST_INPUTS = 20
 
 
 def provenance(
-    table: Annotated[Path, typer.Argument(help="Table (.csv, .parquet) or dataset of fgnet detect.")],
+    table: Annotated[
+        Path, typer.Argument(help="Table (.csv, .parquet) or dataset of fgnet detect, or table of fgnet summarize.")
+    ],
     hashes: Annotated[bool, typer.Option("--hashes/--no-hashes", help="SHA-256 of the inputs: reads them all.")] = True,
     as_json: AsJson = False,
 ) -> None:

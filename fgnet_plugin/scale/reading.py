@@ -149,8 +149,8 @@ def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[s
     """Tell how a table or a dataset was made, as far as it is known.
 
     A table that `detect` saved has a file ``….run`` beside it, which tells most; a Parquet file alone, a recording's file in a
-    dataset, and a table in memory tell nearly as much. Of a CSV file alone, and of other programs' tables, little is known:
-    "unknown" says what.
+    dataset, and a table in memory tell nearly as much. Of a table of ``fgnet summarize``, the ``settings.json`` beside it
+    tells the options. Of other CSV files alone, and of other programs' tables, little is known: "unknown" says what.
 
     Args:
         fex: a table that `detect`, `annotate` or `read_dataset` returned; its file, .csv or .parquet; a dataset's folder.
