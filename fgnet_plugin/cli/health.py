@@ -19,6 +19,7 @@ from typing import Literal
 from fgnet_plugin.checkpoints.registry import NamedWeights, manifest
 from fgnet_plugin.utils.cuda_driver import Driver, has_nvidia_card, read_driver
 from fgnet_plugin.utils.paths import cache_folder
+from fgnet_plugin.utils.text import counted
 from fgnet_plugin.version import __version__
 
 State = Literal["ok", "missing", "broken"]
@@ -72,7 +73,7 @@ def check_torch() -> Iterator[Check]:
         yield Check("torch", "broken", f"can't be imported: {_first_line(error)}", 'pip install --force-reinstall "torch>=2.6"')
         return
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-    found = f"{torch.__version__}, {built}, {torch.get_num_threads()} threads"
+    found = f"{torch.__version__}, {built}, {counted(torch.get_num_threads(), 'thread')}"
     if _numbers(torch.__version__) < (2, 6):
         yield Check("torch", "broken", f"{found}; 2.6 is needed", 'pip install --upgrade "torch>=2.6"')
     else:

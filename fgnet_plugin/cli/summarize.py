@@ -14,6 +14,7 @@ from fgnet_plugin.cli.measure import FaceModel, LandmarkModel, Weights, origin
 from fgnet_plugin.cli.tables import common_origin, table_files
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.made_by import SUMMARY_FILES, MadeBy
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,11 +172,11 @@ def _write(found: Summary, out: Path, settings: dict[str, Any]) -> None:
 
 def _report(found: Summary, out: Path, speech: bool) -> None:
     total = found.exclusions.iloc[-1]
-    typer.echo(f"{len(found.exclusions) - 1} recordings, {total['frames']} frames")
+    typer.echo(f"{counted(len(found.exclusions) - 1, 'recording')}, {counted(total['frames'], 'frame')}")
     for rule in found.exclusions.columns[2 : list(found.exclusions).index("used")]:
         if total[rule]:
-            typer.echo(f"  {total[rule]} frames excluded: {rule}")
-    typer.echo(f"  {total['used']} frames used" + (f", {total['speech']} of them with speech" if speech else ""))
-    typer.echo(f"{len(found.long[found.unit].drop_duplicates())} rows of {', '.join(found.unit)}")
+            typer.echo(f"  {counted(total[rule], 'frame')} excluded: {rule}")
+    typer.echo(f"  {counted(total['used'], 'frame')} used" + (f", {total['speech']} of them with speech" if speech else ""))
+    typer.echo(f"{counted(len(found.long[found.unit].drop_duplicates()), 'row')} of {', '.join(found.unit)}")
     for name in SUMMARY_FILES:
         typer.echo(f"table: {out / name}" if name.endswith(".csv") else f"settings: {out / name}")

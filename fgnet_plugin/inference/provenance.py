@@ -20,6 +20,7 @@ from fgnet_plugin.utils.files import sha256
 from fgnet_plugin.utils.journal import ABOUT, is_unfinished, read_settings, run_path
 from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE, SUMMARY_FILES, MadeBy
 from fgnet_plugin.utils.tables import read_origin
+from fgnet_plugin.utils.text import counted, plural
 from fgnet_plugin.version import __version__
 
 Table = TypeVar("Table", bound=pd.DataFrame)
@@ -90,7 +91,9 @@ def provenance_of_table(fex: pd.DataFrame | str | Path, *, hashes: bool = True) 
         unknown.append("what the rest will be: the run was interrupted, and fgnet detect --resume continues it")
     changed = [entry["input"] for entry in made["inputs"] if entry["state"] == "changed"]
     if changed:
-        unknown.append(f"the hashes of {len(changed)} inputs as they were read: they were changed since, such as {changed[0]}")
+        were = plural(len(changed), "it was", "they were")
+        read = counted(len(changed), "input")
+        unknown.append(f"the hashes of {read} as read by the run: {were} changed since, such as {changed[0]}")
     return made
 
 

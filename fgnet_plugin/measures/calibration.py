@@ -22,6 +22,7 @@ from fgnet_plugin.measures.origin import described, origin_of
 from fgnet_plugin.measures.reliability import Reliability, plot_reliability, reliability
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.made_by import MadeBy
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,7 +188,8 @@ def calibrate(
         sample = coded.of(str(au))
         fewest = min(sample.subjects_with(True), sample.subjects_with(False))
         if fewest < 2:
-            left_out.append(f"{au} ({sample.subjects_with(True)} people with it, {sample.subjects_with(False)} without)")
+            showing = counted(sample.subjects_with(True), "person", "people")
+            left_out.append(f"{au} ({showing} with it, {sample.subjects_with(False)} without)")
             continue
         found[str(au)] = _calibrated_au(str(au), sample, method, threshold, coverage, min(folds, fewest), bootstrap, seed)
     if not found:

@@ -15,6 +15,7 @@ from fgnet_plugin.measures.coded import coded_faces
 from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.measures.ppi import PPIResult, Rows, estimate
 from fgnet_plugin.utils.arrays import Floats
+from fgnet_plugin.utils.text import counted
 
 _MEAN = "mean"
 
@@ -70,7 +71,7 @@ def prediction_powered(
         if column not in fex:
             raise InputError(f"the table of scores has no column {column!r}: {HOW_TO_TELL}")
         if fex[column].isna().any():
-            raise InputError(f"the column {column} is empty in {int(fex[column].isna().sum())} rows")
+            raise InputError(f"the column {column} is empty in {counted(int(fex[column].isna().sum()), 'row')}")
     coded = coded_faces(fex, labels, subject)
     unknown = [au for au in aus or () if au not in coded.scores]
     if unknown:

@@ -19,6 +19,7 @@ from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.media.frames_of_rows import frames_of_rows
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.journal import read_csv
+from fgnet_plugin.utils.text import counted
 
 BOX = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"]
 _BANDS = 0.25, 0.5, 0.75
@@ -106,7 +107,7 @@ def coding_sheet(
     scores, person = _scores(fex, subject, aus)
     usable = np.flatnonzero(scores.notna().any(axis=1).to_numpy())
     if not 1 <= count <= len(usable):
-        raise InputError(f"{count} faces are to be coded, and the table has {len(usable)} with scores")
+        raise InputError(f"{counted(count, 'face is', 'faces are')} to be coded, and the table has {len(usable)} with scores")
     generator = np.random.default_rng(seed)
     counts = _allotted(count, np.bincount(person[usable], minlength=int(person.max()) + 1), generator)
     chosen, chances = [], []
@@ -187,7 +188,7 @@ def _scores(fex: pd.DataFrame, subject: str, aus: Sequence[str] | None) -> tuple
     if subject not in fex:
         raise InputError(f"the table has no column {subject!r}, which is to say who is filmed: {HOW_TO_TELL}")
     if fex[subject].isna().any():
-        raise InputError(f"the column {subject} is empty in {int(fex[subject].isna().sum())} rows")
+        raise InputError(f"the column {subject} is empty in {counted(int(fex[subject].isna().sum()), 'row')}")
     scores = read_model("scores", fex, 0.5).values
     unknown = [au for au in aus or () if au not in scores]
     if unknown:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 try:
     import pillow_heif
@@ -65,7 +66,7 @@ def raise_together(errors: Sequence[Exception]) -> None:
         raise errors[0]
     if errors:
         kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else InputError
-        raise kind(f"{len(errors)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))
+        raise kind(f"{counted(len(errors), 'file')} can't be read:\n" + "\n".join(f"  {error}" for error in errors))
 
 
 def picture_size(path: str | Path, upright: bool = False) -> tuple[int, int] | None:

@@ -22,6 +22,7 @@ from fgnet_plugin.inference.evidence import PRESENCE_COLOURS, face_region, opaci
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames, read_table
 from fgnet_plugin.utils.figures import NotebookFigure
+from fgnet_plugin.utils.text import counted
 from fgnet_plugin.utils.threads import gradients_kept
 
 Show = Literal["presence", "both"]
@@ -95,7 +96,7 @@ def heatmaps(
     try:
         chosen = places if rows is None else np.atleast_1d(places[rows])
     except IndexError as error:
-        raise InputError(f"the table has {len(table)} rows; {rows} is beyond them") from error
+        raise InputError(f"the table has {counted(len(table), 'row')}; {rows} is beyond them") from error
     with gradients_kept():
         model = au_model if isinstance(au_model, AUModel) else AUModel(au_model or _model_of(table), device)
         wanted = tuple(aus) if aus is not None else model.aus

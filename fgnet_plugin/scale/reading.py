@@ -16,6 +16,7 @@ from fgnet_plugin.scale.layout import Layout
 from fgnet_plugin.scale.log import read_known
 from fgnet_plugin.scale.settings import read_run
 from fgnet_plugin.scale.table import all_types, read_rows, restored
+from fgnet_plugin.utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,9 @@ def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[s
     made = {**provenance_of_table(rows, hashes=hashes), "table": str(fex), "finished": finished}
     if known.failed:
         names = ", ".join(sorted(str(line["input"]) for line in known.failed.values())[:3])
-        made["unknown"].append(f"what {len(known.failed)} inputs hold that could not be read, such as {names}")
+        made["unknown"].append(
+            f"what {counted(len(known.failed), 'input holds', 'inputs hold')} that could not be read, such as {names}"
+        )
     return made
 
 
