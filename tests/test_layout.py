@@ -1,6 +1,7 @@
 """The public names of the package can be imported, and the rule of which folder may import which is kept."""
 
 import importlib
+import inspect
 import re
 import runpy
 import shutil
@@ -41,6 +42,17 @@ def test_public_names_can_be_imported(package: str) -> None:
     assert set(names) == set(module.__all__)
     for name in names:
         assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_have_an_example(package: str) -> None:
+    """Every function and class shows a typical use; `test_docstring_examples` runs those that need no files of a study."""
+    if package == "fgnet_plugin":
+        pytest.importorskip("feat.detector", reason="py-feat and what it needs are not installed", exc_type=ImportError)
+    module = importlib.import_module(package)
+    public = {name: getattr(module, name) for name in PUBLIC[package].split()}
+    described = [name for name, value in public.items() if inspect.isclass(value) or inspect.isroutine(value)]
+    assert [name for name in described if "\n    Example:\n        >>> " not in (public[name].__doc__ or "")] == []
 
 
 def test_the_package_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

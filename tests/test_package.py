@@ -58,7 +58,9 @@ def test_the_wheel_finds_its_data(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES_WITH_EXAMPLES)
-def test_docstring_examples(name: str) -> None:
+def test_docstring_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of their own, where they may write."""
+    monkeypatch.chdir(tmp_path)
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted > 0
     assert found.failed == 0

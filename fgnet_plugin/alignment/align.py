@@ -98,6 +98,12 @@ def align_for_network(
 
     Raises:
         TypeError, ValueError: as there.
+
+    Example:
+        >>> photo = torch.zeros(1, 3, 200, 300, dtype=torch.uint8)
+        >>> points = 100 + 20 * torch.randn(1, 68, 2, generator=torch.Generator().manual_seed(0))
+        >>> align_for_network(photo, points, 128, torch.float32).network_input().shape
+        torch.Size([1, 3, 128, 128])
     """
     return _aligned(images, landmarks, size, False, kernels, padding, dtype, send)
 

@@ -11,7 +11,17 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class AlignedFaces:
-    """F aligned faces and where they came from."""
+    """F aligned faces and where they came from.
+
+    Example:
+        >>> from fgnet_plugin.alignment import align_faces
+        >>> photo = torch.zeros(1, 3, 200, 300, dtype=torch.uint8)
+        >>> landmarks = 100 + 20 * torch.randn(1, 68, 2, generator=torch.Generator().manual_seed(0))
+        >>> aligned = align_faces(photo, landmarks)
+        >>> corners = torch.tensor([[[0.0, 0.0], [255.0, 255.0]]])
+        >>> aligned.points_to_photo(corners).round().tolist()
+        [[[71.0, 205.0], [117.0, 1.0]]]
+    """
 
     faces: Tensor
     """[F, 3, size, size], dtype, range and device of the photos; or, `normalised`, what FG-Net reads."""

@@ -69,6 +69,12 @@ def show_faces(landmarks: Tensor, height: int | Tensor, width: int | Tensor) -> 
 
     Returns:
         [n] bool on the CPU. `align_faces` raises ValueError for the others.
+
+    Example:
+        >>> face = 100 + 20 * torch.randn(68, 2, generator=torch.Generator().manual_seed(0))
+        >>> landmarks = torch.stack([face, face + 5000, torch.full((68, 2), float("nan"))])
+        >>> show_faces(landmarks, height=200, width=300)
+        tensor([ True, False, False])
     """
     squares = ffhq_square(landmarks.detach().to("cpu", torch.float64))
     broken, outside = _faults(squares, height, width)

@@ -44,6 +44,10 @@ def convert_published(
     Raises:
         ValueError: unknown corpus.
         CheckpointError: a file is missing, truncated, another kind of file, or holds code; nothing is written.
+
+    Example:
+        >>> path = convert_published("model.pth", "encoder.pt", "DISFA", "fgnet-disfa.safetensors")  # doctest: +SKIP
+        >>> Detector(au_model=path)  # doctest: +SKIP
     """
     model_pth, encoder_pt = Path(model_pth), Path(encoder_pt)
     config = FGNetConfig(aus=corpus_aus(corpus)) if config is None else config

@@ -32,7 +32,14 @@ _OTHER_FORMATS = {
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """Metadata of a checkpoint."""
+    """Metadata of a checkpoint.
+
+    Example:
+        >>> from fgnet_plugin.checkpoints.registry import resolve
+        >>> info = read_info(resolve("fgnet-rendered"))
+        >>> info.config.image_size, info.padding
+        (128, 'reflect')
+    """
 
     config: FGNetConfig
     corpus: str
@@ -103,6 +110,13 @@ def save(model: FGNet | Mapping[str, Tensor], path: Path | str, info: Checkpoint
     Raises:
         ValueError: the model's config is not the one in `info`; or the model was fused for detection.
         OSError: the file can't be written; nothing is left behind.
+
+    Example:
+        >>> from fgnet_plugin.network import small_config
+        >>> net = FGNet(small_config(("AU06", "AU12"), width=32))
+        >>> path = save(net, "smile.safetensors", CheckpointInfo(net.config, corpus="my study"))
+        >>> load(path).aus
+        ('AU06', 'AU12')
     """
     if isinstance(model, FGNet) and model.config != info.config:
         raise ValueError("the metadata's config is not that of the model")
@@ -157,7 +171,13 @@ def load(
 
 
 def read_info(path: Path | str) -> CheckpointInfo:
-    """Read the metadata of a checkpoint. Raises CheckpointError where it is missing, truncated or another kind of file."""
+    """Read the metadata of a checkpoint. Raises CheckpointError where it is missing, truncated or another kind of file.
+
+    Example:
+        >>> from fgnet_plugin.checkpoints.registry import resolve
+        >>> read_info(resolve("fgnet-rendered")).config.aus[:4]
+        ('AU01', 'AU02', 'AU04', 'AU06')
+    """
     path = Path(path)
     metadata = safetensors_file.read_metadata(path)
     file_format = metadata.get("format", "")
@@ -176,6 +196,11 @@ def verify(path: Path | str) -> CheckpointInfo:
 
     Raises:
         CheckpointError: any byte differs, or the file is not a checkpoint.
+
+    Example:
+        >>> from fgnet_plugin.checkpoints.registry import resolve
+        >>> verify(resolve("fgnet-rendered")).corpus
+        'rendered heads'
     """
     info = read_info(path)
     safetensors_file.verify_digest(Path(path))

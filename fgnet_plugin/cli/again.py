@@ -10,6 +10,7 @@ import typer
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.detect import Device
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ def cascade(
         for path in (growing, run_path(growing)):
             path.unlink(missing_ok=True)
         counts = ", ".join(f"{count} by {source}" for source, count in found.table[SOURCE].value_counts().items())
-        typer.echo(f"table: {out} ({len(found.table)} rows: {counts})")
+        typer.echo(f"table: {out} ({counted(len(found.table), 'row')}: {counts})")
         if base_rates is not None:
             from fgnet_plugin.measures.powered import prediction_powered
 
@@ -120,4 +121,4 @@ def _write(fex: pd.DataFrame, found: pd.DataFrame, out: Path) -> None:
     from fgnet_plugin.inference.faces_again import write_of_faces
 
     write_of_faces(fex, found, out)
-    typer.echo(f"table: {out} ({len(fex)} rows)")
+    typer.echo(f"table: {out} ({counted(len(fex), 'row')})")

@@ -11,6 +11,7 @@ import typer
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.detect import Device
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 
 def annotate(
@@ -61,4 +62,4 @@ def annotate(
             write_pieces([pd.DataFrame(found)], part, out.suffix, json.dumps(lasting(settings)))
         if out.suffix.lower() == ".csv":
             note_finished(out, settings)
-    typer.echo(f"table: {out} ({len(found)} rows)")
+    typer.echo(f"table: {out} ({counted(len(found), 'row')})")

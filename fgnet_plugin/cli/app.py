@@ -55,7 +55,13 @@ app.add_typer(train_app, name="train")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch("sys.argv", ["fgnet", "detect", "clip.mp4", "--offline"]):  # doctest: +SKIP
+        ...     main()
+    """
     try:
         app()
     except (CheckpointError, DownloadError, ModuleNotFoundError, OSError, TypeError, ValueError) as error:

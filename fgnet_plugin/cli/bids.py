@@ -10,6 +10,7 @@ import typer
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, factors_of
 from fgnet_plugin.cli.tables import table_files
+from fgnet_plugin.utils.text import counted
 
 
 def bids(
@@ -32,4 +33,4 @@ def bids(
 
         factors = factors_of(recording_names(table_files([table])), pattern, folders, manifest)
         written = export_bids(table, out, factors=factors, task=task, raw=raw)
-    typer.echo(f"BIDS derivative: {out} ({len(written)} recordings)")
+    typer.echo(f"BIDS derivative: {out} ({counted(len(written), 'recording')})")

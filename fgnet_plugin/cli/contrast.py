@@ -11,6 +11,7 @@ from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, read_faces
 from fgnet_plugin.cli.measure import AUs, FaceModel, Key, Labels, LandmarkModel, Subject, Table, Weights, origin, read_labels
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 _FILES = "contrast.csv", "people.csv", "contrast.png"
 _SHOWN = ["AU", "condition", "reference_rate", "condition_rate", "difference", "low", "high", "p_corrected", "naive"]
@@ -64,7 +65,9 @@ def contrast(
             confidence=confidence,
         )
         tested = found.table[found.table["tested"]]
-        typer.echo(f"{found.table['people'].max()} people, {found.table['coded_people'].max()} of them coded")
+        typer.echo(
+            f"{counted(found.table['people'].max(), 'person', 'people')}, {found.table['coded_people'].max()} of them coded"
+        )
         typer.echo(f"differences from {found.table['reference'].iloc[0]!r}, within people:")
         typer.echo(tested[_SHOWN].to_string(index=False, float_format="{:.3f}".format) if len(tested) else "none")
         if rare := found.table.loc[~found.table["tested"], "AU"].unique().tolist():

@@ -10,6 +10,7 @@ import typer
 
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 Out = Annotated[
     Path,
@@ -136,7 +137,7 @@ def detect(
             command.run()
     if skipped:
         reasons = "".join(f"\n  {message}" for message in skipped.values())
-        count = f"{len(skipped)} of {len(command.paths)} inputs"
+        count = f"{len(skipped)} of {counted(len(command.paths), 'input')}"
         typer.echo(f"error: {count} not read, or not to the end; the first that failed comes first:{reasons}", err=True)
         raise typer.Exit(1)
 

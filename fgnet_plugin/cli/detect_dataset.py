@@ -13,6 +13,7 @@ import typer
 
 from fgnet_plugin.cli.console import duration
 from fgnet_plugin.cli.inputs import find_inputs
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     from fgnet_plugin.scale import Progress, Report
@@ -89,13 +90,13 @@ def progress_text(progress: Progress) -> str:
     """Say in a line how far a run is."""
     left = progress.seconds_left
     parts = [
-        f"{progress.done} of {progress.recordings} recordings",
-        f"{progress.frames:,} of about {progress.all_frames:,} frames",
+        f"{progress.done} of {counted(progress.recordings, 'recording')}",
+        f"{progress.frames:,} of about {counted(progress.all_frames, 'frame', form=',')}",
         f"{progress.rate:.1f} frames/s",
         *([] if left is None else [f"about {duration(left)} left"]),
-        f"{progress.workers} workers",
+        counted(progress.workers, "worker"),
         *([f"{progress.failed} failed"] if progress.failed else []),
-        *([f"{progress.lost} workers lost"] if progress.lost else []),
+        *([f"{counted(progress.lost, 'worker')} lost"] if progress.lost else []),
     ]
     return ", ".join(parts)
 
@@ -111,7 +112,9 @@ def print_report(report: Report, out: Path) -> None:
     typer.echo(f"hours of video    {sum(one.hours for one in outcomes):.2f}")
     if report.frames:
         rate = report.frames / report.seconds
-        typer.echo(f"this run          {report.frames:,} frames in {report.seconds:.1f} s: {rate:.1f} frames/s")
+        typer.echo(
+            f"this run          {counted(report.frames, 'frame', form=',')} in {report.seconds:.1f} s: {rate:.1f} frames/s"
+        )
         typer.echo(f"start-up          {report.startup:.1f} s")
     if report.lost:
         typer.echo(f"workers lost      {report.lost}")
@@ -123,7 +126,7 @@ def print_report(report: Report, out: Path) -> None:
 def print_reasons(title: str, reasons: Mapping[str, str], most: int | None = _MOST_SHOWN) -> None:
     """Print why inputs have no rows, or too few."""
     if reasons:
-        typer.echo(f"error: {len(reasons)} inputs {title}:", err=True)
+        typer.echo(f"error: {counted(len(reasons), 'input')} {title}:", err=True)
     for name, reason in list(reasons.items())[:most]:
         typer.echo(f"  {reason if reason.startswith(name) else f'{name}: {reason}'}", err=True)
     if most is not None and len(reasons) > most:

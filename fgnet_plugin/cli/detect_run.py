@@ -15,6 +15,7 @@ from fgnet_plugin.errors import InputError, OutputError
 from fgnet_plugin.inference.final_table import TableOptions
 from fgnet_plugin.inference.uncertainty import uncertainty_path
 from fgnet_plugin.utils.journal import is_unfinished
+from fgnet_plugin.utils.text import counted
 
 _INTERRUPTED = 130  # exit status of shells for Ctrl-C
 
@@ -69,7 +70,7 @@ class DetectCommand:
             print_summary_as_json(summary, out, rows, seconds)
         else:
             print_summary(summary, seconds)
-            typer.echo(f"\ntable: {out} ({rows} rows{', complete already' if complete else ''})")
+            typer.echo(f"\ntable: {out} ({counted(rows, 'row')}{', complete already' if complete else ''})")
             if values["per_file"] is not None:
                 typer.echo(f"a table of each input: {values['per_file']}")
             if beside is not None:

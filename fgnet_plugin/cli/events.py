@@ -10,6 +10,7 @@ import typer
 
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,9 @@ def events(
                 raise InputError(f"{path} is there already, perhaps with a coder's work; --overwrite replaces it")
         for path, written in files.items():
             write_codings(written, path)
-            typer.echo(f"events: {path} ({sum(len(coding.events) for coding in written)} of {len(written)} recordings)")
+            typer.echo(
+                f"events: {path} ({sum(len(coding.events) for coding in written)} of {counted(len(written), 'recording')})"
+            )
 
 
 def labels(
@@ -72,7 +75,7 @@ def labels(
         found = read_labels_of(codings, fex, rate)
         with atomic_write(out) as part:
             found.to_csv(part, index=False)
-    typer.echo(f"table: {out} ({len(found)} frames)")
+    typer.echo(f"table: {out} ({counted(len(found), 'frame')})")
 
 
 def read_labels_of(codings: Path, table: Path, rate: float | None = None) -> pd.DataFrame:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
+import json
 import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from fgnet_plugin.checkpoints.registry import NamedWeights, manifest
 from fgnet_plugin.utils.cuda_driver import Driver, has_nvidia_card, read_driver
 from fgnet_plugin.utils.paths import cache_folder
+from fgnet_plugin.utils.text import counted
 from fgnet_plugin.version import __version__
 
 State = Literal["ok", "missing", "broken"]
@@ -25,6 +29,8 @@ _WHEELS = ((13, 0), (12, 8), (12, 6))
 _DOWNLOAD = 4e9
 """Bytes that published weights take while they are converted: the authors' files, and the checkpoint."""
 _LEAST_FREE = 2e8
+_FEAT = ("py-feat", "feat", 'pip install "fgnet-plugin[feat]"', "detection works without it, with --offline")
+"""Name, module, how to get it, and what works without it."""
 _REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[([\w,\s-]+)\])?\s*([^;]*)(?:;.*extra\s*==\s*["']([\w-]+)["'])?""")
 
 
@@ -41,12 +47,15 @@ class Check:
 
 
 def examine() -> Iterator[Check]:
-    """Look at everything that the package needs, or can use. Takes some seconds: torch and py-feat are imported."""
-    for check in (
-        *(check_python, check_torch, check_gpu, check_decoders),
-        *(check_pyfeat, check_weights, check_cache, check_extras),
-    ):
+    """Look at everything that the package needs, or can use.
+
+    Takes some seconds: torch is imported, and py-feat meanwhile in another process.
+    """
+    can_be_imported = importlib.util.find_spec("feat") is not None and not _lacked_by_feat()
+    feat = _start_import_of_feat() if can_be_imported else None
+    for check in (check_python, check_torch, check_gpu, check_decoders, check_weights, check_cache, check_extras):
         yield from check()
+    yield from check_pyfeat(feat)
 
 
 def check_python() -> Iterator[Check]:
@@ -64,7 +73,7 @@ def check_torch() -> Iterator[Check]:
         yield Check("torch", "broken", f"can't be imported: {_first_line(error)}", 'pip install --force-reinstall "torch>=2.6"')
         return
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-    found = f"{torch.__version__}, {built}, {torch.get_num_threads()} threads"
+    found = f"{torch.__version__}, {built}, {counted(torch.get_num_threads(), 'thread')}"
     if _numbers(torch.__version__) < (2, 6):
         yield Check("torch", "broken", f"{found}; 2.6 is needed", 'pip install --upgrade "torch>=2.6"')
     else:
@@ -136,15 +145,51 @@ def check_decoders() -> Iterator[Check]:
     yield _imported("pillow-heif", "pillow_heif", 'pip install "pillow-heif>=1.1"', "HEIC photos can't be read without it")
 
 
-def check_pyfeat() -> Iterator[Check]:
-    """Look at py-feat, which is imported."""
-    without = "detection works without it, with --offline"
-    check = _imported("py-feat", "feat", 'pip install "fgnet-plugin[feat]"', without)
+def check_pyfeat(started: subprocess.Popen[str] | None = None) -> Iterator[Check]:
+    """Look at py-feat and what it needs, and where all of that is there, whether it can be imported.
+
+    Args:
+        started: the process that imports it, of `_start_import_of_feat`; by default it is started now.
+    """
+    name, module, get, without = _FEAT
     version = _installed("py-feat")
-    if check.state == "ok" and version and not (2, 1, 5) <= _numbers(version) < (3,):
-        found = f"{version}; 2.1.5 or a later 2.x is needed"
-        check = Check("py-feat", "broken", found, 'pip install "py-feat>=2.1.5,<3"')
-    yield check
+    if importlib.util.find_spec(module) is None:
+        yield Check(name, "missing", f"not installed; {without}", get)
+    elif version and not (2, 1, 5) <= _numbers(version) < (3,):
+        yield Check(name, "broken", f"{version}; 2.1.5 or a later 2.x is needed", 'pip install "py-feat>=2.1.5,<3"')
+    elif lacking := _lacked_by_feat():
+        mend = "pip install " + " ".join(f'"{package}"' for package in lacking)
+        yield Check(name, "missing", f"{version} needs {', '.join(lacking)}, not installed or too old; {without}", mend)
+    else:
+        process = started or _start_import_of_feat()
+        said = process.communicate()[0].splitlines()
+        if process.returncode:
+            found = f"Python ends when it is imported (status {process.returncode})"
+            yield Check(name, "broken", found, f"{get} --force-reinstall")
+        else:
+            yield Check(**json.loads(said[-1]))
+
+
+def _lacked_by_feat() -> list[str]:
+    """List what py-feat needs and is not installed, or too old: such as where it was installed with ``--no-deps``."""
+    try:
+        lines = importlib.metadata.requires("py-feat") or []
+    except importlib.metadata.PackageNotFoundError:  # a folder on the path
+        return []
+    parts = [_REQUIREMENT.match(line) for line in lines if ";" not in line]
+    return sorted(_gone_or_too_old((part[1], part[3]) for part in parts if part))
+
+
+def _start_import_of_feat() -> subprocess.Popen[str]:
+    """Start to import py-feat in a process of its own: libraries that don't fit together can end the one that loads them."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", "from fgnet_plugin.cli.health import print_import_of_feat as go; go()"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+
+
+def print_import_of_feat() -> None:
+    """Import py-feat and print, as JSON, how it went; for `_start_import_of_feat`."""
+    print("\n" + json.dumps(asdict(_imported(*_FEAT))))
 
 
 def _imported(name: str, module: str, mend: str, without: str) -> Check:
@@ -232,7 +277,13 @@ def _lacking(extra: str, needed: dict[str, list[tuple[str, str, str]]]) -> Itera
         if package == "fgnet-plugin":
             for included in extras.split(","):
                 yield from _lacking(included.strip(), needed)
-            continue
+        else:
+            yield from _gone_or_too_old([(package, wanted)])
+
+
+def _gone_or_too_old(needed: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Choose packages, of pairs with the versions that are wanted, such as (av, >=17.1), that are not there or too old."""
+    for package, wanted in needed:
         version, least = _installed(package), re.search(r">=\s*([\d.]+)", wanted)
         if not version or (least and _numbers(version) < _numbers(least[1])):
             yield package + (least[0] if least else "")

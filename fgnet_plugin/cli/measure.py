@@ -11,6 +11,7 @@ from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, read_faces
 from fgnet_plugin.cli.tables import common_origin, is_dataset, read_any
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,14 +59,12 @@ def sample(
         enough = plan["frames"].max()
         if count is None:
             if enough > len(fex):
-                raise InputError(
-                    f"{fex[subject].nunique()} people and {len(fex)} faces can't give ±{half_width:g}: give a larger"
-                    " --half-width, or --count"
-                )
+                there = f"{counted(fex[subject].nunique(), 'person', 'people')} and {counted(len(fex), 'face')}"
+                raise InputError(f"{there} can't give ±{half_width:g}: give a larger --half-width, or --count")
             count = int(enough)
         sheet = measures.coding_sheet(fex, subject, count, aus=wanted, seed=seed)
         path = measures.write_coding_sheet(sheet, out, wanted, crops)
-    typer.echo(f"sheet: {path} ({count} faces); key, not for the coders: {out / 'key.csv'}")
+    typer.echo(f"sheet: {path} ({counted(count, 'face')}); key, not for the coders: {out / 'key.csv'}")
 
 
 def calibrate(
@@ -144,7 +143,7 @@ def calibrated(
             found = found.join(measures.conformal_sets(fex, calibration, made_by=made_by).add_suffix("_set"))
         with atomic_write(out) as part:
             write_pieces([found], part, out.suffix)
-    typer.echo(f"table: {out} ({len(found)} rows)")
+    typer.echo(f"table: {out} ({counted(len(found), 'row')})")
 
 
 def estimate(

@@ -15,6 +15,7 @@ from fgnet_plugin.inference.estimate import Estimate
 from fgnet_plugin.inference.summary import Summary
 from fgnet_plugin.utils.journal import growing_path, is_unfinished
 from fgnet_plugin.utils.tables import read_pieces, write_pieces
+from fgnet_plugin.utils.text import counted
 
 _WIDE = 40
 
@@ -37,7 +38,7 @@ def print_summary(summary: pd.DataFrame, seconds: float | None = None) -> None:
             typer.echo(f"{_short(row['input']):{_WIDE}}" + "".join("   -" if pd.isna(s) else f"{100 * s:4.0f}" for s in shares))
     if seconds is not None:
         frames = int(summary["frames"].sum())
-        typer.echo(f"\n{frames} frames in {seconds:.1f} s: {frames / seconds:.1f} frames/s")
+        typer.echo(f"\n{counted(frames, 'frame')} in {seconds:.1f} s: {frames / seconds:.1f} frames/s")
 
 
 def print_summary_as_json(summary: pd.DataFrame, table: Path, rows: int, seconds: float | None) -> None:
@@ -55,8 +56,8 @@ def _short(name: str) -> str:
 
 def print_estimate(found: Estimate) -> None:
     """Print how long a run will take, and how large its table will be."""
-    typer.echo(f"{found.frames:,} frames of {found.inputs} inputs")
-    typer.echo(f"measured on {found.measured} frames: {found.rate:.1f} frames/s, {found.faces:.1f} faces a frame")
+    typer.echo(f"{counted(found.frames, 'frame', form=',')} of {counted(found.inputs, 'input')}")
+    typer.echo(f"measured on {counted(found.measured, 'frame')}: {found.rate:.1f} frames/s, {found.faces:.1f} faces a frame")
     typer.echo(f"about {duration(found.seconds)}, and a table of about {_bytes(found.size)} as .csv; nothing was written")
 
 
@@ -79,6 +80,5 @@ def report_interruption(out: Path) -> None:
     summary = Summary()
     for rows in read_pieces(growing, ["input", "frame", "FaceRectX"]):
         summary.add(rows)
-    typer.echo(
-        f"\ninterrupted: {summary.frames} complete frames are in {out}; the same command with --resume continues", err=True
-    )
+    complete = counted(summary.frames, "complete frame is", "complete frames are")
+    typer.echo(f"\ninterrupted: {complete} in {out}; the same command with --resume continues", err=True)

@@ -10,6 +10,7 @@ import typer
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.detect import Device
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 
 def overlay(
@@ -48,7 +49,7 @@ def overlay(
             model = AUModel(au_model or _model_of(fex), device)
         wanted = [au.strip() for au in aus.split(",")] if aus else None
         frames = draw(source, fex, out, aus=wanted, threshold=threshold, style=style, heatmaps=model, blur=blur)  # type: ignore[arg-type]
-    typer.echo(f"{out} ({frames} frame{'' if frames == 1 else 's'})")
+    typer.echo(f"{out} ({counted(frames, 'frame')})")
 
 
 def _model_of(table: Path) -> str:

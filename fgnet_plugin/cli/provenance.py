@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from fgnet_plugin.cli.doctor import AsJson
+from fgnet_plugin.utils.text import counted
 
 _MOST_INPUTS = 20
 
 
 def provenance(
-    table: Annotated[Path, typer.Argument(help="Table (.csv, .parquet) or dataset of fgnet detect.")],
+    table: Annotated[
+        Path, typer.Argument(help="Table (.csv, .parquet) or dataset of fgnet detect, or table of fgnet summarize.")
+    ],
     hashes: Annotated[bool, typer.Option("--hashes/--no-hashes", help="SHA-256 of the inputs: reads them all.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +44,7 @@ def _lines(made: dict[str, Any]) -> list[str]:
     if made["inputs"]:
         lines.append(f"inputs: {len(made['inputs'])}")
     for entry in made["inputs"][:_MOST_INPUTS]:
-        frames = f", {entry['frames']} frames" if entry["frames"] is not None else ""
+        frames = f", {counted(entry['frames'], 'frame')}" if entry["frames"] is not None else ""
         hashed = f", SHA-256 {entry['sha256']}" if entry["sha256"] else ""
         lines.append(f"  {entry['input']}: {entry['state']}, {entry['bytes']} bytes{frames}{hashed}")
     if len(made["inputs"]) > _MOST_INPUTS:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 _TABLES = (".csv", ".parquet")
 
@@ -81,9 +82,8 @@ def report(
             progress=lambda line: typer.echo(line, err=True),
         )
     size = sum(path.stat().st_size for path in written) / 1e6
-    typer.echo(
-        f"page: {written[0]} ({size:.1f} MB{f' with {len(written) - 1} pages of recordings' if len(written) > 1 else ''})"
-    )
+    others = f" with {counted(len(written) - 1, 'page')} of recordings" if len(written) > 1 else ""
+    typer.echo(f"page: {written[0]} ({size:.1f} MB{others})")
 
 
 def _dataset(inputs: list[str]) -> tuple[Any, Any, list[str]] | None:

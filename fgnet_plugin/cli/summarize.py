@@ -13,15 +13,14 @@ from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, factors_of
 from fgnet_plugin.cli.measure import FaceModel, LandmarkModel, Weights, origin
 from fgnet_plugin.cli.tables import common_origin, table_files
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.made_by import SUMMARY_FILES, MadeBy
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fgnet_plugin.measures.baseline import BaselineBuilder
     from fgnet_plugin.measures.summary import Summary
-    from fgnet_plugin.utils.made_by import MadeBy
-
-_FILES = "long.csv", "wide.csv", "events.csv", "exclusions.csv", "codebook.csv", "settings.json"
 
 
 def summarize(
@@ -74,7 +73,7 @@ def summarize(
 
     A row for each recording, trial or person, for R, JASP or SPSS.
     """
-    if out.exists() and not overwrite and any((out / name).exists() for name in _FILES):
+    if out.exists() and not overwrite and any((out / name).exists() for name in SUMMARY_FILES):
         raise InputError(f"{out} holds a summary already; --overwrite replaces it, or choose another folder with --out")
     smoother, _, seconds = (smooth or "").partition(":")
     with package_warnings():
@@ -163,21 +162,21 @@ def _write(found: Summary, out: Path, settings: dict[str, Any]) -> None:
     from fgnet_plugin.version import __version__
 
     tables = found.long, found.wide(), found.events, found.exclusions, make_codebook(found)
-    for name, table in zip(_FILES, tables, strict=False):
+    for name, table in zip(SUMMARY_FILES, tables, strict=False):
         with atomic_write(out / name) as part:
             write_csv(table, part)
-    with atomic_write(out / _FILES[-1]) as part:
+    with atomic_write(out / SUMMARY_FILES[-1]) as part:
         text = json.dumps({"version": __version__, **settings}, indent=2, default=str, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
 
 
 def _report(found: Summary, out: Path, speech: bool) -> None:
     total = found.exclusions.iloc[-1]
-    typer.echo(f"{len(found.exclusions) - 1} recordings, {total['frames']} frames")
+    typer.echo(f"{counted(len(found.exclusions) - 1, 'recording')}, {counted(total['frames'], 'frame')}")
     for rule in found.exclusions.columns[2 : list(found.exclusions).index("used")]:
         if total[rule]:
-            typer.echo(f"  {total[rule]} frames excluded: {rule}")
-    typer.echo(f"  {total['used']} frames used" + (f", {total['speech']} of them with speech" if speech else ""))
-    typer.echo(f"{len(found.long[found.unit].drop_duplicates())} rows of {', '.join(found.unit)}")
-    for name in _FILES:
+            typer.echo(f"  {counted(total[rule], 'frame')} excluded: {rule}")
+    typer.echo(f"  {counted(total['used'], 'frame')} used" + (f", {total['speech']} of them with speech" if speech else ""))
+    typer.echo(f"{counted(len(found.long[found.unit].drop_duplicates()), 'row')} of {', '.join(found.unit)}")
+    for name in SUMMARY_FILES:
         typer.echo(f"table: {out / name}" if name.endswith(".csv") else f"settings: {out / name}")

@@ -14,6 +14,7 @@ from fgnet_plugin.action_units import by_number, facs_name
 from fgnet_plugin.comparison.bootstrap import Case, bca_interval, draw_units, resampled_scores, scores_without
 from fgnet_plugin.comparison.measures import ratio
 from fgnet_plugin.utils.arrays import Floats, Integers
+from fgnet_plugin.utils.text import counted
 
 _COLUMNS = "AU", "name", "model", "n", "prevalence", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"
 
@@ -85,7 +86,7 @@ def accuracy_table(
         n = len(set().union(*(scores[i].rows.tolist() for i in chosen)))
         means = [mean(column) for column in points[chosen].T]
         values = _with_intervals(means, _means(samples[:, chosen]), _means(without[:, chosen]), confidence)
-        name = f"of {len(shared)} AUs that all models know"
+        name = f"of {counted(len(shared), 'AU')} that all models know"
         table.append(("mean", name, model, n, mean([mean(scores[i].truth) for i in chosen]), *values))
     return pd.DataFrame(table, columns=list(_COLUMNS))
 

@@ -25,6 +25,7 @@ from fgnet_plugin.comparison.matching import JointRows, join
 from fgnet_plugin.comparison.tables import AUTable, read_labels, read_model
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.arrays import Floats, Integers
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,13 @@ _FEW_CLUSTERS = 5  # with fewer files, resampling them says little
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Result of `compare`. Rows are faces; an AU is known in a row where it has a value that is not NaN."""
+    """Result of `compare`. Rows are faces; an AU is known in a row where it has a value that is not NaN.
+
+    Example:
+        >>> comparison = compare({"xgb": old_fex, "fgnet": fex}, labels)  # doctest: +SKIP
+        >>> comparison.accuracy[["AU", "model", "f1", "f1_low", "f1_high"]]  # doctest: +SKIP
+        >>> comparison.plot().savefig("comparison.png", dpi=150)  # doctest: +SKIP
+    """
 
     agreement: pd.DataFrame
     """One row for each AU and pair of models that both know it, over the n rows where both do.
@@ -218,7 +225,7 @@ def _with_labels_in_order(rows: JointRows, models: Sequence[AUTable], truth: AUT
     for model, positions in zip(models, rows.positions, strict=True):
         if len(model) != len(truth):
             raise InputError(
-                f"labels have {len(truth)} rows without input and frame, and {model.name!r} has {len(model)}{hint}"
+                f"labels have {counted(len(truth), 'row')} without input and frame, and {model.name!r} has {len(model)}{hint}"
             )
         if not np.array_equal(positions, rows.positions[0]):
             raise InputError(f"{models[0].name!r} and {model.name!r} have other rows, or in another order{hint}")
@@ -290,6 +297,7 @@ def _units(cluster: str | None, rows: JointRows, tables: Sequence[AUTable], used
             values.iloc[positions[known]] = cells.to_numpy(dtype=object)[known]
     missing = int(values.iloc[used].isna().sum())
     if missing:
-        raise InputError(f"{missing} labelled rows have nothing in the column {column!r}, which cluster names")
+        lacking = counted(missing, "labelled row has", "labelled rows have")
+        raise InputError(f"{lacking} nothing in the column {column!r}, which cluster names")
     units[used] = values.iloc[used].factorize()[0]
     return units, column

@@ -14,6 +14,7 @@ from fgnet_plugin.comparison.matching import JointRows
 from fgnet_plugin.comparison.openface import AU_COLUMN
 from fgnet_plugin.comparison.tables import AUTable
 from fgnet_plugin.utils.arrays import Floats, Integers
+from fgnet_plugin.utils.text import counted, plural
 
 _FEW = 5  # people or files below which intervals say little of others
 _LEAST_ROWS = 30  # labelled rows below which a shift is not looked for
@@ -34,7 +35,7 @@ def warn_of_few(units: Integers, resampled: str, rows: JointRows, used: Integers
     files = None if rows.inputs is None else len(set(rows.inputs[used]))
     if resampled == "rows":
         if files is not None and 0 < files < _FEW and len(used) > files:
-            where = f"{files} file" + ("s" if files > 1 else "")
+            where = counted(files, "file")
             warnings.warn(
                 f"the {len(used)} labelled rows come from {where} only: frames of a file are alike, and the intervals, made of"
                 " single rows, are too narrow for other people; name the column with the people as cluster",
@@ -79,7 +80,8 @@ def warn_of_labels(
     if len(alone):
         name, frame = rows.index[rows.positions[-1][alone[0]]]
         warnings.warn(
-            f"{len(alone)} of {len(truth)} rows of the labels match no row of a model, such as input {name}, frame {frame:g}",
+            f"{len(alone)} of {len(truth)} rows of the labels {plural(len(alone), 'matches', 'match')} no row of a model, such"
+            f" as input {name}, frame {frame:g}",
             stacklevel=3,
         )
     _warn_of_shift(rows, aligned, predictions)

@@ -15,6 +15,7 @@ from fgnet_plugin.comparison.openface import are_images
 from fgnet_plugin.comparison.tables import AUTable
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.arrays import Floats, Integers
+from fgnet_plugin.utils.text import counted
 
 _SAME_FACE = 0.3  # IoU; detectors differ in whether a box holds the forehead
 
@@ -177,8 +178,11 @@ def _nothing_matches(before: Sequence[AUTable], table: AUTable, same_frames: int
     others = ", ".join(_name(other) for other in before)
     if same_frames:
         return (
-            f"{_name(table)} and {others} have {same_frames} frames in common, but no face in the same place: their boxes"
-            f" overlap by less than {_SAME_FACE} (IoU), or there are none and a frame has several faces"
+            f"{_name(table)} and {others} have {counted(same_frames, 'frame')} in common, but no face in the same place: their"
+            f" boxes overlap by less than {_SAME_FACE} (IoU), or there are none and a frame has several faces"
         )
-    examples = [f"{_name(of)} has {len(of)} rows" + (f" from {_example(of, 0)}" if len(of) else "") for of in (table, *before)]
+    examples = [
+        f"{_name(of)} has {counted(len(of), 'row')}" + (f" from {_example(of, 0)}" if len(of) else "")
+        for of in (table, *before)
+    ]
     return f"no row of {_name(table)} is of the same input and frame as one of {others}: " + "; ".join(examples)

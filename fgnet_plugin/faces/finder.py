@@ -37,6 +37,12 @@ class FoundFaces:
     """The n faces of one photo, in order of falling scores; n may be 0. On the CPU, in pixels of the photo.
 
     The middle of the photo's first pixel is (0, 0).
+
+    Example:
+        >>> photo = torch.zeros(3, 480, 640, dtype=torch.uint8)  # nobody to be seen
+        >>> [found] = find_faces([photo])
+        >>> len(found), list(found.boxes.shape)
+        (0, [0, 5])
     """
 
     boxes: Tensor
@@ -113,6 +119,11 @@ class FaceFinder:
 
         Raises:
             TypeError, ValueError, OSError: an image is no photo; see `read_photo`.
+
+        Example:
+            >>> found = FaceFinder().find(["party.jpg", "portrait.jpg"], threshold=0.7)  # doctest: +SKIP
+            >>> [len(faces) for faces in found]  # doctest: +SKIP
+            [5, 1]
         """
         if isinstance(images, (str, Path)) or (isinstance(images, (np.ndarray, Tensor)) and images.ndim == 3):
             raise TypeError("images must be several photos; a single one goes in as [photo]")
@@ -259,7 +270,14 @@ class FaceFinder:
 
 
 def find_faces(images: Iterable[ImageLike]) -> list[FoundFaces]:
-    """Find the faces of photos on the CPU; see `FaceFinder`, which keeps the networks for more photos."""
+    """Find the faces of photos on the CPU; see `FaceFinder`, which keeps the networks for more photos.
+
+    Example:
+        >>> from skimage import data
+        >>> [found] = find_faces([data.astronaut()])
+        >>> found.boxes[0, :4].round().tolist()
+        [178.0, 68.0, 272.0, 177.0]
+    """
     return FaceFinder().find(images)
 
 

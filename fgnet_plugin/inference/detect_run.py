@@ -25,6 +25,7 @@ from fgnet_plugin.media.video_index import VideoIndex
 from fgnet_plugin.utils.deferred import lookahead
 from fgnet_plugin.utils.journal import Journal
 from fgnet_plugin.utils.progress import tqdm
+from fgnet_plugin.utils.text import counted
 
 _GONE = (
     "{path} was there when the run began, and is not any more: connect its disk or network folder again, then continue the "
@@ -96,7 +97,9 @@ class DetectRun:
             return 0
         (first, stop), skip, length = self.frames, self.skip_frames or 1, self._batch_length(dataset, batch_size)
         if -(-first // skip) >= len(dataset):
-            raise InputError(f"{dataset.video.path} has {len(dataset.video)} frames, and frames={self.frames} names others")
+            raise InputError(
+                f"{dataset.video.path} has {counted(len(dataset.video), 'frame')}, and frames={self.frames} names others"
+            )
         dataset.frames = dataset.frames[: -(-stop // (skip * length)) * length]
         return -(-first // skip) // length
 

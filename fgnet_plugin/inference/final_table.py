@@ -26,6 +26,7 @@ from fgnet_plugin.inference.uncertainty import write_uncertainty
 from fgnet_plugin.utils.distinct_names import distinct_names
 from fgnet_plugin.utils.journal import ABOUT, Journal, lasting, note_finished, unwritable
 from fgnet_plugin.utils.tables import PieceWriter
+from fgnet_plugin.utils.text import counted
 
 PLACES = [*FACEBOX[:4], "input", "frame"]
 """The columns by which persons are told apart where there are no embeddings, and faces are chosen."""
@@ -211,7 +212,9 @@ class FinalTable:
         chosen, absent = chosen_rows(places, self._faces, self._videos)
         others = int((places["FaceRectX"].notna().to_numpy() & ~(chosen & ~absent)).sum())
         if others:
-            warnings.warn(f"faces={self._faces!r}: {others} faces of others were left out", stacklevel=5)
+            warnings.warn(
+                f"faces={self._faces!r}: {counted(others, 'face of others was', 'faces of others were')} left out", stacklevel=5
+            )
         return FinalRows(places["Identity"], chosen, absent, self._options.columns)
 
 

@@ -128,6 +128,10 @@ class OfflineDetector:
             FileNotFoundError, InputError: see `errors`. What was done before is in the exception's attribute `fex`, or in
                 `save`; so it is after Ctrl-C.
             OutputError: `save` can't be written.
+
+        Example:
+            >>> detector = OfflineDetector()
+            >>> detector.detect(["a.mp4", "b.mp4"], save="fex.csv", resume=True, errors="skip")  # doctest: +SKIP
         """
         check_verify(verify, self.fgnet, columns)
         run = self.plan(

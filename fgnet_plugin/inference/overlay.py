@@ -27,6 +27,7 @@ from fgnet_plugin.media.video_writer import SUFFIXES, VideoWriter
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.journal import read_table
 from fgnet_plugin.utils.progress import tqdm
+from fgnet_plugin.utils.text import counted
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _AT_ONCE = 8  # frames whose faces FG-Net reads together
@@ -112,7 +113,7 @@ def _draw_video(source: str, rows: pd.DataFrame, out: Path, look: _Look, progres
     by_frame = dict(iter(rows.groupby("frame", sort=True)))
     with open_video(source) as video:
         if len(video) <= max(by_frame):
-            raise InputError(f"{source} has {len(video)} frames, but the table has rows of frame {max(by_frame)}")
+            raise InputError(f"{source} has {counted(len(video), 'frame')}, but the table has rows of frame {max(by_frame)}")
         _check_size(rows, video[min(by_frame)], source)
         times = [video.time(int(number)) for number in by_frame]
         rate = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else video.fps or 1.0

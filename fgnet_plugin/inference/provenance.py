@@ -18,8 +18,9 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import check_file
 from fgnet_plugin.utils.files import sha256
 from fgnet_plugin.utils.journal import ABOUT, is_unfinished, read_settings, run_path
-from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE, MadeBy
+from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE, SUMMARY_FILES, MadeBy
 from fgnet_plugin.utils.tables import read_origin
+from fgnet_plugin.utils.text import counted, plural
 from fgnet_plugin.version import __version__
 
 Table = TypeVar("Table", bound=pd.DataFrame)
@@ -90,7 +91,9 @@ def provenance_of_table(fex: pd.DataFrame | str | Path, *, hashes: bool = True) 
         unknown.append("what the rest will be: the run was interrupted, and fgnet detect --resume continues it")
     changed = [entry["input"] for entry in made["inputs"] if entry["state"] == "changed"]
     if changed:
-        unknown.append(f"the hashes of {len(changed)} inputs as they were read: they were changed since, such as {changed[0]}")
+        were = plural(len(changed), "it was", "they were")
+        read = counted(len(changed), "input")
+        unknown.append(f"the hashes of {read} as read by the run: {were} changed since, such as {changed[0]}")
     return made
 
 
@@ -120,11 +123,28 @@ def _of_file(path: Path) -> tuple[dict[str, Any], list[str]]:
         return _foreign(
             pd.DataFrame(columns=_parquet_columns(path)), f"there is no {run_path(path).name} beside it, and it tells nothing"
         )
+    if (summary := _of_summary(path)) is not None:
+        return summary
     try:
         columns = pd.read_csv(path, nrows=0).columns
     except ValueError as error:
         raise InputError(f"{path} is not a readable CSV file ({error})") from error
     return _foreign(pd.DataFrame(columns=columns), f"there is no {run_path(path).name} beside it")
+
+
+def _of_summary(path: Path) -> tuple[dict[str, Any], list[str]] | None:
+    """Read the settings beside a table that ``fgnet summarize`` wrote; None for other tables."""
+    *tables, name = SUMMARY_FILES
+    file = path.with_name(name)
+    if path.name not in tables or not file.is_file():
+        return None
+    options = {key: value for key, value in _settings(file.read_text(encoding="utf-8"), str(file)).items() if value is not None}
+    if not isinstance(options.get("tables"), list) or "version" not in options:  # another program's
+        return None
+    about = {"versions": {"fgnet-plugin": options.pop("version")}}
+    summarized = ", ".join(map(str, options["tables"][:3])) + (" …" if len(options["tables"]) > 3 else "")
+    unknown = f"what made the scores that fgnet summarize read: fgnet provenance tells it of each of its tables ({summarized})"
+    return {ABOUT: about, "summary": str(file), **options}, [unknown]
 
 
 def _parquet_columns(path: Path) -> list[str]:

@@ -19,6 +19,7 @@ from fgnet_plugin.action_units import au_name
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.faces_again import faces_again, model_for
+from fgnet_plugin.utils.text import counted
 
 SIDED = tuple(au_name(number) for number in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 20, 43))
 """AUs that either half of a face can show without the other; FACS codes them L or R."""
@@ -70,7 +71,7 @@ def sides(
         scores = model.net.predict(halves, model.batch_size, validate=False).scores.cpu()[:, channels].numpy()
         found[:, rows[reading.read.numpy()]] = scores.reshape(2, len(faces), -1)
     if turned:
-        warnings.warn(f"{turned} faces are turned too far for their halves to be compared: NaN", stacklevel=2)
+        warnings.warn(f"{counted(turned, 'face is', 'faces are')} turned too far to compare the halves: NaN", stacklevel=2)
     columns = {f"{au}_{side}": found[k, :, i] for i, au in enumerate(aus) for k, side in enumerate(("left", "right"))}
     return pd.DataFrame(columns, index=fex.index)
 

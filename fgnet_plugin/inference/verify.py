@@ -18,6 +18,7 @@ from fgnet_plugin.inference.columns import LANDMARKS
 from fgnet_plugin.inference.faces_again import check_places, scores_again
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.tables import read_pieces
+from fgnet_plugin.utils.text import counted
 
 _RESAMPLES, _LOWER = 1000, 0.025
 _LEAST = 5  # faces, below which nothing can be said
@@ -69,7 +70,7 @@ def verify_student(
     master = _teacher(pupil, teacher or named["name"], named["digest"], device)
     rows = _drawn([fex] if isinstance(fex, pd.DataFrame) else fex, count, seed)
     if len(rows) < _LEAST:
-        raise InputError(f"the table has {len(rows)} faces: too few to compare student and teacher on")
+        raise InputError(f"the table has {counted(len(rows), 'face')}: too few to compare student and teacher on")
     scores = scores_again(rows, master)
     table = pd.DataFrame([_compared(rows[au], scores[:, i], au, agreement) for i, au in enumerate(master.aus)])
     unlike = table[table["unlike"]]

@@ -15,6 +15,7 @@ from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.design import match_names, name_column, read_text_table
 from fgnet_plugin.measures.recordings import Recording
 from fgnet_plugin.utils.arrays import Floats
+from fgnet_plugin.utils.text import counted
 
 Scale = Literal["difference", "z", "logit"]
 _FEW = 10  # frames below which a baseline is hardly one
@@ -112,7 +113,8 @@ class BaselineBuilder:
         lacking = [name for name in self._subjects if not sum(map(len, self._frames.get(name, [])))]
         if lacking:
             what = "a neutral stretch" if self._neutral is not None else "a frame with a face"
-            raise InputError(f"{len(lacking)} subjects have no baseline, as none of their recordings has {what}: {lacking[0]}")
+            without = counted(len(lacking), "subject has", "subjects have")
+            raise InputError(f"{without} no baseline, as none of their recordings has {what}: {lacking[0]}")
         centre, spread, count = {}, {}, {}
         for subject in list(self._frames):
             frames = pd.concat(self._frames.pop(subject)).astype(np.float64)
@@ -120,7 +122,7 @@ class BaselineBuilder:
             spread[subject] = frames.std(ddof=1)
             count[subject] = len(frames)
             if len(frames) < _FEW:
-                warnings.warn(f"the baseline of {subject} is made of {len(frames)} frames only", stacklevel=2)
+                warnings.warn(f"the baseline of {subject} is made of {counted(len(frames), 'frame')} only", stacklevel=2)
         source = "median of neutral stretches" if self._quantile is None else f"quantile {self._quantile:g} of all frames"
         return Baseline(pd.DataFrame(centre).T, pd.DataFrame(spread).T, pd.Series(count), source)
 

@@ -22,6 +22,7 @@ from fgnet_plugin.measures.origin import described, origin_of
 from fgnet_plugin.measures.reliability import Reliability, plot_reliability, reliability
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.made_by import MadeBy
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,12 @@ class AUCalibration:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibrate` found; `save` and `read` keep it in a JSON file."""
+    """What `calibrate` found; `save` and `read` keep it in a JSON file.
+
+    Example:
+        >>> calibration = Calibration.read("calibration.json")  # doctest: +SKIP
+        >>> calibration.report[["AU", "ece_before", "ece", "threshold"]]  # doctest: +SKIP
+    """
 
     made_by: MadeBy
     """What made the scores: it holds for no others."""
@@ -155,6 +161,18 @@ def calibrate(
         ValueError: options out of range.
 
     AUs that can't be calibrated are left out with a warning.
+
+    Example:
+        >>> from fgnet_plugin.measures.origin import made_by
+        >>> rng = np.random.default_rng(0)
+        >>> smiles = rng.random(400) < 0.4
+        >>> fex = pd.DataFrame({"input": "film.mp4", "frame": range(400), "subject": np.arange(400) // 20})
+        >>> fex["AU12"] = 0.3 * smiles + 0.7 * rng.random(400)
+        >>> labels = fex[["input", "frame"]].assign(AU12=smiles.astype(int))
+        >>> scored_by = made_by("xgb", "retinaface", "mobilefacenet")
+        >>> found = calibrate(fex, labels, subject="subject", method="platt", made_by=scored_by, bootstrap=100)
+        >>> found.report[["AU", "n", "brier_before", "brier"]].round(3).to_dict("records")
+        [{'AU': 'AU12', 'n': 400, 'brier_before': 0.16, 'brier': 0.146}]
     """
     check_options(method, threshold)
     if not 0 < coverage < 1:
@@ -170,7 +188,8 @@ def calibrate(
         sample = coded.of(str(au))
         fewest = min(sample.subjects_with(True), sample.subjects_with(False))
         if fewest < 2:
-            left_out.append(f"{au} ({sample.subjects_with(True)} people with it, {sample.subjects_with(False)} without)")
+            showing = counted(sample.subjects_with(True), "person", "people")
+            left_out.append(f"{au} ({showing} with it, {sample.subjects_with(False)} without)")
             continue
         found[str(au)] = _calibrated_au(str(au), sample, method, threshold, coverage, min(folds, fewest), bootstrap, seed)
     if not found:
@@ -199,6 +218,10 @@ def calibrated(
 
     Raises:
         InputError: scores of other or unknown weights or face models; scores that are calibrated already.
+
+    Example:
+        >>> probable = calibrated(fex, "calibration.json")  # doctest: +SKIP
+        >>> probable[["AU12", "AU12_present"]].mean()  # doctest: +SKIP
     """
     found, scores = _applied(fex, calibration, made_by)
     table, present = fex.copy(), {}
@@ -238,6 +261,9 @@ def conformal_sets(
 
     Raises:
         InputError: as `calibrated`.
+
+    Example:
+        >>> conformal_sets(fex, "calibration.json")["AU12"].value_counts()  # doctest: +SKIP
     """
     found, scores = _applied(fex, calibration, made_by)
     known = [au for au in found.aus if au in scores]

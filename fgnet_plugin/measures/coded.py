@@ -14,6 +14,7 @@ from fgnet_plugin.comparison.tables import AUTable, read_labels, read_model
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.utils.arrays import Floats, Integers
+from fgnet_plugin.utils.text import counted, plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,8 @@ def coded_faces(fex: pd.DataFrame, labels: pd.DataFrame, subject: str) -> CodedF
     if len(in_truth) < len(truth):
         missing = np.setdiff1d(np.arange(len(truth)), in_truth)
         warnings.warn(
-            f"{len(missing)} of {len(truth)} coded rows match no row of the scores and are left out; the first is"
-            f" {place(truth, int(missing[0]))}",
+            f"{len(missing)} of {len(truth)} coded rows {plural(len(missing), 'matches', 'match')} no row of the scores and"
+            f" {plural(len(missing), 'is', 'are')} left out; the first is {place(truth, int(missing[0]))}",
             stacklevel=3,
         )
     aus = [au for au in truth.values.columns if au in model.values]
@@ -118,8 +119,8 @@ def _common_rows(model: AUTable, truth: AUTable) -> tuple[Integers, Integers]:
     if truth.inputs is None and truth.frames is None:
         if len(truth) != len(model):
             raise InputError(
-                f"labels have {len(truth)} rows without the columns input and frame, and the scores have {len(model)}: add the"
-                " columns, or give labels of all rows"
+                f"labels have {counted(len(truth), 'row')} without the columns input and frame, and the scores have"
+                f" {len(model)}: add the columns, or give labels of all rows"
             )
         return np.arange(len(model)), np.arange(len(truth))
     of_model, of_truth = join([model, truth]).positions
@@ -133,7 +134,7 @@ def _subjects(column: str, model: AUTable, truth: AUTable, in_model: Integers, i
             subjects = table.source[column].iloc[rows]
             if subjects.isna().any():
                 raise InputError(
-                    f"the column {column} is empty in {int(subjects.isna().sum())} rows: say who is filmed in each"
+                    f"the column {column} is empty in {counted(int(subjects.isna().sum()), 'row')}: say who is filmed in each"
                 )
             return subjects.astype(str).to_numpy(object)
     raise InputError(

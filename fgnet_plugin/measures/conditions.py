@@ -23,6 +23,7 @@ from fgnet_plugin.measures.pairs_plot import plot_pairs
 from fgnet_plugin.measures.ppi import Rows, estimate
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.made_by import MadeBy
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Result of `contrast`."""
+    """Result of `contrast`.
+
+    Example:
+        >>> found = contrast(fex, labels, conditions=["alone", "together"])  # doctest: +SKIP
+        >>> found.people.pivot(index="subject", columns=["AU", "condition"], values="mean")  # doctest: +SKIP
+    """
 
     table: pd.DataFrame
     """A row for each AU and each condition but the first; see `contrast`."""
@@ -154,7 +160,7 @@ def _check_columns(fex: pd.DataFrame, subject: str, condition: str) -> None:
         if column not in fex:
             raise InputError(f"the table of scores has no column {column!r}, which is to say {what}: {HOW_TO_TELL}")
         if fex[column].isna().any():
-            raise InputError(f"the column {column} is empty in {int(fex[column].isna().sum())} rows")
+            raise InputError(f"the column {column} is empty in {counted(int(fex[column].isna().sum()), 'row')}")
 
 
 def _probable(fex: pd.DataFrame, calibration: Calibration | str | Path, made_by: MadeBy | str | Path | None) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import check_file
+from fgnet_plugin.utils.text import counted
 
 FACTORS = "subject", "group", "condition", "session"
 """What can be said of a recording, in the order of the columns of a summary."""
@@ -45,7 +46,12 @@ def from_pattern(recordings: Sequence[str], pattern: str) -> pd.DataFrame:
     names = list(compiled.groupindex)
     _check_factors(names, f"the pattern {pattern!r}", "groups such as (?P<subject>…)")
     found = {recording: compiled.search(recording.replace("\\", "/")) for recording in recordings}
-    _require_all([recording for recording, match in found.items() if match is None], f"do not fit the pattern {pattern!r}")
+    _require_all(
+        [recording for recording, match in found.items() if match is None],
+        "does not fit",
+        "do not fit",
+        f"the pattern {pattern!r}",
+    )
     rows = {recording: {name: match[name] or "" for name in names} for recording, match in found.items() if match}
     return _frame(rows, names)
 
@@ -75,7 +81,7 @@ def from_folders(recordings: Sequence[str], levels: Sequence[str]) -> pd.DataFra
         if len(parts) < len(factors):
             short.append(recording)
         rows[recording] = dict(zip(factors, parts[len(parts) - len(factors) :], strict=False))
-    _require_all(short, f"have fewer than {len(factors) - by_file} folders in their paths")
+    _require_all(short, "has", "have", f"fewer than {counted(len(factors) - by_file, 'folder')} in the path")
     return _frame(rows, [factor for factor in factors if factor != "-"])
 
 
@@ -105,7 +111,7 @@ def from_table(recordings: Sequence[str], manifest: pd.DataFrame | str) -> pd.Da
     factors = [factor for factor in FACTORS if factor in table]
     _check_factors(factors, of, "columns subject, group, condition or session")
     rows = match_names(recordings, table[column].astype(str).tolist())
-    _require_all([recording for recording in recordings if not rows[recording]], f"have no row in {of}")
+    _require_all([recording for recording in recordings if not rows[recording]], "has", "have", f"no row in {of}")
     for recording, found in rows.items():
         if len(found) > 1:
             raise InputError(f"{of} has {len(found)} rows for {recording}")
@@ -139,7 +145,9 @@ def with_factors(fex: pd.DataFrame, factors: pd.DataFrame) -> pd.DataFrame:
         names = pd.Series(str(factors.index[0]), index=fex.index)
     else:
         raise InputError("the table has no column 'input', which is to say of which recording each row is")
-    _require_all(list(dict.fromkeys(names[~names.isin(factors.index)])), "are not among those of which something is told")
+    _require_all(
+        list(dict.fromkeys(names[~names.isin(factors.index)])), "is not", "are not", "among those of which something is told"
+    )
     table = fex.copy()
     for factor in factors:
         table[factor] = names.map(factors[factor])
@@ -216,10 +224,11 @@ def _check_factors(names: Sequence[str], of: str, wanted: str) -> None:
         raise InputError(f"{of} names {repeated[0]!r} twice")
 
 
-def _require_all(missing: Sequence[str], reason: str) -> None:
+def _require_all(missing: Sequence[str], one: str, many: str, reason: str) -> None:
     if missing:
+        which = counted(len(missing), f"recording {one}", f"recordings {many}")
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(f"{len(missing)} recordings {reason}: {', '.join(missing[:3])}{more}")
+        raise InputError(f"{which} {reason}: {', '.join(missing[:3])}{more}")
 
 
 def _frame(rows: dict[str, dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

@@ -49,6 +49,11 @@ def origin_of(table: pd.DataFrame, given: MadeBy | str | Path | None = None, wha
 
     Raises:
         InputError: neither says it, or they contradict each other.
+
+    Example:
+        >>> openface = pd.DataFrame({"frame": [1], "success": [1], "AU12_r": [2.5], "AU12_c": [1.0]})
+        >>> origin_of(openface).weights
+        'OpenFace'
     """
     noted = MadeBy.of_table(table) or _of_other_tools(table)
     if isinstance(given, (str, Path)):

@@ -15,6 +15,7 @@ from fgnet_plugin.measures.coded import coded_faces
 from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.measures.ppi import PPIResult, Rows, estimate
 from fgnet_plugin.utils.arrays import Floats
+from fgnet_plugin.utils.text import counted
 
 _MEAN = "mean"
 
@@ -53,6 +54,16 @@ def prediction_powered(
 
     Raises:
         InputError: tables that can't be matched, columns that are missing or empty, too few coded people.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> smiles = rng.random(600) < 0.3
+        >>> fex = pd.DataFrame({"input": "film.mp4", "frame": range(600), "subject": np.arange(600) // 20})
+        >>> fex["AU12"] = np.clip(0.6 * smiles + 0.5 * rng.random(600), 0, 1)
+        >>> labels = fex[["input", "frame"]].assign(AU12=smiles.astype(int))[::5]
+        >>> found = prediction_powered(fex, labels, subject="subject")
+        >>> found[["AU", "estimate", "low", "high", "coded", "faces"]].round(2).to_dict("records")
+        [{'AU': 'AU12', 'estimate': 0.25, 'low': 0.21, 'high': 0.3, 'coded': 120, 'faces': 600}]
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
@@ -60,7 +71,7 @@ def prediction_powered(
         if column not in fex:
             raise InputError(f"the table of scores has no column {column!r}: {HOW_TO_TELL}")
         if fex[column].isna().any():
-            raise InputError(f"the column {column} is empty in {int(fex[column].isna().sum())} rows")
+            raise InputError(f"the column {column} is empty in {counted(int(fex[column].isna().sum()), 'row')}")
     coded = coded_faces(fex, labels, subject)
     unknown = [au for au in aus or () if au not in coded.scores]
     if unknown:

@@ -80,6 +80,13 @@ def frame_quality(recording: Recording) -> pd.DataFrame:
         [n] rows with ``face`` (whether an AU is known), ``score`` (of the detector), ``size`` (pixels: square root of the area
         of the face's box), ``yaw``, ``pitch``, ``roll`` (degrees), ``outside`` (share of the box outside the picture); NaN
         where the table does not tell. The box of OpenFace's tables is the one around the landmarks.
+
+    Example:
+        >>> from fgnet_plugin.measures.recordings import read_recordings
+        >>> table = pd.DataFrame({"frame": [0, 1], "AU12": [0.2, 0.9], "FaceScore": [0.9, 0.6], "Yaw": [0.0, 0.5]})
+        >>> [recording] = read_recordings(table, rate=25)
+        >>> frame_quality(recording)[["score", "yaw"]].round(1).to_dict("list")
+        {'score': [0.9, 0.6], 'yaw': [0.0, 28.6]}
     """
     rows = recording.rows
     x, y, width, height = _boxes(rows)
@@ -201,6 +208,10 @@ def sharpness(recording: Recording, video: str | Path | None = None) -> Floats:
 
     Raises:
         FileNotFoundError, InputError: a video that is missing, or has fewer frames than the table.
+
+    Example:
+        >>> for recording in read_recordings("fex.csv"):  # doctest: +SKIP
+        ...     kept, counts = exclude(recording, Rules(min_sharpness=0.001), sharp=sharpness(recording))
     """
     from scipy.ndimage import laplace
     from skimage.transform import resize
@@ -230,6 +241,10 @@ def glasses(recording: Recording, video: str | Path | None = None) -> Floats:
 
     Raises:
         FileNotFoundError, InputError: a video that is missing, or has fewer frames than the table; a table without landmarks.
+
+    Example:
+        >>> for recording in read_recordings("fex.csv", keep=EYES):  # doctest: +SKIP
+        ...     print(recording.name, np.nanmedian(glasses(recording)))
     """
     from fgnet_plugin.faces.glasses import glasses as worn
 

@@ -21,6 +21,7 @@ from fgnet_plugin.media.images import check_file
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.tables import EXACT
+from fgnet_plugin.utils.text import counted
 
 THRESHOLD = 0.5
 BOX = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"]
@@ -37,7 +38,14 @@ Table: TypeAlias = pd.DataFrame | str | Path
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The frames of one person in one recording: n rows, one a frame, by time."""
+    """The frames of one person in one recording: n rows, one a frame, by time.
+
+    Example:
+        >>> table = pd.DataFrame({"input": "P1.mp4", "frame": range(4), "AU12": [0.1, 0.9, 0.8, float("nan")]})
+        >>> [recording] = read_recordings(table, rate=25)
+        >>> len(recording), recording.present["AU12"].mean().round(2).item()
+        (4, 0.67)
+    """
 
     name: str
     """What the column ``input`` says, or the name of the table."""
@@ -199,7 +207,8 @@ def _recording(name: str, rows: pd.DataFrame, source: str, rate: float | None, t
     time = check_times(_times(rows.iloc[kept], of, rate, openface), of)
     repeated = np.flatnonzero(np.diff(time) == 0)
     if len(repeated):
-        raise InputError(f"{of}: {len(repeated)} frames have the time of the one before, such as {time[repeated[0]]:g} s")
+        same = counted(len(repeated), "frame has", "frames have")
+        raise InputError(f"{of}: {same} the time of the one before, such as {time[repeated[0]]:g} s")
     plain = OPENFACE_THRESHOLD if openface else THRESHOLD
     limits = dict.fromkeys(map(str, table.values), plain if threshold is None else threshold)
     others = [column for column in rows if not AU_COLUMN.fullmatch(str(column))]
@@ -233,8 +242,9 @@ def _largest_faces(rows: pd.DataFrame, of: str) -> tuple[Any, int]:
     kept = order.drop_duplicates("frame").index.to_numpy()
     further = len(rows) - len(kept)
     if further:
+        shared = int(frame.duplicated(keep=False).sum()) - further
         warnings.warn(
-            f"{of}: {further} rows are of further faces in {int(frame.duplicated(keep=False).sum()) - further} frames; the"
+            f"{of}: {counted(further, 'row is', 'rows are')} of further faces in {counted(shared, 'frame')}; the"
             " largest face of each frame is used. For one person throughout: fgnet detect --faces track",
             stacklevel=2,
         )
@@ -263,5 +273,5 @@ def _times(rows: pd.DataFrame, of: str, rate: float | None, openface: bool) -> F
 def _video_times(path: str, frames: Integers, of: str) -> Floats:
     with Video(path) as video:
         if frames.max(initial=0) >= len(video):
-            raise InputError(f"{of}: the table has frame {frames.max()}, but {path} has {len(video)} frames")
+            raise InputError(f"{of}: the table has frame {frames.max()}, but {path} has {counted(len(video), 'frame')}")
         return np.array([video.time(int(frame)) for frame in frames])

@@ -19,6 +19,7 @@ from fgnet_plugin.measures.design import HOW_TO_TELL
 from fgnet_plugin.media.frames_of_rows import frames_of_rows
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.journal import read_csv
+from fgnet_plugin.utils.text import counted
 
 BOX = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"]
 _BANDS = 0.25, 0.5, 0.75
@@ -45,6 +46,13 @@ def coding_plan(
     Returns:
         One row for each AU: ``AU``, ``name``, ``prevalence``, ``icc``, ``per_person`` and ``frames``; infinite where so few
         people can't do, and ``people_needed``, at least so many.
+
+    Example:
+        >>> people = np.repeat(["P1", "P2", "P3", "P4"], 50)
+        >>> fex = pd.DataFrame({"input": "film.mp4", "frame": range(200), "subject": people})
+        >>> fex["AU12"] = np.random.default_rng(0).random(200)
+        >>> coding_plan(fex, "subject", half_width=0.1)[["AU", "per_person", "frames"]].to_dict("records")
+        [{'AU': 'AU12', 'per_person': 24, 'frames': 96}]
     """
     if not 0 < half_width < 0.5:
         raise ValueError(f"half_width must lie between 0 and 0.5, got {half_width}")
@@ -87,11 +95,19 @@ def coding_sheet(
 
     Raises:
         InputError: a column is missing, or there are fewer faces than `count`.
+
+    Example:
+        >>> people = np.repeat(["P1", "P2", "P3", "P4"], 50)
+        >>> fex = pd.DataFrame({"input": "film.mp4", "frame": range(200), "subject": people})
+        >>> fex["AU12"] = np.random.default_rng(0).random(200)
+        >>> sheet = coding_sheet(fex, "subject", count=12)
+        >>> sheet.groupby("subject").size().to_dict(), sheet.columns.tolist()
+        ({'P1': 3, 'P2': 3, 'P3': 3, 'P4': 3}, ['face', 'input', 'frame', 'subject', 'weight'])
     """
     scores, person = _scores(fex, subject, aus)
     usable = np.flatnonzero(scores.notna().any(axis=1).to_numpy())
     if not 1 <= count <= len(usable):
-        raise InputError(f"{count} faces are to be coded, and the table has {len(usable)} with scores")
+        raise InputError(f"{counted(count, 'face is', 'faces are')} to be coded, and the table has {len(usable)} with scores")
     generator = np.random.default_rng(seed)
     counts = _allotted(count, np.bincount(person[usable], minlength=int(person.max()) + 1), generator)
     chosen, chances = [], []
@@ -127,6 +143,11 @@ def write_coding_sheet(sheet: pd.DataFrame, folder: str | Path, aus: Sequence[st
     Raises:
         InputError: the folder holds a sheet; the table has no boxes of faces.
         FileNotFoundError: recordings that are missing.
+
+    Example:
+        >>> sheet = coding_sheet(fex, "subject", count=200)  # doctest: +SKIP
+        >>> write_coding_sheet(sheet, "coder1", ["AU06", "AU12"])  # doctest: +SKIP
+        PosixPath('coder1/sheet.csv')
     """
     folder = Path(folder)
     path = folder / "sheet.csv"
@@ -145,6 +166,10 @@ def read_coding_sheet(sheet: str | Path, key: str | Path) -> pd.DataFrame:
 
     Raises:
         InputError: no such tables; faces that are there twice, or that the key lacks. Faces that the sheet lacks are not coded.
+
+    Example:
+        >>> labels = read_coding_sheet("coder1/sheet.csv", "coder1/key.csv")  # doctest: +SKIP
+        >>> calibrate(fex, labels, subject="subject")  # doctest: +SKIP
     """
     coded, faces = (read_csv(path, dtype={"face": str}) for path in (sheet, key))
     for table, path in ((coded, sheet), (faces, key)):
@@ -163,7 +188,7 @@ def _scores(fex: pd.DataFrame, subject: str, aus: Sequence[str] | None) -> tuple
     if subject not in fex:
         raise InputError(f"the table has no column {subject!r}, which is to say who is filmed: {HOW_TO_TELL}")
     if fex[subject].isna().any():
-        raise InputError(f"the column {subject} is empty in {int(fex[subject].isna().sum())} rows")
+        raise InputError(f"the column {subject} is empty in {counted(int(fex[subject].isna().sum()), 'row')}")
     scores = read_model("scores", fex, 0.5).values
     unknown = [au for au in aus or () if au not in scores]
     if unknown:

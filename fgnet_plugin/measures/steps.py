@@ -16,7 +16,17 @@ _STEPS_IN_GAP = 2.5  # of a recording with a low rate, a longer step than this t
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to each recording before it is measured, in this order."""
+    """What is done to each recording before it is measured, in this order.
+
+    Example:
+        >>> import pandas as pd
+        >>> from fgnet_plugin.measures.recordings import read_recordings
+        >>> table = pd.DataFrame({"frame": range(4), "AU12": [0.1, np.nan, 0.3, 0.9], "FaceScore": [0.9, 0.9, 0.9, 0.2]})
+        >>> [recording] = read_recordings(table, rate=25)
+        >>> kept, counts = Steps(Rules(min_score=0.5), fill=0.2).apply(recording)
+        >>> kept.scores["AU12"].round(2).tolist(), counts.by_rule
+        ([0.1, 0.2, 0.3, nan], {'no_face': 1, 'min_score': 1})
+    """
 
     rules: Rules = field(default_factory=Rules)
     """Frames that break one become unknown."""

@@ -49,7 +49,16 @@ _SUMS = (
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Result of `summarize`."""
+    """Result of `summarize`.
+
+    Example:
+        >>> table = pd.DataFrame({"input": "a.mp4", "frame": range(50), "AU12": [0.1] * 25 + [0.9] * 25})
+        >>> found = summarize(table, rate=25)
+        >>> found.events[["AU", "onset", "offset"]].to_dict("records")
+        [{'AU': 'AU12', 'onset': 1.0, 'offset': 2.0}]
+        >>> found.wide()["AU12_mean"].item()
+        0.5
+    """
 
     long: pd.DataFrame
     """A row for each unit (recording, trial or person) and AU: what the unit is, ``AU``, ``name``, then `MEASURES`."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.design import match_names, name_column, read_text_table
+from fgnet_plugin.utils.text import counted, plural
 
 
 def read_trials(
@@ -58,8 +59,9 @@ def read_trials(
     unended = known & ends.isna()
     if unended.any():
         raise InputError(f"{of}: row {int(unended.to_numpy().argmax())} has a start, but no number in the column {last}")
-    if (~known).any():
-        warnings.warn(f"{of}: {int((~known).sum())} rows without a number in the column {first} are passed over", stacklevel=2)
+    if lacking := int((~known).sum()):
+        are = plural(lacking, "is", "are")
+        warnings.warn(f"{of}: {counted(lacking, 'row')} without a number in the column {first} {are} passed over", stacklevel=2)
     named = [column for column in ("trial_type", "condition") if column in rows]
     trials = pd.DataFrame({"start": starts + shift, "end": ends + shift}).join(rows[named])
     found = {}
@@ -115,7 +117,9 @@ def _by_recording(
     used = {i for found in matches.values() for i in found}
     if unused := [i for i in rows.index if i not in used]:
         warnings.warn(
-            f"{of}: {len(unused)} rows are of no recording that is there, such as {rows[column].iloc[unused[0]]}", stacklevel=3
+            f"{of}: {counted(len(unused), 'row is', 'rows are')} of no recording that is there, such as"
+            f" {rows[column].iloc[unused[0]]}",
+            stacklevel=3,
         )
     return matches
 

@@ -19,6 +19,7 @@ from fgnet_plugin.media.frames import Frames
 from fgnet_plugin.media.images import SUFFIXES, check_file, frame_count, opened_picture, picture_size, pixels_of
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.media.video_index import VideoIndex
+from fgnet_plugin.utils.text import counted
 
 _TOO_SHORT = 10  # milliseconds: browsers and FFmpeg show a frame that is to last so briefly, or no time, for `_USUAL` instead
 _USUAL = 100
@@ -82,7 +83,10 @@ class Animation(Frames):
         ends = np.cumsum(lasting) / 1000
         super().__init__(path, np.array([0.0, *ends[:-1]]), float(len(ends) / ends[-1]), (height, width))
         if damage:
-            warnings.warn(f"{path} is damaged or cut off ({damage}): its first {len(ends)} frames are read", stacklevel=2)
+            warnings.warn(
+                f"{path} is damaged or cut off ({damage}): its first {counted(len(ends), 'frame is', 'frames are')} read",
+                stacklevel=2,
+            )
         self._picture: Image.Image | None = None
         self._process = os.getpid()
 

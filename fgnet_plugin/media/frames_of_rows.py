@@ -11,6 +11,7 @@ from torch import Tensor
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import check_files, picture_size, read_picture
 from fgnet_plugin.media.video import Video
+from fgnet_plugin.utils.text import counted
 
 
 def frames_of_rows(
@@ -44,7 +45,7 @@ def frames_of_rows(
         with Video(path) as video:
             for number in np.unique(numbers[rows]):
                 if not 0 <= number < len(video):
-                    raise InputError(f"{path} has {len(video)} frames, but the table has rows of frame {number}")
+                    raise InputError(f"{path} has {counted(len(video), 'frame')}, but the table has rows of frame {number}")
                 chosen = rows[numbers[rows] == number]
                 noted = None if sizes is None else tuple(int(side) for side in sizes[chosen[0]])
                 yield chosen, _checked(video[int(number)], noted, path)

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.utils.text import counted
 
 try:
     import pillow_heif
@@ -65,7 +66,7 @@ def raise_together(errors: Sequence[Exception]) -> None:
         raise errors[0]
     if errors:
         kind = FileNotFoundError if all(isinstance(error, FileNotFoundError) for error in errors) else InputError
-        raise kind(f"{len(errors)} files can't be read:\n" + "\n".join(f"  {error}" for error in errors))
+        raise kind(f"{counted(len(errors), 'file')} can't be read:\n" + "\n".join(f"  {error}" for error in errors))
 
 
 def picture_size(path: str | Path, upright: bool = False) -> tuple[int, int] | None:
@@ -214,6 +215,12 @@ def read_photo(image: ImageLike) -> Tensor:
         TypeError: something else.
         ValueError: another shape or range. InputError, a subclass: a file that is not an image, or damaged.
         FileNotFoundError: no such file.
+
+    Example:
+        >>> import numpy as np
+        >>> grey = np.zeros((480, 640), np.uint8)
+        >>> list(read_photo(grey).shape)
+        [3, 480, 640]
     """
     if isinstance(image, (str, Path)):
         return read_picture(image)

@@ -17,6 +17,7 @@ from fgnet_plugin.media.frames import Frames
 from fgnet_plugin.media.images import check_file
 from fgnet_plugin.media.video_index import VideoIndex, scan
 from fgnet_plugin.media.video_reader import DamagedVideoError, VideoReader, without_undecodable
+from fgnet_plugin.utils.text import counted
 
 __all__ = ["DamagedVideoError", "Video"]
 
@@ -79,7 +80,9 @@ class Video(Frames):
         """Name the places at which time stamps are not what they should be."""
         index, said = self.index, []
         for frame in index.seams[:_MOST_NAMED].tolist():
-            more = f" (and at {len(index.seams) - _MOST_NAMED} frames more)" if len(index.seams) > _MOST_NAMED else ""
+            more = (
+                f" (and at {counted(len(index.seams) - _MOST_NAMED, 'frame')} more)" if len(index.seams) > _MOST_NAMED else ""
+            )
             said.append(
                 f"the time stamps start again at frame {frame}{more}, as where recordings were joined; frames are read "
                 f"in the order in which they are stored, and their times go on from {self.time(frame):.2f} s"

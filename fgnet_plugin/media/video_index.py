@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.container import av, open_container, packets_of
 from fgnet_plugin.media.video_display import MOST_STRETCHED
+from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -115,7 +116,9 @@ def scan(file: Path, name: str) -> VideoIndex:
                 numbers.extend((duration if duration < _LATEST else 0, packet.is_keyframe, packet.is_discard))
                 cut, count = packet.is_corrupt, count + 1
         except av.error.FFmpegError as error:
-            raise InputError(f"{name} cannot be read beyond its first {count} frames; copy or convert it again") from error
+            raise InputError(
+                f"{name} cannot be read beyond its first {counted(count, 'frame')}; copy or convert it again"
+            ) from error
         unit, rate = stream.time_base or Fraction(1), float(stream.average_rate or stream.base_rate or 0)
         codec, reorders = stream.codec_context.name, stream.codec_context.has_b_frames
         stated_end = _stated_end(container, stream)

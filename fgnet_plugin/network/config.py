@@ -25,6 +25,11 @@ class FGNetConfig:
     """Sizes of an FG-Net. ``FGNetConfig(aus=…)`` is the published architecture; smaller ones set the other fields.
 
     Raises ValueError where the sizes don't fit together.
+
+    Example:
+        >>> published = FGNetConfig(aus=("AU06", "AU10", "AU12", "AU14", "AU17"))
+        >>> published.image_size, published.map_sizes
+        (256, (4, 8, 16, 32, 64, 128, 256, 512, 1024))
     """
 
     aus: tuple[str, ...]
@@ -139,6 +144,11 @@ def small_config(aus: Sequence[str], size: int = 64, width: int = 128) -> FGNetC
     """Describe a small FG-Net: `size` px faces, generator and heatmaps (these up to 64 px), `width` channels at most.
 
     ``small_config(aus, 64, 128)`` has about 5 M parameters, the published architecture 327 M.
+
+    Example:
+        >>> config = small_config(("AU06", "AU12"), size=128, width=64)
+        >>> config.image_size, config.heatmap_size, config.encoder_channels
+        (128, 64, (16, 16, 32, 64))
     """
     n_maps = int(math.log2(size)) - 1
     return FGNetConfig(

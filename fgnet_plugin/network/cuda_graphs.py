@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fgnet_plugin.network.fgnet import FGNet
+from fgnet_plugin.utils.text import counted
 
 COMPILE_MODE = "max-autotune-no-cudagraphs"
 """Of torch.compile; without its own CUDA graphs, which would be one a batch size without bound."""
@@ -265,8 +266,8 @@ class Replayed:
             self._recent.clear()
             self._input = None
             warnings.warn(
-                f"no CUDA graph could be recorded for {size} faces (if memory ran out, a smaller batch helps); detection goes "
-                f"on without, more slowly: {error}",
+                f"no CUDA graph could be recorded for {counted(size, 'face')} (if memory ran out, a smaller batch helps); "
+                f"detection goes on without, more slowly: {error}",
                 stacklevel=4,
             )
             return None

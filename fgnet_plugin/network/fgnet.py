@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,6 +17,7 @@ from fgnet_plugin.network.config import FGNetConfig
 from fgnet_plugin.network.encoder import Encoder, StyleHeads
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.network.interpreter import Interpreter
+from fgnet_plugin.network.prediction import Prediction
 from fgnet_plugin.network.stylegan2_layers import StyledConv
 from fgnet_plugin.ops import dispatch
 from fgnet_plugin.ops.decode_heatmaps import decode_heatmaps
@@ -31,48 +31,16 @@ PRECISIONS: dict[str, torch.dtype] = {
 
 _FUSED, _AGAIN = "this model was fused for detection and", "load it again, without fuse,"
 
-SCORE_SLOPE = 16.0
-"""Slope of the logistic that turns an activation into a score; see `scores`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The result for a batch of B faces: A action units each."""
-
-    aus: tuple[str, ...]
-    """Names of the AUs, in channel order: ``"AU01"``, …"""
-    heatmaps: Tensor
-    """[B, A, H, H] float32, about [-1, 1], unclamped: positive where the face speaks for the AU, negative where against it."""
-    activations: Tensor
-    """[B, A] float32 in [-1, 1]: mean of the clamped heatmap."""
-
-    @property
-    def scores(self) -> Tensor:
-        """[B, A] float32 in [0, 1]: see the function `scores`."""
-        return scores(self.activations)
-
-    @property
-    def present(self) -> Tensor:
-        """[B, A] bool, the published decision: activation > 0."""
-        return self.activations > 0
-
-    def to(self, device: torch.device | str) -> Prediction:
-        """Copy the prediction to another device."""
-        return Prediction(self.aus, self.heatmaps.to(device), self.activations.to(device))
-
-
-def scores(activations: Tensor) -> Tensor:
-    """Turn activations in [-1, 1] into scores in [0, 1]: ``sigmoid(16 · activation)``.
-
-    Monotone, and exactly 0.5 at activation 0, so that ``score > 0.5`` is the published decision. A heatmap that equals its
-    training target has an activation of ±0.23 to ±0.29, depending on the AU (most of a target is zero): the slope puts
-    these at 0.02 and 0.98, and ±0.1 at 0.17 and 0.83. A score is no calibrated probability.
-    """
-    return torch.sigmoid(SCORE_SLOPE * activations)
-
 
 class FGNet(nn.Module):
-    """The network. Make one with `fgnet_plugin.load`, or untrained from a config: ``FGNet(FGNetConfig(aus=("AU12",)))``."""
+    """The network. Make one with `fgnet_plugin.load`, or untrained from a config: ``FGNet(FGNetConfig(aus=("AU12",)))``.
+
+    Example:
+        >>> from fgnet_plugin import load
+        >>> net = load("fgnet-rendered")
+        >>> net.config.image_size, net.aus[:4]
+        (128, ('AU01', 'AU02', 'AU04', 'AU06'))
+    """
 
     def __init__(self, config: FGNetConfig) -> None:
         super().__init__()
@@ -205,6 +173,12 @@ class FGNet(nn.Module):
 
         Returns:
             The model.
+
+        Example:
+            >>> from fgnet_plugin import load
+            >>> net = load("fgnet-rendered").prepare("bfloat16").fuse()
+            >>> net.fused
+            True
         """
         if self._fused:
             return self
@@ -327,7 +301,12 @@ def _check_values(faces: Tensor) -> None:
 
 
 def normalize(faces: Tensor) -> Tensor:
-    """Bring uint8 faces in [0, 255] to float32 in [-1, 1], as the published code does it; floating point passes as float32."""
+    """Bring uint8 faces in [0, 255] to float32 in [-1, 1], as the published code does it; floating point passes as float32.
+
+    Example:
+        >>> normalize(torch.tensor([0, 255], dtype=torch.uint8))
+        tensor([-1.,  1.])
+    """
     if faces.dtype == torch.uint8:
         return (faces.float() / 255 - 0.5) / 0.5
     return faces.float()

@@ -16,6 +16,12 @@ def decode(heatmaps: Tensor) -> Tensor:
     """Decode heatmaps [B, A, H, H] to activations [B, A]: the mean of each map clamped to [-1, 1] (published: ``heatmap2au``).
 
     float32, or float64 where the heatmaps are.
+
+    Example:
+        >>> heatmaps = torch.zeros(1, 1, 4, 4)
+        >>> heatmaps[0, 0, 1:3, 1:3] = 1.0  # a quarter of the map speaks for the AU
+        >>> decode(heatmaps)
+        tensor([[0.2500]])
     """
     wide = torch.promote_types(heatmaps.dtype, torch.float32)
     return heatmaps.to(wide).clamp(-1.0, 1.0).mean((2, 3))

@@ -9,7 +9,10 @@ try:
     import feat as _feat  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "feat":
-        raise
+        raise ModuleNotFoundError(
+            f"py-feat needs {error.name}, which is not installed; fgnet doctor lists what is missing and how to get it",
+            name=error.name,
+        ) from error
     raise ModuleNotFoundError(
         "py-feat is not installed; run: pip install 'fgnet-plugin[feat]' (the network, the face finder and the training "
         "work without it)",

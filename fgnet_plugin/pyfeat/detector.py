@@ -316,6 +316,10 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             FileNotFoundError, InputError: see `errors`. What was done before is in the exception's attribute `fex`, or in
                 `save`; so it is after Ctrl-C.
             OutputError: `save` can't be written.
+
+        Example:
+            >>> detector = Detector(au_model="fgnet")  # doctest: +SKIP
+            >>> detector.detect(["a.mp4", "b.mp4"], faces="track", save="fex.csv", resume=True)  # doctest: +SKIP
         """
         if kwargs:
             warnings.warn(f"detect ignores {', '.join(kwargs)}", stacklevel=2)

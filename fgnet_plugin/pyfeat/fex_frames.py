@@ -22,6 +22,7 @@ from fgnet_plugin.inference.inputs import kind_of, made_upright
 from fgnet_plugin.media.images import check_file, read_picture
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.utils.journal import read_csv
+from fgnet_plugin.utils.text import counted
 
 Where = str | Path | Mapping[str, str | Path] | None
 
@@ -85,7 +86,7 @@ def landmarks_of(table: pd.DataFrame) -> Tensor:
     names = [f"{axis}_{i}" for axis in "xy" for i in DLIB68_FROM_MP478] if mesh else LANDMARKS
     missing = [name for name in names if name not in table.columns]
     if missing:
-        raise InputError(f"the table lacks landmarks: {len(missing)} columns such as {missing[0]!r}")
+        raise InputError(f"the table lacks landmarks: {counted(len(missing), 'column')} such as {missing[0]!r}")
     points = table[names].to_numpy(np.float64).reshape(-1, 2, 68).swapaxes(1, 2).copy()
     if "success" in table.columns:
         points[table["success"].to_numpy() == 0] = np.nan
@@ -125,7 +126,7 @@ def iterate_frames(table: pd.DataFrame, source: Where = None, positions: npt.Arr
                 if not 0 <= number < len(video):
                     # As the table counts: OpenFace's frames begin at 1.
                     noted = table["frame"].iloc[rows[0]] if "frame" in table.columns else number
-                    raise InputError(f"{path} has {len(video)} frames, but the table has rows of frame {noted:g}")
+                    raise InputError(f"{path} has {counted(len(video), 'frame')}, but the table has rows of frame {noted:g}")
                 try:
                     image = video[number]
                 except InputError as error:

@@ -22,6 +22,7 @@ from fgnet_plugin.inference.evidence import PRESENCE_COLOURS, face_region, opaci
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames, read_table
 from fgnet_plugin.utils.figures import NotebookFigure
+from fgnet_plugin.utils.text import counted
 from fgnet_plugin.utils.threads import gradients_kept
 
 Show = Literal["presence", "both"]
@@ -83,13 +84,19 @@ def heatmaps(
     Raises:
         InputError: AUs that the checkpoint does not know; rows beyond the table; a table that names no checkpoint of
             FG-Net, without `au_model`; see `annotate`, too.
+
+    Example:
+        >>> fex = Detector.offline().detect("photo.jpg")  # doctest: +SKIP
+        >>> [face] = heatmaps(fex, rows=0, aus=["AU06", "AU12"])  # doctest: +SKIP
+        >>> face.maps.shape, face.scores  # doctest: +SKIP
+        (torch.Size([2, 32, 32]), tensor([0.9, 0.9]))
     """
     table = read_table(fex)
     places = np.arange(len(table))
     try:
         chosen = places if rows is None else np.atleast_1d(places[rows])
     except IndexError as error:
-        raise InputError(f"the table has {len(table)} rows; {rows} is beyond them") from error
+        raise InputError(f"the table has {counted(len(table), 'row')}; {rows} is beyond them") from error
     with gradients_kept():
         model = au_model if isinstance(au_model, AUModel) else AUModel(au_model or _model_of(table), device)
         wanted = tuple(aus) if aus is not None else model.aus
@@ -149,6 +156,10 @@ def plot_heatmaps(
         matplotlib figures: ``figure.savefig("evidence.png")``.
 
     Raises ValueError for another `show`; otherwise see `heatmaps`.
+
+    Example:
+        >>> [figure] = plot_heatmaps("fex.csv", rows=0, au_model="fgnet-rendered")  # doctest: +SKIP
+        >>> figure.savefig("evidence.png")  # doctest: +SKIP
     """
     if show not in get_args(Show):
         raise ValueError(f"show must be 'presence' or 'both', got {show!r}")

@@ -35,6 +35,10 @@ def plot_faces(fex: pd.DataFrame, source: Where = None) -> list[Figure]:
 
     Returns:
         matplotlib figures, one for each frame with a face.
+
+    Example:
+        >>> for number, figure in enumerate(plot_faces(fex)):  # doctest: +SKIP
+        ...     figure.savefig(f"faces-{number}.png")
     """
     return [_faces_figure(pd.DataFrame(fex).iloc[rows.positions], rows.image) for rows in iterate_frames(fex, source)]
 
@@ -87,6 +91,11 @@ def plot_time_course(
 
     Raises:
         InputError: rows of several inputs, or none of the AUs.
+
+    Example:
+        >>> fex = pd.DataFrame({"input": "smile.mp4", "frame": range(5), "AU12": [0.1, 0.4, 0.9, 0.8, 0.2]})
+        >>> figure = plot_time_course(fex, aus=["AU12"])
+        >>> figure.savefig("smile.png")
     """
     table = pd.DataFrame(fex)
     inputs = table["input"].unique()

@@ -96,6 +96,13 @@ def register() -> None:
     ``feat.Detector``, which py-feat removed in 2.0, exists again (`OldDetector`). ``feat.plotting.plot_face`` takes AUs
     that are not known (NaN). Detectors with other AU models remain py-feat's. Calling it twice does no harm; `unregister`
     undoes it.
+
+    Example:
+        >>> from fgnet_plugin import unregister
+        >>> register()
+        >>> "fgnet-bp4d" in feat.Detectorv1.SUPPORTED_MODELS["au_model"]["options"]
+        True
+        >>> unregister()
     """
     if _before:
         return
@@ -113,7 +120,13 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undo `register`; detectors that were made in between keep working."""
+    """Undo `register`; detectors that were made in between keep working.
+
+    Example:
+        >>> unregister()
+        >>> hasattr(feat, "Detector")
+        False
+    """
     if not _before:
         return
     del Detectorv1.__new__

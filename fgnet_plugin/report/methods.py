@@ -14,6 +14,7 @@ from fgnet_plugin.checkpoints.registry import manifest
 from fgnet_plugin.inference.provenance import provenance_of_table
 from fgnet_plugin.report.timeline import Timeline
 from fgnet_plugin.utils.journal import read_settings
+from fgnet_plugin.utils.text import counted
 
 CITATIONS = {
     "fgnet": "Yin, Y., Chang, D., Song, G., Sang, S., Zhi, T., Liu, J., Luo, L., & Soleymani, M. (2024). FG-Net: Facial action "
@@ -109,10 +110,10 @@ def methods_paragraph(shown: Sequence[Timeline], made: Provenance, threshold: fl
     sampled = f" Of the videos, one frame in {every} was analysed." if every else ""
     return (
         f"Facial action units (AUs; Ekman, Friesen, & Hager, 2002) were scored automatically in {what}{length} with {model}. "
-        f"{_faces(made)}The model gives a score between 0 and 1 for each of {len(aus)} AUs ({numbers}) in each face; an AU was "
-        f"counted as present where its score was at least {threshold:g}.{sampled} A face was found in {with_face:,} of "
-        f"{frames:,} frames ({with_face / frames:.1%}); frames without a face were left out. Scores were not calibrated "
-        "against human coding of these recordings."
+        f"{_faces(made)}The model gives a score between 0 and 1 for each of {counted(len(aus), 'AU')} ({numbers}) in each "
+        f"face; an AU was counted as present where its score was at least {threshold:g}.{sampled} A face was found in "
+        f"{with_face:,} of {counted(frames, 'frame', form=',')} ({with_face / frames:.1%}); frames without a face were left out. Scores were "
+        "not calibrated against human coding of these recordings."
     )
 
 
@@ -134,7 +135,7 @@ def _faces(made: Provenance) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return counted(number, what, form=",")
 
 
 def _length(seconds: float) -> str:

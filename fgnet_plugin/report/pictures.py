@@ -22,6 +22,7 @@ from fgnet_plugin.media.blur import blur_faces
 from fgnet_plugin.media.images import picture_size, read_picture
 from fgnet_plugin.report.timeline import Event, Timeline
 from fgnet_plugin.utils.arrays import Floats
+from fgnet_plugin.utils.text import counted
 
 _LONGER_SIDE = 480
 _FACE = 144  # px of a face at a peak
@@ -92,7 +93,9 @@ class Illustrator:
         self._picture = read_picture(file) if self._frames is None else None
         if self._frames is not None and len(self._frames) <= recording.frames[-1]:
             count, last = len(self._frames), recording.frames[-1]
-            raise InputError(f"{file} has {count} frames, but the table has rows up to frame {last}: it is another recording")
+            raise InputError(
+                f"{file} has {counted(count, 'frame')}, but the table has rows up to frame {last}: it is another recording"
+            )
 
     def frames(self, places: Sequence[int]) -> Iterator[Shown]:
         """Make the pictures of frames."""

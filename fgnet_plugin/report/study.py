@@ -18,6 +18,7 @@ from fgnet_plugin.report.page import agreement_tables, embedded, environment
 from fgnet_plugin.report.timeline import Timeline
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils.text import counted
 
 POINTS = 60
 """Of a recording's curve of one AU."""
@@ -95,7 +96,11 @@ def write_study(
     aus = sorted({au for recording in recordings for au in recording.aus}, key=au_number)
     frames = sum(len(recording.frames) for recording in recordings)
     said = [f"{Path(recording.input).name}: {note}" for recording in recordings for note in recording.notes]
-    more = [f"{len(said) - _NOTES} more notes are on the recordings' pages."] if len(said) > _NOTES else []
+    more = (
+        [f"{counted(len(said) - _NOTES, 'more note is', 'more notes are')} on the recordings' pages."]
+        if len(said) > _NOTES
+        else []
+    )
     text = (
         environment()
         .get_template("study.html.jinja")

@@ -16,6 +16,7 @@ from fgnet_plugin.inference.columns import AUS, FACEBOX, LANDMARKS, POSE, known_
 from fgnet_plugin.measures.events import find_events
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.tables import read_pieces
+from fgnet_plugin.utils.text import counted, plural
 
 NEEDED = [
     "input",
@@ -229,7 +230,10 @@ def _persons(
             yield Person(str(label), at[mine][once], faces[mine][once])
         others = len(faces) - int(faces["Identity"].isin(kept).sum())
         if others:
-            notes.append(f"{others} faces of persons who are seen briefly, or whom nobody told apart, are not shown.")
+            are = plural(others, "is", "are")
+            notes.append(
+                f"{counted(others, 'face')} of persons who are seen briefly, or whom nobody told apart, {are} not shown."
+            )
         return
     width = faces["FaceRectWidth"].to_numpy() if "FaceRectWidth" in faces else np.zeros(len(faces))
     order = np.lexsort([-width, at])

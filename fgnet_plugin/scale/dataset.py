@@ -27,7 +27,15 @@ _NOT_HERE = {"errors", "frames", "indexes", "load", "per_input", "progress_bar",
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """How far a run is.
+
+    Example:
+        >>> def show(now: Progress) -> None:
+        ...     print(f"{now.done} of {now.recordings} recordings, {now.rate:.0f} frames/s")
+        >>> show(Progress(recordings=40, done=12, rate=55.0))
+        12 of 40 recordings, 55 frames/s
+        >>> detect_dataset(["a.mp4", "b.mp4"], "corpus", progress=show)  # doctest: +SKIP
+    """
 
     recordings: int
     """Of this run: the inputs, or those of its shard."""
@@ -52,7 +60,13 @@ class Progress:
 
 @dataclass
 class Report:
-    """What a run did, and what there is of its inputs now."""
+    """What a run did, and what there is of its inputs now.
+
+    Example:
+        >>> report = detect_dataset(["a.mp4", "b.mp4"], "corpus")  # doctest: +SKIP
+        >>> len(report.done), report.failed, report.incomplete  # doctest: +SKIP
+        (2, {}, {})
+    """
 
     done: dict[str, Outcome] = field(default_factory=dict)
     """Input -> counts, and warnings, of each recording whose rows are there; also of those from before."""

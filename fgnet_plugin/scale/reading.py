@@ -16,11 +16,18 @@ from fgnet_plugin.scale.layout import Layout
 from fgnet_plugin.scale.log import read_known
 from fgnet_plugin.scale.settings import read_run
 from fgnet_plugin.scale.table import all_types, read_rows, restored
+from fgnet_plugin.utils.text import counted
 
 
 @dataclass(frozen=True)
 class Status:
-    """What there is in a dataset."""
+    """What there is in a dataset.
+
+    Example:
+        >>> found = status("corpus")  # doctest: +SKIP
+        >>> found.done, found.inputs, found.hours  # doctest: +SKIP
+        (40, 41, 6.5)
+    """
 
     inputs: int | None
     """Recordings that the last run was given, all shards together; None where that is not known."""
@@ -143,8 +150,8 @@ def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[s
     """Tell how a table or a dataset was made, as far as it is known.
 
     A table that `detect` saved has a file ``….run`` beside it, which tells most; a Parquet file alone, a recording's file in a
-    dataset, and a table in memory tell nearly as much. Of a CSV file alone, and of other programs' tables, little is known:
-    "unknown" says what.
+    dataset, and a table in memory tell nearly as much. Of a table of ``fgnet summarize``, the ``settings.json`` beside it
+    tells the options. Of other CSV files alone, and of other programs' tables, little is known: "unknown" says what.
 
     Args:
         fex: a table that `detect`, `annotate` or `read_dataset` returned; its file, .csv or .parquet; a dataset's folder.
@@ -180,7 +187,9 @@ def provenance(fex: pd.DataFrame | str | Path, *, hashes: bool = True) -> dict[s
     made = {**provenance_of_table(rows, hashes=hashes), "table": str(fex), "finished": finished}
     if known.failed:
         names = ", ".join(sorted(str(line["input"]) for line in known.failed.values())[:3])
-        made["unknown"].append(f"what {len(known.failed)} inputs hold that could not be read, such as {names}")
+        made["unknown"].append(
+            f"what {counted(len(known.failed), 'input holds', 'inputs hold')} that could not be read, such as {names}"
+        )
     return made
 
 

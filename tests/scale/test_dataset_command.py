@@ -35,7 +35,7 @@ def test_a_folder_as_out_is_a_dataset() -> None:
     assert done.exit_code == 1
     assert "recordings done   1\nfailed            1\nrows, faces       1, 1\n" in done.stdout
     assert "dataset: corpus" in done.stdout
-    assert "error: 1 inputs not read:\n  b.mp4: clips/b.mp4 cannot be read as a video" in done.stderr
+    assert "error: 1 input not read:\n  b.mp4: clips/b.mp4 cannot be read as a video" in done.stderr
     assert read_dataset("corpus")["input"].tolist() == ["a.jpg"]
     again = fgnet(*command)
     assert "recordings done   1, 1 of them before" in again.stdout
@@ -99,6 +99,6 @@ def test_progress_is_said_in_a_line() -> None:
     progress = Progress(40, 12, 1, 9_000, 90_000, 30.0, 2, 1)
     assert progress_text(progress) == (
         "12 of 40 recordings, 9,000 of about 90,000 frames, 30.0 frames/s, about 45 min left, 2 workers, 1 failed, "
-        "1 workers lost"
+        "1 worker lost"
     )
     assert "left" not in progress_text(Progress(40))

@@ -55,7 +55,7 @@ def test_faces_labels_and_people(tmp_path: Path) -> None:
     )
     done = prepare(read_own(table, "mine"), tmp_path / "corpora", points, size=64, suffix="png", progress=False)
     assert (done.coded, done.written) == (4, 3)
-    assert "1 frames are left out: no AU of them is coded" in done.summary()
+    assert "1 frame is left out: no AU is coded there" in done.summary()
     labels = rows_of(tmp_path / "corpora" / "mine" / "labels.csv")
     assert [(row["AU06"], row["AU12"]) for row in labels] == [("1", "0"), ("0", "9"), ("0", "1")]
     assert labels[0]["image_path"] == "mine/aligned_images/P_1/clips_aligned_images_a_png/00000.png"
@@ -115,5 +115,5 @@ def test_the_command(tmp_path: Path) -> None:
     ]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "1 of 1 coded frames prepared" in done.output
+    assert "1 of 1 coded frame prepared" in done.output
     assert (tmp_path / "out" / "mine" / "aligned_images" / "P1" / "clips_aligned_images_a_png" / "00000.jpg").is_file()

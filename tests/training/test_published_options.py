@@ -244,9 +244,9 @@ def test_lists_choose_what_is_prepared(tmp_path: Path) -> None:
     assert [frame.number for frame in corpus.frames] == [7, 8]
     assert corpus.uncoded == ("F002/T1/00001",)
     told = " ".join(corpus.notes)
-    assert "1 coded frames are not listed" in told
-    assert "1 listed frames are not coded here: F002/T1/00001" in told
-    assert "1 listed frames have other labels in the list than in the codes: F001/T1/00008" in told
+    assert "1 coded frame is not listed" in told
+    assert "1 listed frame is not coded here: F002/T1/00001" in told
+    assert "1 listed frame has other labels in the list than in the codes: F001/T1/00008" in told
     told = command(
         *("bp4d", str(tmp_path / "raw"), str(tmp_path / "out"), "--config", "published-bp4d"),
         *("--frames", str(listed), "--workers", "0"),
@@ -273,7 +273,7 @@ def test_lists_choose_what_is_prepared(tmp_path: Path) -> None:
     again = prepare(read_bp4d(tmp_path / "raw"), tmp_path / "moved", padding="constant", progress=False)
     assert again.written == 3
     listed.write_text("image_path\nBP4D/aligned_images/F002/T1/00001.jpg\n")
-    with pytest.raises(ValueError, match=r"none of the 1 frames is coded in .*is it a list of BP4D"):
+    with pytest.raises(ValueError, match=r"none of the 1 frame is coded in .*is it a list of BP4D"):
         only_listed(read_bp4d(tmp_path / "raw"), [listed])
     listed.write_text("image_path\nphoto.jpg\n")
     with pytest.raises(ValueError, match=r"train_100.csv:2: image_path is 'photo.jpg'"):

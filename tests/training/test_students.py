@@ -216,7 +216,7 @@ def test_recordings_without_a_face(tmp_path: Path, study: Path) -> None:
     for who in range(2):
         with VideoWriter(tmp_path / "views" / f"{who}.mp4", 25) as writer:
             writer.add(np.full((64, 64, 3), 60 + 60 * who, np.uint8), 0)
-    with pytest.raises(InputError, match="no face was found in the 1 recordings to learn from"), pytest.warns(match="no face"):
+    with pytest.raises(InputError, match="no face was found in the 1 recording to learn from"), pytest.warns(match="no face"):
         train_student(study / "teacher.safetensors", tmp_path / "views", tmp_path / "s.safetensors", settings=SETTINGS)
 
 

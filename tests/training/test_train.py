@@ -555,7 +555,7 @@ def test_blank_lines_are_nothing_and_fields_too_many_are_named(tmp_path: Path) -
     path.write_text("image_path,au1,au2\na.png,1,0\n\na.png,0,1\n\n")
     assert read_csv(path, ("AU01", "AU02"), 64, Csv(str(path))).labels.tolist() == [[1.0, 0.0], [0.0, 1.0]]
     path.write_text("image_path,au1,au2\n\na.png,1,0\n,1,0\n")
-    with pytest.raises(ValueError, match=r"^1 bad rows:\n.*labels\.csv:4: image_path is empty$"):
+    with pytest.raises(ValueError, match=r"^1 bad row:\n.*labels\.csv:4: image_path is empty$"):
         read_csv(path, ("AU01", "AU02"), 64, Csv(str(path)))
     path.write_text("image_path,au1,au2\na.png,1,0,7\n")
     with pytest.raises(ValueError, match=r"labels\.csv: rows have more fields than the header"):

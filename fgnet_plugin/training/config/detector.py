@@ -15,6 +15,7 @@ from fgnet_plugin.training.config import yaml_dataclass
 from fgnet_plugin.training.config.bundled import config_path
 from fgnet_plugin.training.config.trainer import Trainer
 from fgnet_plugin.training.published_folds import published_folds
+from fgnet_plugin.utils.text import counted
 
 DEFAULT_WIDTH = 128
 _FOLD = "{fold}"
@@ -242,7 +243,7 @@ class Optimiser:
         problems = [f"{key} must be positive" for key in ("lr", "batch_size", "epochs") if not getattr(self, key) > 0]
         problems += [f"{k} must not be negative" for k in ("weight_decay", "clip", "warmup_steps") if getattr(self, k) < 0]
         if self.validate_every < 1 or self.epochs % self.validate_every:
-            problems.append(f"validate_every must divide the {self.epochs} epochs, got {self.validate_every}")
+            problems.append(f"validate_every must divide the {counted(self.epochs, 'epoch')}, got {self.validate_every}")
         if self.batches_per_epoch is not None and self.batches_per_epoch < 1:
             problems.append("batches_per_epoch must be positive")
         if self.ema is not None and not 0 < self.ema < 1:

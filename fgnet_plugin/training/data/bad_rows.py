@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fgnet_plugin.utils.text import counted
+
 SHOWN = 50
 
 
@@ -17,5 +19,5 @@ def bad_rows(rows: Sequence[str], files: Sequence[str] = ()) -> ValueError:
     lines = list(files)
     if rows:
         more = [f"… and {len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else []
-        lines += [f"{len(rows):,} bad rows:", *rows[:SHOWN], *more]
+        lines += [f"{counted(len(rows), 'bad row', form=',')}:", *rows[:SHOWN], *more]
     return ValueError("\n".join(lines))

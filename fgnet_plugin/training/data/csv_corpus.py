@@ -37,6 +37,7 @@ from fgnet_plugin.training.data.csv_rows import read_row
 from fgnet_plugin.training.data.folds import subject_of, subjects_of_fold
 from fgnet_plugin.training.data.leakage import shared_subjects
 from fgnet_plugin.training.data.made_faces import MADE_BEFORE, how_made
+from fgnet_plugin.utils.text import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +264,8 @@ def _read(
         problems.rows.extend(bad)
         return None
     if missing:
-        say(f"{path}: {len(missing):,} of {len(rows):,} frames are not there and left out, such as {missing[0]}")
+        are = plural(len(missing), "is", "are")
+        say(f"{path}: {len(missing):,} of {len(rows):,} frames {are} not there and left out, such as {missing[0]}")
         rows = [row for row in rows if not row.missing]
     try:
         made = _made(path, config, how_made(table, (Path(row.image) for row in rows)))

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from fgnet_plugin.training.data.csv_corpus import read_pixels
+from fgnet_plugin.utils.text import counted
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LINES_SHOWN = 50
@@ -46,9 +47,11 @@ def image_corpora(folder: str, size: int, val_fraction: float, seed: int) -> tup
         problems = [problem for problem in pool.map(lambda file: _problem(file, size), files) if problem]
     if problems:
         more = [f"… and {len(problems) - LINES_SHOWN:,} more"] if len(problems) > LINES_SHOWN else []
-        raise ValueError("\n".join([f"{len(problems):,} pictures that can't be used:", *problems[:LINES_SHOWN], *more]))
+        raise ValueError(
+            "\n".join([f"{counted(len(problems), 'picture', form=',')} that can't be used:", *problems[:LINES_SHOWN], *more])
+        )
     if len(files) < 2:
-        raise ValueError(f"{folder}: holds {len(files)} pictures ({', '.join(SUFFIXES)}), at least 2 are needed")
+        raise ValueError(f"{folder}: holds {counted(len(files), 'picture')} ({', '.join(SUFFIXES)}), at least 2 are needed")
     order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
     aside = max(1, round(val_fraction * len(files)))
     return _corpus(files, order[aside:], size), _corpus(files, order[:aside], size)

@@ -24,6 +24,7 @@ from fgnet_plugin.training.collectives import shared_error
 from fgnet_plugin.training.config.detector import Csv, DetectorConfig
 from fgnet_plugin.training.data.folds import folds_of, subject_of
 from fgnet_plugin.training.published_folds import PUBLISHED, published_folds
+from fgnet_plugin.utils.text import counted
 
 
 class TrainedRun(Protocol):
@@ -234,7 +235,11 @@ def _check_files(run: TrainedRun, config: Csv, path: Path, root: Path, same: boo
         seen, known = _who_is_in(Path(file), config.root_of(Path(file)))
         shared = sorted(subjects & known) if same and not config.shared_subjects else []
         if images & seen or shared:
-            what = f"{len(images & seen):,} of {len(images):,} frames" if images & seen else f"the subjects {', '.join(shared)}"
+            what = (
+                f"{len(images & seen):,} of {counted(len(images), 'frame', form=',')}"
+                if images & seen
+                else f"the subjects {', '.join(shared)}"
+            )
             raise SeenError(
                 f"{run.given} on {path}: {what} are in {file}, which it was trained with; --within: its own test part"
             )

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from fgnet_plugin.utils.text import counted
+
 
 class Corpus(Protocol):
     """What is trained on: a map-style dataset of labelled faces whose samples are a function of their index."""
@@ -64,8 +66,8 @@ class StepSampler(Sampler[list[int]]):
         """
         if self.batch_size % (parts * accumulate):
             raise ValueError(
-                f"optimiser.batch_size is the whole step's: {self.batch_size} faces can't be divided among {parts} processes "
-                f"with trainer.accumulate {accumulate}; make it a multiple of {parts * accumulate}"
+                f"optimiser.batch_size is the whole step's: {counted(self.batch_size, 'face')} can't be divided among {parts} "
+                f"processes with trainer.accumulate {accumulate}; make it a multiple of {parts * accumulate}"
             )
         self.parts, self.rank, self.accumulate = parts, rank, accumulate
 

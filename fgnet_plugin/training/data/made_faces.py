@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fgnet_plugin.utils.text import plural
+
 PREPARED = "prepared.jsonl"
 """In the corpus' folder, beside ``aligned_images``; its first line holds the settings of `fgnet train prepare`."""
 MADE_BEFORE = {"padding": "reflect", "target_landmarks": "moved"}
@@ -75,7 +77,8 @@ class Listed:
         notes = []
         missing = sum(not image.is_file() for image in self.images)
         if missing:
-            notes.append(f"{missing:,} of the {len(self.images):,} frames in {name} are not there, and left out")
+            are = plural(missing, "is", "are")
+            notes.append(f"{missing:,} of the {len(self.images):,} frames in {name} {are} not there, and left out")
         ours = self.made.get("padding", "")
         if padding and ours and padding != ours:
             notes.append(f"faces in {name} have padding {ours}, those that it was trained on {padding}")

@@ -21,6 +21,7 @@ from fgnet_plugin.training.engine.distributed import check_same_step, ddp_argume
 from fgnet_plugin.training.engine.log import Log
 from fgnet_plugin.training.engine.stage import Batch, Stage
 from fgnet_plugin.training.engine.sync_batchnorm import sync_batchnorm
+from fgnet_plugin.utils.text import counted
 
 
 def check_folder(out: Path, resume: bool) -> None:
@@ -30,7 +31,7 @@ def check_folder(out: Path, resume: bool) -> None:
         step = steps_done(last)
         if not resume:
             raise shared_error(
-                f"{out} holds a training of {step:,} steps: give --resume to go on with it, "
+                f"{out} holds a training of {counted(step, 'step', form=',')}: give --resume to go on with it, "
                 "--set trainer.out=FOLDER for another folder, or delete it"
             )
         say(f"{last}: going on after step {step:,}")
@@ -76,7 +77,7 @@ def fit(stage: Stage, resume: bool) -> None:
             say(f"\ninterrupted after step {stage.step:,}; {command} {how}")
             raise
     if stage.val_corpus is None:
-        return say(f"trained for all of the {stage.steps:,} steps, without a validation")
+        return say(f"trained for all of the {counted(stage.steps, 'step', form=',')}, without a validation")
     if checkpoint.best is None:
         raise shared_error(
             f"no validation gave a value of {stage.monitor}: the validation faces need some with each AU and some without"

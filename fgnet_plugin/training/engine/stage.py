@@ -17,6 +17,7 @@ from fgnet_plugin.training.config.detector import RENDERER, Optimiser
 from fgnet_plugin.training.config.trainer import Trainer
 from fgnet_plugin.training.config.yaml_dataclass import differences
 from fgnet_plugin.training.data.loading import Corpus, StepSampler, step_seed
+from fgnet_plugin.utils.text import counted
 from fgnet_plugin.utils.threads import single_threaded, stop_opencv_threads
 from fgnet_plugin.version import __version__
 
@@ -215,7 +216,7 @@ class Stage(nn.Module):
             return ()
         faces, parts, count = cast(Dataset[Batch], self.val_corpus), self.sampler.parts, len(self.val_corpus)
         if count < parts:
-            raise shared_error(f"{count} validation faces can't be divided among {parts} processes")
+            raise shared_error(f"{counted(count, 'validation face')} can't be divided among {parts} processes")
         stop_opencv_threads()
         return DataLoader(
             faces if parts == 1 else Subset(faces, range(self.sampler.rank, count, parts)),

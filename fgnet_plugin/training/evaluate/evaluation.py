@@ -18,6 +18,7 @@ from fgnet_plugin.training.evaluate.scoring import best_thresholds, scored
 from fgnet_plugin.training.evaluate.study import Settings, Study
 from fgnet_plugin.training.evaluate.test_sets import LabelFileCache, Test, tests_of, validation_test
 from fgnet_plugin.training.models.systems import System, load_system
+from fgnet_plugin.utils.text import counted
 
 
 def evaluate(settings: Settings, say: Callable[[str], None] = print) -> Study:
@@ -113,7 +114,8 @@ def _tested(
             found.append(scored(run, of_test, settings.bootstrap, settings.seed, thresholds, intensities))
             say(f"{run.given} on {test.name}: scored, from {cached_path(folder, run, test)}")
     if problems:
-        kept = f"the predictions of {len(found)} other tests are kept in {folder}; put this right and repeat the command"
+        others = counted(len(found), "other test")
+        kept = f"the predictions of {others} are kept in {folder}; put this right and repeat the command"
         raise ValueError("\n".join([*dict.fromkeys(problems), *([kept] if found else [])]))
     return found
 

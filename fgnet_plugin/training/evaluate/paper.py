@@ -15,6 +15,7 @@ from fgnet_plugin.training.evaluate.figure import TITLES, fullest
 from fgnet_plugin.training.evaluate.scores import MEASURES, Group
 from fgnet_plugin.training.evaluate.study import Study
 from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils.text import counted
 
 SUFFIXES = ".md", ".tex"
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {c: f"\\{c}" for c in "&%$#_{}"}
@@ -93,7 +94,7 @@ def _table(corpus: str, measure: str, groups: Sequence[Group]) -> PaperTable:
     floors = [max((g.chance((au,), measure)[1] for g in groups if au in g.scored), default=math.nan) for au in aus]
     mean_floor = max(group.chance(group.scored, measure)[1] for group in groups)
     rows.append(("noise floor", *map(_percent, floors), _percent(mean_floor)))
-    notes = [f"{len(group.members)} runs of {tables.name(group.key)}: {group.key.selection}" for group in groups]
+    notes = [f"{counted(len(group.members), 'run')} of {tables.name(group.key)}: {group.key.selection}" for group in groups]
     notes += ["Brackets: bias-corrected and accelerated 95 % bootstrap intervals over subjects"]
     notes += ["Noise floor: what one of twenty detectors reaches that is given other subjects' activations; the rows' largest"]
     notes += [f"[{mark}] as reported in {source}; not run again, and folds, AUs and epoch may have been chosen otherwise"

@@ -19,6 +19,7 @@ from fgnet_plugin.training.evaluate.figure import fullest
 from fgnet_plugin.training.evaluate.predictions import cached_path
 from fgnet_plugin.training.evaluate.scores import MEASURES, Difference, Estimate, Group, Key, shared_aus
 from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils.text import counted, plural
 from fgnet_plugin.version import __version__
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def headline(study: Study) -> list[str]:
             continue
         best = max(honest, key=lambda group, aus=aus: group.estimate(aus, "auc").value)  # type: ignore[misc]
         auc, f1 = (best.estimate(aus, measure) for measure in ("auc", "f1"))
-        which = f"{len(aus)} {plural('AU', len(aus))}" + ("" if same else " that all systems share")
+        which = f"{counted(len(aus), 'AU')}" + ("" if same else " that all systems share")
         sentence = (
             f"On {corpus}, {tables.name(best.key)} has a mean AUC of {number(auc.value)} {_interval(auc)} "
             f"and a mean F1 of {number(f1.value)} {_interval(f1)} over {which}"
@@ -107,7 +108,7 @@ def headline(study: Study) -> list[str]:
             sentence += f"; {signed(sign * closest.value)} AUC against {other.system} [{signed(low)}, {signed(high)}], {beyond}"
             sentence += (
                 f" (the best of {len(honest)} by these very scores, and the closest of {len(rivals)} "
-                f"{plural('comparison', len(rivals))} with another system; the interval makes no allowance for such choosing)"
+                f"{plural(len(rivals), 'comparison')} with another system; the interval makes no allowance for such choosing)"
             )
         sentences.append(sentence + ".")
     return sentences
@@ -126,11 +127,6 @@ def percent(value: float) -> str:
 def signed(value: float) -> str:
     """A difference, with its sign."""
     return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
-
-
-def plural(word: str, count: int) -> str:
-    """The word with an s where it is not one."""
-    return word if count == 1 else f"{word}s"
 
 
 def _interval(found: Estimate) -> str:

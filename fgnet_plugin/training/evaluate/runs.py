@@ -15,6 +15,7 @@ from fgnet_plugin.training.config.yaml_dataclass import differences
 from fgnet_plugin.training.engine.log import LOG
 from fgnet_plugin.training.evaluate.recipes import comparable, csv_settings, started_on, trained_on
 from fgnet_plugin.training.models.systems import SystemInfo, read_system_info
+from fgnet_plugin.utils.text import counted
 
 _NO_CHOICE = "choice of the best epoch not recorded"
 
@@ -199,7 +200,7 @@ def _unfinished(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
     with log.open(newline="", encoding="utf-8") as file:
         reached = [int(row["epoch"]) for row in csv.DictReader(file) if (row.get("val_auc") or "") and row["epoch"].isdigit()]
     last = max(reached, default=0)
-    return (f"not finished: {last} of {epochs} epochs",) if last < epochs else ()
+    return (f"not finished: {last} of {counted(epochs, 'epoch')}",) if last < epochs else ()
 
 
 def _faces(training: Mapping[str, Any]) -> tuple[str, ...]:
@@ -210,5 +211,8 @@ def _faces(training: Mapping[str, Any]) -> tuple[str, ...]:
         notes.append("trained on faces padded with black at the border of their photos, as published")
     if made.get("target_landmarks") == "measured":
         notes.append("its targets' landmarks were measured again on the aligned faces, in whole pixels, as published")
-    notes += [f"{count:,} listed {part} frames were not there, and left out" for part, count in missing.items()]
+    notes += [
+        f"{counted(count, f'listed {part} frame was', f'listed {part} frames were', ',')} not there, and left out"
+        for part, count in missing.items()
+    ]
     return tuple(notes)

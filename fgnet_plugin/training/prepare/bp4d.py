@@ -14,6 +14,7 @@ from pathlib import Path
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.training.data.bad_rows import bad_rows
 from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus, chosen_aus, one_place, text_lines, walk, whole_number
+from fgnet_plugin.utils.text import counted
 
 _CODES = re.compile(r"([FM]\d{3})_(T\d+)\.csv", re.IGNORECASE)
 _PHOTOS = re.compile(r"([FM]\d{3})/(T\d+)", re.IGNORECASE)
@@ -58,10 +59,12 @@ def read_bp4d(raw: Path, aus: Sequence[str] | None = None, out: Path | None = No
     known = tuple(frame for frame in frames if set(frame.labels) != {"9"})
     notes = []
     if len(known) < len(frames):
-        notes.append(f"{len(frames) - len(known):,} frames are left out: 9 for all of the AUs")
+        notes.append(f"{counted(len(frames) - len(known), 'frame is', 'frames are', ',')} left out: 9 for all of the AUs")
     without = sorted(folders.keys() - coded.keys())
     if without:
-        notes.append(f"no codes for {len(without)} folders of photos: {', '.join(without[:10])}{' …' if without[10:] else ''}")
+        notes.append(
+            f"no codes for {counted(len(without), 'folder')} of photos: {', '.join(without[:10])}{' …' if without[10:] else ''}"
+        )
     return RawCorpus("BP4D", raw, tuple(columns.values()), known, {}, tuple(notes))
 
 
@@ -112,7 +115,7 @@ def _codes(path: Path, columns: dict[int, str], files: list[str], rows: list[str
         frame = whole_number(cells[0])
         bad = sorted({cells[place] for place in places if len(cells) == len(header)} - {"0", "1", "9"})
         if len(cells) != len(header):
-            rows.append(f"{path}:{line}: {len(cells)} cells, the first row has {len(header)}")
+            rows.append(f"{path}:{line}: {counted(len(cells), 'cell')}, the first row has {len(header)}")
         elif frame is None:
             rows.append(f"{path}:{line}: the frame's number is {cells[0]!r}")
         elif bad:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from fgnet_plugin.training.data.bad_rows import bad_rows
 from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus, chosen_aus, one_place, text_lines, walk, whole_number
+from fgnet_plugin.utils.text import counted
 
 _LABELS = re.compile(r"(SN\d{3})_au(\d+)\.txt", re.IGNORECASE)
 _VIDEO = re.compile(r"(Left|Right)Video(SN\d{3})(?:_comp)?\.(?:avi|mp4|mkv|mov)", re.IGNORECASE)
@@ -62,7 +63,9 @@ def read_disfa(
             lacking = [number for number in numbers if number not in values]
             if lacking and values:
                 shown = ", ".join(map(str, lacking[:10])) + (" …" if lacking[10:] else "")
-                files.append(f"{path}: lacks {len(lacking):,} frames that other AUs of {subject} have: {shown}")
+                files.append(
+                    f"{path}: lacks {counted(len(lacking), 'frame', form=',')} that other AUs of {subject} have: {shown}"
+                )
         if not files and not rows:
             for number in numbers:
                 of_frame = [values[number] for values in intensities]

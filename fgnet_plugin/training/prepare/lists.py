@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fgnet_plugin.training.data.bad_rows import bad_rows
 from fgnet_plugin.training.prepare.frames import RawCorpus, whole_number
+from fgnet_plugin.utils.text import counted
 
 _SHOWN = 5
 
@@ -41,9 +42,8 @@ def only_listed(corpus: RawCorpus, lists: Sequence[Path]) -> RawCorpus:
     frames = tuple(frame for frame in corpus.frames if frame.name in listed)
     if not frames:
         names = ", ".join(map(str, lists))
-        raise ValueError(
-            f"{names}: none of the {len(listed):,} frames is coded in {corpus.raw}; is it a list of {corpus.name}?"
-        )
+        of_list = counted(len(listed), "frame", form=",")
+        raise ValueError(f"{names}: none of the {of_list} is coded in {corpus.raw}; is it a list of {corpus.name}?")
     coded = {frame.name for frame in frames}
     uncoded = tuple(name for name in listed if name not in coded)
     differing = [
@@ -51,13 +51,14 @@ def only_listed(corpus: RawCorpus, lists: Sequence[Path]) -> RawCorpus:
         for frame in frames
         if any(listed[frame.name].get(column, cell) != cell for column, cell in zip(corpus.columns, frame.labels, strict=True))
     ]
-    notes = [f"{len(corpus.frames) - len(frames):,} coded frames are not listed, and left out"]
+    notes = [f"{counted(len(corpus.frames) - len(frames), 'coded frame is', 'coded frames are', ',')} not listed, and left out"]
     if uncoded:
-        notes.append(f"{len(uncoded):,} listed frames are not coded here: {_some(uncoded)}")
+        notes.append(f"{counted(len(uncoded), 'listed frame is', 'listed frames are', ',')} not coded here: {_some(uncoded)}")
     if differing:
+        have = counted(len(differing), "listed frame has", "listed frames have", ",")
         notes.append(
-            f"{len(differing):,} listed frames have other labels in the list than in the codes: {_some(differing)}; labels.csv "
-            "has the codes', and the list can be trained on as it is"
+            f"{have} other labels in the list than in the codes: {_some(differing)}; labels.csv has"
+            " the codes', and the list can be trained on as it is"
         )
     return dataclasses.replace(corpus, frames=frames, uncoded=uncoded, notes=(*corpus.notes, *notes))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from fgnet_plugin.action_units import au_name
 from fgnet_plugin.training.data.bad_rows import bad_rows
 from fgnet_plugin.training.prepare.frames import CodedFrame, RawCorpus, whole_number
+from fgnet_plugin.utils.text import counted
 
 VIDEOS = ".avi", ".mp4", ".mkv", ".mov"
 _INPUTS = "input", "image", "image_path"
@@ -72,7 +73,7 @@ def read_own(table: Path, name: str = "own") -> RawCorpus:
     if not known:
         raise ValueError(f"{table}: not one frame with a coded AU")
     left_out = len(frames) - len(known)
-    notes = (f"{left_out:,} frames are left out: no AU of them is coded",) if left_out else ()
+    notes = (f"{counted(left_out, 'frame is', 'frames are', ',')} left out: no AU is coded there",) if left_out else ()
     return RawCorpus(name, table.parent, tuple(columns.values()), known, {}, notes)
 
 

@@ -27,6 +27,7 @@ from fgnet_plugin.training.prepare.landmark_sources import FinderLandmarks, Land
 from fgnet_plugin.training.prepare.own import VIDEOS
 from fgnet_plugin.training.prepare.progress import Progress
 from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils.text import counted
 from fgnet_plugin.utils.threads import single_threaded, torch_threads
 
 Targets = Literal["moved", "measured"]
@@ -56,7 +57,7 @@ class Prepared:
 
     def summary(self) -> str:
         """For people."""
-        lines = [f"{self.written:,} of {self.coded:,} coded frames prepared: {self.labels}"]
+        lines = [f"{self.written:,} of {counted(self.coded, 'coded frame', form=',')} prepared: {self.labels}"]
         lines += [f"  {count:,}: {reason}" for reason, count in sorted(self.reasons.items())]
         lines += [f"  {note}" for note in self.notes]
         lines.append(f"Frame by frame: {self.report}" if self.reasons else "Nothing to report.")
@@ -167,7 +168,8 @@ def _run(faces: _Faces, workers: int, progress: bool, state: Progress) -> Iterab
             yield from found.items()
             bar.update(len(outcomes))
             if failure:
-                raise OSError(f"{failure}; {len(state.done):,} faces are there, and the same command goes on with the rest")
+                there = counted(len(state.done), "face is", "faces are", ",")
+                raise OSError(f"{failure}; {there} there, and the same command goes on with the rest")
 
 
 def _unchanged(result: Any) -> Any:
@@ -243,7 +245,7 @@ class _Faces(Dataset[tuple[list[Outcome], str]]):
         if self._video is None or self._video.path != str(frame.file):
             self._video = Video(frame.file)
         if frame.position > len(self._video):
-            raise IndexError(f"the video has {len(self._video):,} frames")
+            raise IndexError(f"the video has {counted(len(self._video), 'frame', form=',')}")
         return self._video[frame.position - 1]
 
 

@@ -9,7 +9,12 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Domain:
-    """Ranges that a corpus' faces are drawn from. Expressions are the same in every domain."""
+    """Ranges that a corpus' faces are drawn from. Expressions are the same in every domain.
+
+    Example:
+        >>> {name: of.grey for name, of in DOMAINS.items()}  # shares of pictures without colour
+        {'studio': 0.1, 'webcam': 0.12, 'street': 0.2, 'film': 1.0, 'press': 0.8}
+    """
 
     name: str
     about: str

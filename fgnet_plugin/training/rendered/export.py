@@ -44,6 +44,10 @@ def write_corpus(
     Raises:
         ValueError: what the corpus does not take.
         OSError: a file can't be written; the message names it.
+
+    Example:
+        >>> write_corpus("faces", ["studio", "webcam"], count=1000, size=128, workers=4)  # doctest: +SKIP
+        PosixPath('faces/faces.csv')
     """
     folder = Path(folder)
     heads = renderer == "heads"

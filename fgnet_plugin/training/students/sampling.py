@@ -22,6 +22,7 @@ from fgnet_plugin.network.geometry import mesh_frame, posed
 from fgnet_plugin.training.students.recordings import StudyRecording
 from fgnet_plugin.utils.arrays import Floats, Integers
 from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils.text import counted
 
 LOOKED_AT = 3
 """Frames in which faces are looked for, for each face that is wanted."""
@@ -108,13 +109,12 @@ def sample(
             of_person -= len(faces)
             missing -= len(faces)
         if missing == wanted:
-            what = "recordings of the held-out people" if aside else "recordings to learn from"
-            raise InputError(
-                f"no face was found in the {len(part)} {what}, such as {part[0].path}; give recordings in which faces are seen"
-            )
+            where = "of the held-out people" if aside else "to learn from"
+            searched = f"{counted(len(part), 'recording')} {where}, such as {part[0].path}"
+            raise InputError(f"no face was found in the {searched}; give recordings in which faces are seen")
         if missing > 0:
             what = "held-out recordings" if aside else "recordings to learn from"
-            warnings.warn(f"the {what} have {wanted - missing} faces of the {wanted} that were wanted", stacklevel=2)
+            warnings.warn(f"the {what} have {counted(wanted - missing, 'face')} of the {wanted} that were wanted", stacklevel=2)
     bar.close()
     return {recording.key: chosen[recording.key] for recording in recordings}
 

@@ -52,6 +52,13 @@ class StudentSettings:
     """What a student's training depends on, beside teacher and recordings.
 
     Raises ValueError, which names everything that is out of range.
+
+    Example:
+        >>> StudentSettings(size="medium", faces=10)
+        Traceback (most recent call last):
+        ValueError: a budget of 10 faces is too small to learn from and to measure on: at least 40
+        >>> half_an_hour = StudentSettings(minutes=30)
+        >>> train_student("fgnet-bp4d", "recordings/", "student.safetensors", settings=half_an_hour)  # doctest: +SKIP
     """
 
     size: Size = "small"

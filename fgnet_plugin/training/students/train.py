@@ -33,6 +33,7 @@ from fgnet_plugin.training.students.settings import LEAST_FACES, StudentSettings
 from fgnet_plugin.training.students.stage import TaughtFaces, new_student, train_on
 from fgnet_plugin.utils.files import atomic_write
 from fgnet_plugin.utils.journal import describe_change
+from fgnet_plugin.utils.text import counted
 
 DEFAULT_FACES = 2000
 _TIMED = 4  # faces on which the teacher's speed is measured, for a budget of minutes
@@ -109,7 +110,7 @@ def train_student(
         raise InputError(f"{out} is there already; choose another file, or remove it")
     model = AUModel(teacher, device)
     paths = list_paths(on)
-    say(f"reading {len(paths):,} recordings for their checksums")
+    say(f"reading {counted(len(paths), 'recording', form=',')} for their checksums")
     recordings = divide(paths, subject, settings.held_out, settings.seed)
     claim(folder, recordings, model, settings)
     config = student_config(settings.size, model.aus)
@@ -207,12 +208,13 @@ def _budget(settings: StudentSettings, folder: Path, teacher: AUModel, say: Call
         teacher.net.predict(blank, teacher.batch_size)
     each = (time.monotonic() - began) / _TIMED
     count = int(60 * settings.minutes / each)
+    budget = f"{counted(settings.minutes, 'minute is', 'minutes are', 'g')} {counted(count, 'face', form=',')}"
     if count < LEAST_FACES:
         raise InputError(
-            f"the teacher takes {each:.2g} s a face here, so that {settings.minutes:g} minutes are {count} faces: too few to "
+            f"the teacher takes {each:.2g} s a face here, so that {budget}: too few to "
             f"learn from and to measure on; give at least {LEAST_FACES * each / 60:.2g} minutes"
         )
-    say(f"{settings.minutes:g} minutes are {count:,} faces, at {each:.2g} s each")
+    say(f"{budget}, at {each:.2g} s each")
     with atomic_write(path) as part:
         part.write_text(json.dumps(count), encoding="utf-8")
     return count
