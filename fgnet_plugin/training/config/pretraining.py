@@ -57,6 +57,30 @@ class Adversarial:
 
 
 @dataclass(frozen=True)
+class Ada:
+    """Adaptive discriminator augmentation, for corpora too small for the discriminator not to learn by heart.
+
+    The defaults are the published ones (Karras et al. 2020, "Training generative adversarial networks with limited data").
+    """
+
+    target: float = 0.6
+    """Augmentation becomes more likely while the mean sign of real images' logits is above, less likely while it is below."""
+    images: int = 500_000
+    """Over so many images its probability would go from 0 to 1."""
+    every: int = 4
+    """Steps from one adaptation to the next."""
+    limit: float = 0.8
+    """The probability stays below; the published code has no limit. At 1 every image would be turned, and the generator could
+    not know which way up faces are."""
+
+    def __post_init__(self) -> None:
+        if not -1 < self.target < 1 or not 0 < self.limit <= 1:
+            raise ValueError(f"target must be between -1 and 1, limit in (0, 1], got {self.target} and {self.limit}")
+        if min(self.images, self.every) < 1:
+            raise ValueError("images and every must be at least 1")
+
+
+@dataclass(frozen=True)
 class GeneratorOptimiser(Optimiser):
     """Adam without momentum, for generator and discriminator alike."""
 
@@ -118,6 +142,11 @@ class GeneratorConfig:
     model: Sizes = field(default_factory=Sizes)
     optimiser: GeneratorOptimiser = GeneratorOptimiser()
     adversarial: Adversarial = Adversarial()
+    ada: Ada | None = None
+    """Adaptive augmentation; ``{}`` for the published settings. None: no augmentation."""
+    fid_weights: str = ""
+    """Inception's weights for FID, ``pt_inception-2015-12-05-6726825d.pth``, of your own: validations then compute FID, too, and
+    the best weights are those of the least FID. Needs the extra `fid`."""
     start_from: str = ""
     """Weights to go on from: StyleGAN2 in rosinality's layout (NVlabs' pickles, converted), or a file of this stage; they must
     fit `model`. Empty: random weights."""

@@ -22,6 +22,7 @@ from fgnet_plugin.training.engine.stage import Batch, Stage, fused
 from fgnet_plugin.training.metrics.frechet_distance import FaceDistance
 from fgnet_plugin.training.metrics.image_grid import write_image_grid
 from fgnet_plugin.training.models.discriminator import Discriminator
+from fgnet_plugin.training.models.gan_augment import AdaptiveAugmentation
 from fgnet_plugin.training.models.start import GanStart
 from fgnet_plugin.training.stages import gan_losses
 
@@ -61,6 +62,7 @@ class GeneratorStage(Stage):
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config = config
         self.discriminator = Discriminator(config.model.config()).to(memory_format=torch.channels_last)
+        self.ada = None if config.ada is None else AdaptiveAugmentation(config.ada, config.optimiser.batch_size)
         if start is not None and self.average is not None:
             self.average.load_state_dict(start.average)
         if start is not None and start.discriminator is not None:
@@ -100,6 +102,7 @@ class GeneratorStage(Stage):
         generator, discriminator = self.optimisers
         images: list[Tensor] = []
         critics: list[Tensor] = []
+        real_logits: list[Tensor] = []
         self.discriminator.zero_grad(set_to_none=True)
         for k, batch in enumerate(micro_batches):
             self.begin_micro_batch(k)
@@ -107,8 +110,8 @@ class GeneratorStage(Stage):
             with self.autocast():
                 with torch.no_grad():
                     generated, _ = self.generate(len(images[-1]))
-                logits = self.discriminator(images[-1]).float(), self.discriminator(generated).float()
-                critics.append(gan_losses.discriminator_loss(*logits))
+                real_logits.append(self.judge(images[-1]).float())
+                critics.append(gan_losses.discriminator_loss(real_logits[-1], self.judge(generated).float()))
             self.backward_part(critics[-1])
         average_gradients(self.discriminator)
         discriminator.step()
@@ -117,7 +120,15 @@ class GeneratorStage(Stage):
         loss = self.generator_step(generator, counts)
         self.regularise_generator(generator, counts)
         critic = torch.stack(critics).detach().mean()
-        return {"loss": loss, "critic": critic, "r1": self.penalties[0].clone(), "path_length": self.penalties[1].clone()}
+        losses = {"loss": loss, "critic": critic, "r1": self.penalties[0].clone(), "path_length": self.penalties[1].clone()}
+        if self.ada is not None:
+            self.ada.adapt(torch.cat(real_logits).detach(), self.step)
+            losses |= {"ada_p": self.ada.p.clone(), "ada_rt": self.ada.overfitting.clone()}
+        return losses
+
+    def judge(self, images: Tensor) -> Tensor:
+        """The discriminator's logits [B] of images [B, 3, S, S], which it sees augmented where the settings say so."""
+        return self.discriminator(images if self.ada is None else self.ada(images))
 
     def real_images(self, batch: Batch) -> Tensor:
         """A micro-batch's images in [-1, 1], half of them mirrored where the settings say so."""
@@ -135,7 +146,7 @@ class GeneratorStage(Stage):
         for count in counts:
             with self.autocast():
                 generated, _ = self.generate(count)
-                losses.append(gan_losses.generator_loss(self.discriminator(generated).float()))
+                losses.append(gan_losses.generator_loss(self.judge(generated).float()))
             self.backward_part(losses[-1])
         self.discriminator.requires_grad_(True)
         average_gradients(self.net)
@@ -149,7 +160,7 @@ class GeneratorStage(Stage):
             return
         self.discriminator.zero_grad(set_to_none=True)
         for images in real:
-            penalty = gan_losses.r1_penalty(self.discriminator, images)
+            penalty = gan_losses.r1_penalty(self.judge, images)
             self.backward_part(game.r1 / 2 * game.r1_every * penalty)
         average_gradients(self.discriminator)
         optimiser.step()
@@ -227,8 +238,8 @@ class GeneratorStage(Stage):
         return {"distance": float(self.distance.compute())}
 
     def loss_names(self) -> list[str]:
-        """The generator's and the discriminator's loss, and the last R1 and path length penalties."""
-        return ["loss", "critic", "r1", "path_length"]
+        """The generator's and the discriminator's loss, the last R1 and path length penalties, and what augmentation does."""
+        return ["loss", "critic", "r1", "path_length", *(() if self.ada is None else ("ada_p", "ada_rt"))]
 
     def metric_names(self) -> list[str]:
         """The Fréchet distance of `frechet_distance.FaceDistance`."""
