@@ -119,7 +119,10 @@ class EncoderOptimiser(Optimiser):
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What an inverted face is compared by. All three need no weights from elsewhere."""
+    """What an inverted face is compared by. The first three need no weights from elsewhere.
+
+    pSp's published training for FFHQ has ``pixels: 1.0``, ``lpips: 0.8``, ``identity: 0.1`` and no other.
+    """
 
     pixels: float = 1.0
     """Weight of the mean squared error of pixels in [-1, 1]."""
@@ -127,10 +130,26 @@ class Reconstruction:
     """Weight of 1 - SSIM, over scales halved until 16 px."""
     features: float = 1.0
     """Weight of the mean absolute error of the discriminator's maps, by their spread; needs a generator stage's file."""
+    lpips: float = 0.0
+    """Weight of LPIPS 0.1; needs `lpips_backbone`."""
+    lpips_net: Literal["alex", "vgg"] = "alex"
+    """pSp has AlexNet."""
+    lpips_backbone: str = ""
+    """torchvision's weights for ImageNet: ``alexnet-owt-7be5be79.pth`` or ``vgg16-397923af.pth``."""
+    lpips_linear: str = ""
+    """``lpips/weights/v0.1/alex.pth`` or ``vgg.pth`` of richzhang/PerceptualSimilarity; empty: torchmetrics' copy of it."""
+    identity: float = 0.0
+    """Weight of 1 - cosine of ArcFace's embeddings; needs `identity_weights`."""
+    identity_weights: str = ""
+    """``model_ir_se50.pth``."""
 
     def __post_init__(self) -> None:
-        if min(self.pixels, self.structure, self.features) < 0 or not self.pixels + self.structure + self.features:
-            raise ValueError("pixels, structure and features must not be negative, and one of them positive")
+        weights = self.pixels, self.structure, self.features, self.lpips, self.identity
+        if min(weights) < 0 or not sum(weights):
+            raise ValueError("pixels, structure, features, lpips and identity must not be negative, and one of them positive")
+        for weight, file in (("lpips", "lpips_backbone"), ("identity", "identity_weights")):
+            if bool(getattr(self, weight)) != bool(getattr(self, file)):
+                raise ValueError(f"{weight} and {file} go together: give both, or leave both out")
 
 
 @dataclass(frozen=True)
@@ -145,8 +164,8 @@ class GeneratorConfig:
     ada: Ada | None = None
     """Adaptive augmentation; ``{}`` for the published settings. None: no augmentation."""
     fid_weights: str = ""
-    """Inception's weights for FID, ``pt_inception-2015-12-05-6726825d.pth``, of your own: validations then compute FID, too, and
-    the best weights are those of the least FID. Needs the extra `fid`."""
+    """Inception's weights, ``pt_inception-2015-12-05-6726825d.pth``: validations then compute FID, too, and the best weights are
+    those of the least FID. Needs the extra `fid`."""
     start_from: str = ""
     """Weights to go on from: StyleGAN2 in rosinality's layout (NVlabs' pickles, converted), or a file of this stage; they must
     fit `model`. Empty: random weights."""
@@ -163,7 +182,8 @@ class EncoderConfig:
     start_from: str
     """The generator: a file of the stage `generator`, or StyleGAN2 in rosinality's layout."""
     start_encoder: str = ""
-    """Weights of the encoder to go on from: pSp's encoder.pt, or a file of this stage. Empty: random weights."""
+    """Weights of the encoder to go on from: pSp's encoder.pt, or a file of this stage; or ArcFace's model_ir_se50.pth for its
+    trunk, as pSp's own training has it. Empty: random weights."""
     latent: Literal["z", "w"] = "z"
     """What the encoder's rows are. z: the generator's mapping network turns them into styles, which is how FG-Net runs it, so
     that the detector starts with faces that are reconstructed. w: they are styles, as pSp's own training has it."""

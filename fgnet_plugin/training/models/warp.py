@@ -49,7 +49,7 @@ class _Sample(torch.autograd.Function):
         return _grid_sample(images, grid)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _Spread.apply(gradient, *ctx.saved_tensors, ctx.size), None
 
 
@@ -64,7 +64,7 @@ class _Spread(torch.autograd.Function):
             return torch.autograd.grad(_grid_sample(blank, grid), blank, samples)[0]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return _Sample.apply(gradient, *ctx.saved_tensors), None, None
 
 
@@ -75,7 +75,7 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     pixels along its border.
 
     Args:
-        images: [B, C, S, S], S at least 8.
+        images: [B, C, S, S].
         maps: [B, 2, 3], from places in the result to places in the picture, in [-1, 1] from border to border.
 
     Returns:
@@ -115,7 +115,7 @@ def _double(images: Tensor) -> Tensor:
 
 
 def _halve(images: Tensor) -> Tensor:
-    """[B, C, 2n, 2n] -> [B, C, n, n]; undoes `_double`, whose adjoint it is, except at the border, which it sees zeros beyond."""
+    """[B, C, 2n, 2n] -> [B, C, n, n]; undoes `_double`, but for the border, beyond which it sees zeros."""
     across, down = _filters(images)
     x = F.conv2d(F.pad(images, [_MARGIN - 1] * 4), across, stride=(1, 2), groups=images.shape[1])
     return F.conv2d(x, down, stride=(2, 1), groups=images.shape[1]) / 2
