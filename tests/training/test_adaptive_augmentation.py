@@ -1,4 +1,4 @@
-"""Adaptive discriminator augmentation: what it does to pictures, its gradients, how its probability moves, a training with it."""
+"""Adaptive discriminator augmentation: what it does to pictures, its gradients, its probability, a training with it."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_nothing_changes_where_nothing_falls_to_a_picture() -> None:
     torch.manual_seed(0)
     pictures = torch.rand(4, 3, 8, 8)
     assert augment(pictures, 0.0) is pictures
-    many = pictures[:1].expand(1500, -1, -1, -1)
+    many = pictures[:1].expand(1000, -1, -1, -1)
     for operation, operations in ((blit, 1), (move, 4), (recolour, 5)):
         same = (operation(many, 0.05) == many).flatten(1).all(1).float().mean()
         expected = 0.95**operations if operations > 1 else (1 - 0.025) * (1 - 0.0375) * (1 - 0.05 * (1 - 1 / 4))
         if operation is recolour:
             expected *= 1 + 0.05 / 2 / 0.95  # an inversion that is chosen is none half of the time
-        assert same == pytest.approx(expected, abs=0.025), operation
+        assert same == pytest.approx(expected, abs=0.03), operation
     assert torch.equal(augment(pictures, 1e-9), pictures)
 
 

@@ -164,8 +164,8 @@ class GeneratorConfig:
     ada: Ada | None = None
     """Adaptive augmentation; ``{}`` for the published settings. None: no augmentation."""
     fid_weights: str = ""
-    """Inception's weights, ``pt_inception-2015-12-05-6726825d.pth``: validations then compute FID, too, and the best weights are
-    those of the least FID. Needs the extra `fid`."""
+    """Inception's weights, ``pt_inception-2015-12-05-6726825d.pth``: validations then compute FID, too, and the best weights
+    are those of the least FID. Needs the extra `fid`."""
     start_from: str = ""
     """Weights to go on from: StyleGAN2 in rosinality's layout (NVlabs' pickles, converted), or a file of this stage; they must
     fit `model`. Empty: random weights."""

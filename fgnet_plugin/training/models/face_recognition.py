@@ -92,6 +92,6 @@ def read_trunk(path: Path | str, config: FGNetConfig) -> dict[str, Tensor]:
 
 
 def is_face_recognition(path: Path | str) -> bool:
-    """Return whether a file of ``torch.save`` is laid out as ``model_ir_se50.pth``. Raises CheckpointError: it can't be read."""
+    """Say whether a file of ``torch.save`` is laid out as ``model_ir_se50.pth``. Raises CheckpointError: it can't be read."""
     content = published.read_torch_file(Path(path))
     return isinstance(content, dict) and "input_layer.0.weight" in content
