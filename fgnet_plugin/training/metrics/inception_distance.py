@@ -37,6 +37,22 @@ def inception_distance(weights: Path | str) -> FrechetInceptionDistance:
         CheckpointError: the file is missing, truncated, or of another network; the message lists the tensors.
         ValueError: torch-fidelity is not installed.
     """
+    state = read_inception(weights)
+    with tempfile.TemporaryDirectory() as folder:
+        # torch-fidelity would run what a pickle says: it is given the tensors alone, in a file of our own.
+        checked = Path(folder) / "inception.pth"
+        torch.save(state, checked)
+        try:
+            return FrechetInceptionDistance(
+                FEATURES, reset_real_features=False, feature_extractor_weights_path=str(checked), antialias=False
+            )
+        except RuntimeError as error:  # lists the tensors
+            raise_mismatches(Path(weights), [line.strip() for line in str(error).splitlines()[1:]])
+            raise
+
+
+def read_inception(weights: Path | str) -> dict[str, Tensor]:
+    """Read the file's tensors; errors as those of `inception_distance`, but for tensors that don't fit."""
     path = Path(weights)
     if importlib.util.find_spec("torch_fidelity") is None:
         raise ValueError('FID needs torch-fidelity; run: pip install "fgnet-plugin[fid]"')
@@ -45,17 +61,7 @@ def inception_distance(weights: Path | str) -> FrechetInceptionDistance:
     content = read_torch_file(path)
     if not isinstance(content, dict) or not isinstance(content.get(_FIRST), Tensor):
         raise CheckpointError(f"{path}: not Inception as FID has it; it holds {describe_contents(content)}; get {_ORIGIN}")
-    with tempfile.TemporaryDirectory() as folder:
-        # torch-fidelity would run what a pickle says: it is given the tensors alone, in a file of our own.
-        checked = Path(folder) / "inception.pth"
-        torch.save({name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}, checked)
-        try:
-            return FrechetInceptionDistance(
-                FEATURES, reset_real_features=False, feature_extractor_weights_path=str(checked), antialias=False
-            )
-        except RuntimeError as error:  # lists the tensors
-            raise_mismatches(path, [line.strip() for line in str(error).splitlines()[1:]])
-            raise
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
 
 
 def fid_of_folders(

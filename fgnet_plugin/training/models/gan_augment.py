@@ -1,8 +1,9 @@
 """Augmentations that a discriminator sees pictures through without the generator learning them (Karras et al. 2020).
 
 The paper is "Training generative adversarial networks with limited data", appendix B; these are its pixel blitting, general
-geometric and colour transformations ("bgc"). Ready-made augmentations resample a picture once for each operation; here all
-geometric ones are one map, and all colour ones one matrix.
+geometric and colour transformations ("bgc"). Here all geometric ones are one map, and all colour ones one matrix for each
+picture; kornia's ready-made augmentations resample for each operation anew, without antialiasing, turn hues in HSV, and can be
+differentiated twice only where torch's `grid_sample` can.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from fgnet_plugin.training.metrics.image_grid import write_image_grid
 from fgnet_plugin.training.models.discriminator import Discriminator
 from fgnet_plugin.training.models.start import encoder_start
 from fgnet_plugin.training.stages.generator import to_pixels
-from fgnet_plugin.training.stages.reconstruction_loss import judges, map_spreads, reconstruction_loss
+from fgnet_plugin.training.stages.reconstruction_loss import Judge, map_spreads, reconstruction_loss
 
 PRETRAINED_FILE = "pretrained.safetensors"
 GRID_FACES, GRID_COLUMNS = 32, 8
@@ -42,6 +43,7 @@ class EncoderStage(Stage):
         start: the generator, and where there is one its discriminator and the mean style.
         corpus, val_corpus: samples are dicts with "image" uint8 [3, S, S], S = image_size.
         sampler: of the corpus.
+        judges: the settings' networks that compare faces, besides the discriminator.
     """
 
     monitor, maximise = "loss", False
@@ -49,7 +51,13 @@ class EncoderStage(Stage):
     average: Encoder | None
 
     def __init__(
-        self, config: EncoderConfig, start: Pretrained, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler
+        self,
+        config: EncoderConfig,
+        start: Pretrained,
+        corpus: Corpus,
+        val_corpus: Corpus,
+        sampler: StepSampler,
+        judges: Sequence[Judge] = (),
     ) -> None:
         sizes: FGNetConfig = start.config()
         net = Encoder(sizes).to(memory_format=torch.channels_last)
@@ -69,7 +77,7 @@ class EncoderStage(Stage):
         if config.loss.features:
             self.discriminator = frozen(Discriminator(sizes), start.parts["discriminator"])
         self.spreads: list[float] = []
-        self.judges = judges(config.loss)  # beside the module: their weights are not copied into every checkpoint
+        self.judges = tuple(judges)  # beside the module: their weights are not copied into every checkpoint
         self._sums = torch.zeros(3)
         self._shown: list[Tensor] = []
 
