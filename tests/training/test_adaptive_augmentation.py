@@ -194,12 +194,15 @@ def test_the_probability_follows_the_signs() -> None:
     assert ada.overfitting == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("few", [True, False])
-def test_a_discriminator_that_overfits_sees_more_of_it(few: bool) -> None:
+@pytest.mark.parametrize(("few", "limit"), [(True, 0.8), (True, 1e-9), (False, 0.8)])
+def test_a_discriminator_that_overfits_sees_more_of_it(few: bool, limit: float) -> None:
     """Real and generated pictures are noise alike: a discriminator that knows 8 of them by heart is held at the target."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(1), nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, 1), nn.Flatten(0))
-    ada, adam = AdaptiveAugmentation(Ada(images=4000), batch=8), torch.optim.Adam(net.parameters(), lr=2e-3, betas=(0.0, 0.99))
+    ada, adam = (
+        AdaptiveAugmentation(Ada(images=4000, limit=limit), batch=8),
+        torch.optim.Adam(net.parameters(), lr=2e-3, betas=(0.0, 0.99)),
+    )
     known, overfitting = torch.randn(8, 3, 8, 8), []
     for step in range(120):
         real = net(ada(known if few else torch.randn(8, 3, 8, 8)))
@@ -209,7 +212,14 @@ def test_a_discriminator_that_overfits_sees_more_of_it(few: bool) -> None:
         ada.adapt(real.detach(), step)
         overfitting.append(float(ada.overfitting))
     late = np.mean(overfitting[60:])
-    assert (0.5 < late < 0.7 and ada.p > 0.03) if few else (late < 0.2 and ada.p == 0)
+    if not few:
+        assert late < 0.2
+        assert ada.p == 0
+    elif limit < 0.1:  # next to no augmentation: it tells all of them from others
+        assert late > 0.95
+    else:
+        assert 0.5 < late < 0.7
+        assert 0.03 < ada.p < limit
 
 
 def test_a_training_logs_it_and_resumes_exactly(tmp_path: Path) -> None:
