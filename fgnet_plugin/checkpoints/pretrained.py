@@ -20,6 +20,7 @@ from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.utils import safetensors_file
 
 PARTS = ("generator", "encoder", "discriminator", "moments")
+_CODES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,15 @@ def load_pretrained(path: Path | str) -> Pretrained:
 
 
 @torch.no_grad()
-def style_moments(generator: Generator, count: int = 4096) -> dict[str, Tensor]:
-    """Return the mean [style_dim] of the styles of `count` random latent codes, always the same ones, as ``style_mean``."""
+def style_moments(generator: Generator, count: int = 100_000) -> dict[str, Tensor]:
+    """Return the mean [style_dim] of the styles of `count` random latent codes, always the same ones, as ``style_mean``.
+
+    The default is how many pSp's published training takes the mean of.
+    """
     first = generator.mapping.layers[0].weight
     assert isinstance(first, Tensor)
-    codes = torch.randn(count, first.shape[1], generator=torch.Generator().manual_seed(0))
-    styles = generator.mapping(codes.to(first.device)).float()
-    return {"style_mean": styles.mean(0)}
+    random, total = torch.Generator().manual_seed(0), first.new_zeros(first.shape[1], dtype=torch.float32)
+    for start in range(0, count, _CODES_AT_ONCE):
+        codes = torch.randn(min(_CODES_AT_ONCE, count - start), first.shape[1], generator=random)
+        total += generator.mapping(codes.to(first.device)).float().sum(0)
+    return {"style_mean": total / count}

@@ -9,7 +9,7 @@ import typer
 
 from fgnet_plugin.cli.evaluate import evaluate
 from fgnet_plugin.cli.prepare import prepare_app
-from fgnet_plugin.cli.requirements import TO_RENDER, check_installed
+from fgnet_plugin.cli.requirements import TO_RENDER, check_extra, check_installed
 from fgnet_plugin.cli.student import student
 
 train_app = typer.Typer(no_args_is_help=True, help="Training, from a settings file. Needs the extra `train`.")
@@ -92,6 +92,25 @@ def encoder(config: Config, resume: Resume = False, set_: Set = None) -> None:
     from fgnet_plugin.training.train import train_encoder
 
     _print_path(train_encoder(read_encoder(config, set_ or ()), resume))
+
+
+@train_app.command()
+def fid(
+    real: Annotated[Path, typer.Argument(help="A folder of pictures, searched with its subfolders.")],
+    generated: Annotated[Path, typer.Argument(help="Another one.")],
+    weights: Annotated[Path, typer.Option("--weights", help="Inception's: pt_inception-2015-12-05-6726825d.pth.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures looked at together.")] = 32,
+) -> None:
+    """FID between the pictures of two folders.
+
+    Of few pictures it is far too large: compare only figures of equal numbers of them.
+    """
+    check_installed()
+    check_extra("fid", ("torch_fidelity",), "FID")
+    from fgnet_plugin.training.metrics.inception_distance import fid_of_folders
+
+    found, of_real, of_generated = fid_of_folders(real, generated, weights, batch_size)
+    typer.echo(f"FID {found:.2f}, of {of_real:,} and {of_generated:,} pictures")
 
 
 @train_app.command()

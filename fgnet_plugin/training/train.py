@@ -16,6 +16,7 @@ from fgnet_plugin.training.data.csv_corpus import all_training_frames
 from fgnet_plugin.training.data.leakage import check_start_from
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.fit import check_folder, fit
+from fgnet_plugin.training.metrics.inception_distance import read_inception
 from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, start_from_imagenet
 from fgnet_plugin.training.models.start import detector, face_size, gan_start, generator_start
 from fgnet_plugin.training.models.systems import FGNET_FILE, read_system_info
@@ -24,6 +25,7 @@ from fgnet_plugin.training.stages.baseline import BaselineStage
 from fgnet_plugin.training.stages.detector import DetectorStage
 from fgnet_plugin.training.stages.encoder import PRETRAINED_FILE, EncoderStage
 from fgnet_plugin.training.stages.generator import GENERATOR_FILE, GeneratorStage
+from fgnet_plugin.training.stages.reconstruction_loss import judges
 from fgnet_plugin.utils.text import counted
 
 CHOOSING = "choosing"
@@ -108,6 +110,8 @@ def train_generator(config: GeneratorConfig, resume: bool = False) -> Path:
     Raises ValueError: data or settings that don't fit together, or a folder that already holds a training.
     """
     check_folder(Path(config.trainer.out), resume)
+    if config.fid_weights:
+        read_inception(config.fid_weights)  # before a large corpus is read
     torch.manual_seed(config.trainer.seed)
     corpus, val_corpus, sampler = unlabelled_corpora(config, config.data, config.model.config().generator_size)
     start = gan_start(config.start_from, config.model.config()) if config.start_from else None
@@ -122,13 +126,14 @@ def train_encoder(config: EncoderConfig, resume: bool = False) -> Path:
 
     Raises:
         ValueError: data or settings that don't fit together, or a folder that already holds a training.
-        CheckpointError: the generator's file is missing, damaged or something else.
+        CheckpointError: the generator's file, or one that the loss needs, is missing, damaged or something else.
     """
     check_folder(Path(config.trainer.out), resume)
     torch.manual_seed(config.trainer.seed)
     start = generator_start(config.start_from)
     if config.loss.features and "discriminator" not in start.parts:
         raise ValueError(f"{config.start_from} holds no discriminator: set loss.features to 0 and loss.structure to 1")
+    compared_by = judges(config.loss)  # before a large corpus is read
     corpus, val_corpus, sampler = unlabelled_corpora(config, config.data, start.config().image_size)
-    fit(EncoderStage(config, start, corpus, val_corpus, sampler), resume)
+    fit(EncoderStage(config, start, corpus, val_corpus, sampler, compared_by), resume)
     return Path(config.trainer.out) / PRETRAINED_FILE

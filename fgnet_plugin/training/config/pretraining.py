@@ -57,6 +57,30 @@ class Adversarial:
 
 
 @dataclass(frozen=True)
+class Ada:
+    """Adaptive discriminator augmentation, for corpora too small for the discriminator not to learn by heart.
+
+    The defaults are the published ones (Karras et al. 2020, "Training generative adversarial networks with limited data").
+    """
+
+    target: float = 0.6
+    """Augmentation becomes more likely while the mean sign of real images' logits is above, less likely while it is below."""
+    images: int = 500_000
+    """Over so many images its probability would go from 0 to 1."""
+    every: int = 4
+    """Steps from one adaptation to the next."""
+    limit: float = 0.8
+    """The probability stays below; the published code has no limit. At 1 every image would be turned, and the generator could
+    not know which way up faces are."""
+
+    def __post_init__(self) -> None:
+        if not -1 < self.target < 1 or not 0 < self.limit <= 1:
+            raise ValueError(f"target must be between -1 and 1, limit in (0, 1], got {self.target} and {self.limit}")
+        if min(self.images, self.every) < 1:
+            raise ValueError("images and every must be at least 1")
+
+
+@dataclass(frozen=True)
 class GeneratorOptimiser(Optimiser):
     """Adam without momentum, for generator and discriminator alike."""
 
@@ -95,7 +119,10 @@ class EncoderOptimiser(Optimiser):
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What an inverted face is compared by. All three need no weights from elsewhere."""
+    """What an inverted face is compared by. The first three need no weights from elsewhere.
+
+    pSp's published training for FFHQ has ``pixels: 1.0``, ``lpips: 0.8``, ``identity: 0.1`` and no other.
+    """
 
     pixels: float = 1.0
     """Weight of the mean squared error of pixels in [-1, 1]."""
@@ -103,10 +130,26 @@ class Reconstruction:
     """Weight of 1 - SSIM, over scales halved until 16 px."""
     features: float = 1.0
     """Weight of the mean absolute error of the discriminator's maps, by their spread; needs a generator stage's file."""
+    lpips: float = 0.0
+    """Weight of LPIPS 0.1; needs `lpips_backbone`."""
+    lpips_net: Literal["alex", "vgg"] = "alex"
+    """pSp has AlexNet."""
+    lpips_backbone: str = ""
+    """torchvision's weights for ImageNet: ``alexnet-owt-7be5be79.pth`` or ``vgg16-397923af.pth``."""
+    lpips_linear: str = ""
+    """``lpips/weights/v0.1/alex.pth`` or ``vgg.pth`` of richzhang/PerceptualSimilarity; empty: torchmetrics' copy of it."""
+    identity: float = 0.0
+    """Weight of 1 - cosine of ArcFace's embeddings; needs `identity_weights`."""
+    identity_weights: str = ""
+    """``model_ir_se50.pth``."""
 
     def __post_init__(self) -> None:
-        if min(self.pixels, self.structure, self.features) < 0 or not self.pixels + self.structure + self.features:
-            raise ValueError("pixels, structure and features must not be negative, and one of them positive")
+        weights = self.pixels, self.structure, self.features, self.lpips, self.identity
+        if min(weights) < 0 or not sum(weights):
+            raise ValueError("pixels, structure, features, lpips and identity must not be negative, and one of them positive")
+        for weight, file in (("lpips", "lpips_backbone"), ("identity", "identity_weights")):
+            if bool(getattr(self, weight)) != bool(getattr(self, file)):
+                raise ValueError(f"{weight} and {file} go together: give both, or leave both out")
 
 
 @dataclass(frozen=True)
@@ -118,6 +161,11 @@ class GeneratorConfig:
     model: Sizes = field(default_factory=Sizes)
     optimiser: GeneratorOptimiser = GeneratorOptimiser()
     adversarial: Adversarial = Adversarial()
+    ada: Ada | None = None
+    """Adaptive augmentation; ``{}`` for the published settings. None: no augmentation."""
+    fid_weights: str = ""
+    """Inception's weights, ``pt_inception-2015-12-05-6726825d.pth``: validations then compute FID, too, and the best weights
+    are those of the least FID. Needs the extra `fid`."""
     start_from: str = ""
     """Weights to go on from: StyleGAN2 in rosinality's layout (NVlabs' pickles, converted), or a file of this stage; they must
     fit `model`. Empty: random weights."""
@@ -134,7 +182,8 @@ class EncoderConfig:
     start_from: str
     """The generator: a file of the stage `generator`, or StyleGAN2 in rosinality's layout."""
     start_encoder: str = ""
-    """Weights of the encoder to go on from: pSp's encoder.pt, or a file of this stage. Empty: random weights."""
+    """Weights of the encoder to go on from: pSp's encoder.pt, or a file of this stage; or ArcFace's model_ir_se50.pth for its
+    trunk, as pSp's own training has it. Empty: random weights."""
     latent: Literal["z", "w"] = "z"
     """What the encoder's rows are. z: the generator's mapping network turns them into styles, which is how FG-Net runs it, so
     that the detector starts with faces that are reconstructed. w: they are styles, as pSp's own training has it."""

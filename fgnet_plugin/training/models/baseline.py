@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgnet_plugin.checkpoints.mismatches import find_mismatches, raise_mismatches
-from fgnet_plugin.checkpoints.published import describe_contents, read_torch_file
+from fgnet_plugin.checkpoints.mismatches import raise_mismatches
+from fgnet_plugin.checkpoints.other_networks import read_weights
 from fgnet_plugin.errors import CheckpointError
 from fgnet_plugin.network import normalize
 from fgnet_plugin.utils import safetensors_file
@@ -75,24 +75,16 @@ def imagenet_weights(path: Path | str, model: Baseline) -> dict[str, Tensor]:
     Raises:
         CheckpointError: missing (the message says how to make one), truncated, of another network, or with NaN.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such file; where there is a network, save torchvision's weights with torch.save("
-            f'torchvision.models.{model.kind}(weights="DEFAULT").state_dict(), "{path.name}")'
-        )
-    content = safetensors_file.read_foreign(path) if path.suffix == ".safetensors" else read_torch_file(path)
     wanted = {
         name: tuple(tensor.shape)
         for name, tensor in model.resnet.state_dict().items()
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
     }
-    if not isinstance(content, dict) or not wanted.keys() & content.keys():
-        raise CheckpointError(f"{path}: no weights of torchvision's {model.kind}; it holds {describe_contents(content)}")
-    problems = find_mismatches(content, wanted)
-    problems = problems or [f"{name} holds NaN or infinity" for name in wanted if not bool(content[name].isfinite().all())]
-    raise_mismatches(path, problems)
-    return {name: content[name].float() for name in wanted}
+    origin = (
+        "where there is a network, save torchvision's weights with torch.save("
+        f'torchvision.models.{model.kind}(weights="DEFAULT").state_dict(), "{Path(path).name}")'
+    )
+    return read_weights(path, wanted, f"torchvision's {model.kind}", origin)
 
 
 def start_from_imagenet(path: Path | str, kind: str, aus: Sequence[str], image_size: int) -> Baseline:

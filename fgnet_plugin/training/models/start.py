@@ -19,6 +19,7 @@ from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training.config.detector import Model
 from fgnet_plugin.training.models.discriminator import Discriminator
+from fgnet_plugin.training.models.face_recognition import is_face_recognition, read_trunk
 
 
 def generator_start(path: str) -> Pretrained:
@@ -89,13 +90,14 @@ def rosinality_names(config: FGNetConfig) -> dict[str, str]:
 
 
 def encoder_start(path: str, config: FGNetConfig) -> tuple[dict[str, Tensor], str]:
-    """Read the encoder that an encoder's training starts from: state dict of `Encoder`, average latent code included; licence.
+    """Read the encoder that an encoder's training starts from: state dict of `Encoder`, and licence.
 
     Args:
-        path: pSp's ``encoder.pt`` (``psp_ffhq_encode.pt``), or a file of the stage `encoder`.
+        path: pSp's ``encoder.pt`` (``psp_ffhq_encode.pt``), or a file of the stage `encoder`: all of an encoder, its average
+            latent code included. Or ArcFace's ``model_ir_se50.pth``, which pSp's own training starts from: stem and units only.
         config: the generator's architecture, which it must fit.
 
-    Raises CheckpointError as `read_starts` and `load_pretrained` do.
+    Raises CheckpointError as `read_starts`, `load_pretrained` and `read_trunk` do.
     """
     if is_pretrained(path) or path.endswith(".safetensors"):
         found = load_pretrained(path)
@@ -103,6 +105,8 @@ def encoder_start(path: str, config: FGNetConfig) -> tuple[dict[str, Tensor], st
         shapes = {name: tuple(tensor.shape) for name, tensor in FGNet(config).encoder.state_dict().items()}
         raise_mismatches(Path(path), find_mismatches(state, shapes, "encoder: ", exactly=True))
         return state, found.licence
+    if Path(path).is_file() and is_face_recognition(path):
+        return read_trunk(path, config), ""
     state = read_starts("", path, config)
     return _under("encoder.", state), LICENCE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from fgnet_plugin.training.metrics.image_grid import write_image_grid
 from fgnet_plugin.training.models.discriminator import Discriminator
 from fgnet_plugin.training.models.start import encoder_start
 from fgnet_plugin.training.stages.generator import to_pixels
-from fgnet_plugin.training.stages.reconstruction_loss import map_spreads, reconstruction_loss
+from fgnet_plugin.training.stages.reconstruction_loss import Judge, map_spreads, reconstruction_loss
 
 PRETRAINED_FILE = "pretrained.safetensors"
 GRID_FACES, GRID_COLUMNS = 32, 8
@@ -42,6 +43,7 @@ class EncoderStage(Stage):
         start: the generator, and where there is one its discriminator and the mean style.
         corpus, val_corpus: samples are dicts with "image" uint8 [3, S, S], S = image_size.
         sampler: of the corpus.
+        judges: the settings' networks that compare faces, besides the discriminator.
     """
 
     monitor, maximise = "loss", False
@@ -49,17 +51,23 @@ class EncoderStage(Stage):
     average: Encoder | None
 
     def __init__(
-        self, config: EncoderConfig, start: Pretrained, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler
+        self,
+        config: EncoderConfig,
+        start: Pretrained,
+        corpus: Corpus,
+        val_corpus: Corpus,
+        sampler: StepSampler,
+        judges: Sequence[Judge] = (),
     ) -> None:
         sizes: FGNetConfig = start.config()
         net = Encoder(sizes).to(memory_format=torch.channels_last)
         net.channels_last = True
-        licences = [config.licence, start.licence]
+        licences, begun = [config.licence, start.licence], dict[str, Tensor]()
         if config.start_encoder:
-            state, licence = encoder_start(config.start_encoder, sizes)
-            net.load_state_dict(state)
+            begun, licence = encoder_start(config.start_encoder, sizes)
+            net.load_state_dict(begun, strict=False)  # it may be the trunk alone
             licences.append(licence)
-        elif config.latent == "w":
+        if config.latent == "w" and "latent_average" not in begun:
             net.latent_average.copy_(start.parts["moments"]["style_mean"].expand_as(net.latent_average))
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config, self.sizes, self.start = config, sizes, start
@@ -69,6 +77,7 @@ class EncoderStage(Stage):
         if config.loss.features:
             self.discriminator = frozen(Discriminator(sizes), start.parts["discriminator"])
         self.spreads: list[float] = []
+        self.judges = tuple(judges)  # beside the module: their weights are not copied into every checkpoint
         self._sums = torch.zeros(3)
         self._shown: list[Tensor] = []
 
@@ -95,10 +104,12 @@ class EncoderStage(Stage):
 
     def loss(self, generated: Tensor, faces: Tensor) -> Tensor:
         """[B]: the weighted sum of the settings' terms."""
-        return reconstruction_loss(generated, faces, self.config.loss, self.discriminator, self.spreads)
+        return reconstruction_loss(generated, faces, self.config.loss, self.discriminator, self.spreads, self.judges)
 
     def before_training(self) -> None:
         """Takes the spread of the discriminator's maps, of the same few validation faces in every process."""
+        for judge in self.judges:
+            judge.net.to(self.device)
         if self.discriminator is not None:
             assert self.val_corpus is not None  # spreads are of its faces
             some = [self.val_corpus[i]["image"] for i in range(min(_FACES_FOR_SPREADS, len(self.val_corpus)))]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from fgnet_plugin.checkpoints.pretrained import save_pretrained, style_moments
 from fgnet_plugin.network import normalize
@@ -21,7 +22,9 @@ from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.stage import Batch, Stage, fused
 from fgnet_plugin.training.metrics.frechet_distance import FaceDistance
 from fgnet_plugin.training.metrics.image_grid import write_image_grid
+from fgnet_plugin.training.metrics.inception_distance import inception_distance
 from fgnet_plugin.training.models.discriminator import Discriminator
+from fgnet_plugin.training.models.gan_augment import AdaptiveAugmentation
 from fgnet_plugin.training.models.start import GanStart
 from fgnet_plugin.training.stages import gan_losses
 
@@ -32,7 +35,8 @@ GRID_FACES, GRID_SEED, TRUNCATION = 64, 0, 0.7
 class GeneratorStage(Stage):
     """Generator and discriminator in training; exported to ``out/generator.safetensors`` whenever its faces are better.
 
-    Better is a smaller Fréchet distance to the validation faces (`frechet_distance`). After each validation
+    Better is a smaller Fréchet distance to the validation faces (`frechet_distance`), with Inception's weights a smaller FID
+    (`inception_distance`). After each validation
     ``out/samples.png`` and ``out/samples-000123.png`` show 64 faces, always of the same latent codes.
 
     Args:
@@ -61,6 +65,7 @@ class GeneratorStage(Stage):
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config = config
         self.discriminator = Discriminator(config.model.config()).to(memory_format=torch.channels_last)
+        self.ada = None if config.ada is None else AdaptiveAugmentation(config.ada, config.optimiser.batch_size)
         if start is not None and self.average is not None:
             self.average.load_state_dict(start.average)
         if start is not None and start.discriminator is not None:
@@ -71,7 +76,12 @@ class GeneratorStage(Stage):
         self.path_mean: Tensor
         self.register_buffer("penalties", torch.zeros(2))  # the last R1 and path length penalty, for the log
         self.penalties: Tensor
-        self.distance: FaceDistance | None = None
+        # Beside the module: they are no part of what is trained, averaged and saved.
+        self.distances: dict[str, FrechetInceptionDistance] = {"distance": FaceDistance()}
+        if config.fid_weights:
+            self.distances["fid"] = inception_distance(config.fid_weights)
+            self.monitor = "fid"
+        self.has_seen_real_faces = False
 
     @property
     def sizes(self) -> FGNetConfig:
@@ -100,6 +110,7 @@ class GeneratorStage(Stage):
         generator, discriminator = self.optimisers
         images: list[Tensor] = []
         critics: list[Tensor] = []
+        real_logits: list[Tensor] = []
         self.discriminator.zero_grad(set_to_none=True)
         for k, batch in enumerate(micro_batches):
             self.begin_micro_batch(k)
@@ -107,8 +118,8 @@ class GeneratorStage(Stage):
             with self.autocast():
                 with torch.no_grad():
                     generated, _ = self.generate(len(images[-1]))
-                logits = self.discriminator(images[-1]).float(), self.discriminator(generated).float()
-                critics.append(gan_losses.discriminator_loss(*logits))
+                real_logits.append(self.judge(images[-1]).float())
+                critics.append(gan_losses.discriminator_loss(real_logits[-1], self.judge(generated).float()))
             self.backward_part(critics[-1])
         average_gradients(self.discriminator)
         discriminator.step()
@@ -117,7 +128,15 @@ class GeneratorStage(Stage):
         loss = self.generator_step(generator, counts)
         self.regularise_generator(generator, counts)
         critic = torch.stack(critics).detach().mean()
-        return {"loss": loss, "critic": critic, "r1": self.penalties[0].clone(), "path_length": self.penalties[1].clone()}
+        losses = {"loss": loss, "critic": critic, "r1": self.penalties[0].clone(), "path_length": self.penalties[1].clone()}
+        if self.ada is not None:
+            self.ada.adapt(torch.cat(real_logits).detach(), self.step)
+            losses |= {"ada_p": self.ada.p.clone(), "ada_rt": self.ada.overfitting.clone()}
+        return losses
+
+    def judge(self, images: Tensor) -> Tensor:
+        """The discriminator's logits [B] of images [B, 3, S, S], which it sees augmented where the settings say so."""
+        return self.discriminator(images if self.ada is None else self.ada(images))
 
     def real_images(self, batch: Batch) -> Tensor:
         """A micro-batch's images in [-1, 1], half of them mirrored where the settings say so."""
@@ -135,7 +154,7 @@ class GeneratorStage(Stage):
         for count in counts:
             with self.autocast():
                 generated, _ = self.generate(count)
-                losses.append(gan_losses.generator_loss(self.discriminator(generated).float()))
+                losses.append(gan_losses.generator_loss(self.judge(generated).float()))
             self.backward_part(losses[-1])
         self.discriminator.requires_grad_(True)
         average_gradients(self.net)
@@ -149,7 +168,7 @@ class GeneratorStage(Stage):
             return
         self.discriminator.zero_grad(set_to_none=True)
         for images in real:
-            penalty = gan_losses.r1_penalty(self.discriminator, images)
+            penalty = gan_losses.r1_penalty(self.judge, images)
             self.backward_part(game.r1 / 2 * game.r1_every * penalty)
         average_gradients(self.discriminator)
         optimiser.step()
@@ -190,9 +209,9 @@ class GeneratorStage(Stage):
     def sample(self, count: int, seed: int, truncation: float = 1.0) -> Iterator[Tensor]:
         """Batches of faces uint8 [b, 3, S, S] of the exported weights and fixed noise; truncated towards the mean style."""
         net, dim = self.trained, self.sizes.style_dim
+        mean = style_moments(net)["style_mean"] if truncation < 1 else torch.zeros(dim, device=self.device)
         batch = self.settings.batch_size // (self.sampler.parts * self.sampler.accumulate)
         random = torch.Generator().manual_seed(seed)
-        mean = style_moments(net)["style_mean"]
         for start in range(0, count, batch):
             codes = torch.randn(min(batch, count - start), dim, generator=random).to(self.device)
             styles = torch.lerp(mean, net.mapping(codes), truncation)[:, None].expand(-1, self.sizes.n_styles, -1)
@@ -202,37 +221,39 @@ class GeneratorStage(Stage):
         """Nothing: real faces are looked at once, before the first validation, not again for each."""
         return ()
 
-    def look_at_real_faces(self) -> FaceDistance:
-        """A distance that knows this process' share of the validation faces."""
-        # Apple's devices lack the float64 that it adds up in.
-        distance = FaceDistance().to("cpu" if self.device.type == "mps" else self.device)
+    def look_at_real_faces(self) -> None:
+        """Shows this process' share of the validation faces to the distances."""
+        for distance in self.distances.values():
+            # Apple's devices lack the float64 that they add up in.
+            distance.to("cpu" if self.device.type == "mps" else self.device)
         for batch in super().val_dataloader():
-            distance.update(batch["image"].to(distance.device), real=True)
-        return distance
+            for distance in self.distances.values():
+                distance.update(batch["image"].to(distance.device), real=True)
+        self.has_seen_real_faces = True
 
     def validation_metrics(self) -> dict[str, float]:
-        """The Fréchet distance of as many generated faces as there are real ones; writes the image grid."""
-        if self.distance is None:
-            # Beside the module: it is no part of what is trained, averaged and saved.
-            object.__setattr__(self, "distance", self.look_at_real_faces())
-        assert self.distance is not None
-        self.distance.reset()
+        """The Fréchet distances of as many generated faces as there are real ones; writes the image grid."""
+        if not self.has_seen_real_faces:
+            self.look_at_real_faces()
         assert self.val_corpus is not None  # distances are to its faces
+        for distance in self.distances.values():
+            distance.reset()
         for images in self.sample(-(-len(self.val_corpus) // world_size()), seed=1 + rank()):
-            self.distance.update(images.to(self.distance.device), real=False)
+            for distance in self.distances.values():
+                distance.update(images.to(distance.device), real=False)
         if is_first():
             faces = torch.cat([images.cpu() for images in self.sample(GRID_FACES, GRID_SEED, TRUNCATION)])
             for name in (f"samples-{self.step:06}.png", "samples.png"):
                 write_image_grid(faces, Path(self.machine.out) / name)
-        return {"distance": float(self.distance.compute())}
+        return {name: float(distance.compute()) for name, distance in self.distances.items()}
 
     def loss_names(self) -> list[str]:
-        """The generator's and the discriminator's loss, and the last R1 and path length penalties."""
-        return ["loss", "critic", "r1", "path_length"]
+        """The generator's and the discriminator's loss, the last R1 and path length penalties, and what augmentation does."""
+        return ["loss", "critic", "r1", "path_length", *(() if self.ada is None else ("ada_p", "ada_rt"))]
 
     def metric_names(self) -> list[str]:
-        """The Fréchet distance of `frechet_distance.FaceDistance`."""
-        return ["distance"]
+        """The Fréchet distance of `frechet_distance.FaceDistance` and, with Inception's weights, FID."""
+        return list(self.distances)
 
     def export(self, metrics: dict[str, float], step: int) -> None:
         """Writes ``generator.safetensors``."""

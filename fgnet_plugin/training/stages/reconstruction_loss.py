@@ -1,18 +1,43 @@
-"""Loss of the encoder stage: pixels, SSIM and the discriminator's feature maps."""
+"""Loss of the encoder stage: pixels, SSIM, the discriminator's feature maps; LPIPS and identity, with weights of the user's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fgnet_plugin.training.config.pretraining import Reconstruction
 from fgnet_plugin.training.models.discriminator import Discriminator
+from fgnet_plugin.training.models.face_recognition import FaceRecognition
+from fgnet_plugin.training.models.lpips import Lpips
 
 _SMALLEST = 16  # px: SSIM is taken down to this size
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Another frozen network that compares faces."""
+
+    weight: float
+    net: nn.Module
+    difference: Callable[[Tensor, Tensor], Tensor]
+    """Generated faces and faces [B, 3, S, S] in [-1, 1] -> [B]."""
+
+
+def judges(settings: Reconstruction) -> list[Judge]:
+    """The networks that compare by weights of the user's. Raises CheckpointError for files that are missing or don't fit."""
+    found = []
+    if settings.lpips:
+        lpips = Lpips(settings.lpips_net, settings.lpips_backbone, settings.lpips_linear)
+        found.append(Judge(settings.lpips, lpips, lpips.forward))
+    if settings.identity:
+        recognition = FaceRecognition(settings.identity_weights)
+        found.append(Judge(settings.identity, recognition, recognition.difference))
+    return found
 
 
 def reconstruction_loss(
@@ -21,6 +46,7 @@ def reconstruction_loss(
     weights: Reconstruction,
     discriminator: Discriminator | None = None,
     spreads: Sequence[float] = (),
+    others: Sequence[Judge] = (),
 ) -> Tensor:
     """How far generated faces are from faces, by the terms of `Reconstruction`.
 
@@ -28,6 +54,7 @@ def reconstruction_loss(
         generated, faces: [B, 3, S, S], about [-1, 1].
         discriminator: whose maps are compared, where `weights.features` is not 0.
         spreads: standard deviation of each of these maps, see `map_spreads`.
+        others: see `judges`.
 
     Returns:
         [B].
@@ -42,6 +69,9 @@ def reconstruction_loss(
         found = discriminator.features(generated)
         errors = [(f - w).abs().float().mean((1, 2, 3)) / s for f, w, s in zip(found, wanted, spreads, strict=True)]
         total = total + weights.features * torch.stack(errors).mean(0)
+    with torch.autocast(faces.device.type, enabled=False):
+        for judge in others:
+            total = total + judge.weight * judge.difference(generated.float(), faces.float())
     return total
 
 
