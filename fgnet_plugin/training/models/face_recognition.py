@@ -22,7 +22,7 @@ FACE_SIZE, TOP, BOTTOM, LEFT, RIGHT = 256, 35, 223, 32, 220
 """What of an aligned face of 256 px is looked at, px."""
 COUNT = "num_batches_tracked"
 """Of BatchNorm's training steps: nothing reads it here, and files may lack it."""
-ORIGIN = "it is model_ir_se50.pth of InsightFace_Pytorch, which pSp's and e4e's READMEs link to"
+ORIGIN = "it is model_ir_se50.pth of InsightFace_Pytorch, which pSp's README links to"
 
 
 class FaceRecognition(nn.Module):
