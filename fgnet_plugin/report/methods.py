@@ -112,8 +112,8 @@ def methods_paragraph(shown: Sequence[Timeline], made: Provenance, threshold: fl
         f"Facial action units (AUs; Ekman, Friesen, & Hager, 2002) were scored automatically in {what}{length} with {model}. "
         f"{_faces(made)}The model gives a score between 0 and 1 for each of {counted(len(aus), 'AU')} ({numbers}) in each "
         f"face; an AU was counted as present where its score was at least {threshold:g}.{sampled} A face was found in "
-        f"{with_face:,} of {counted(frames, 'frame', form=',')} ({with_face / frames:.1%}); frames without a face were left out. "
-        "Scores were not calibrated against human coding of these recordings."
+        f"{with_face:,} of {counted(frames, 'frame', form=',')} ({with_face / frames:.1%}); frames without a face were left "
+        "out. Scores were not calibrated against human coding of these recordings."
     )
 
 
