@@ -55,9 +55,7 @@ def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
         _copy(path, source)
         if path.suffix != ".md":
             continue
-        text = on_site(path.read_text(encoding="utf-8"))
-        (source / path.relative_to(ROOT)).write_text(text, encoding="utf-8")
-        for target in re.findall(r"\]\(([^)#\s]+)", text):
+        for target in re.findall(r"\]\(([^)#\s]+)", on_site(path.read_text(encoding="utf-8"))):
             if (linked := path.parent / target).is_file():
                 _copy(linked.resolve(), source)
     _write(source / "docs" / "reference" / "commands", commands := command_pages())
@@ -105,7 +103,10 @@ def on_site(text: str) -> str:
 def _copy(path: Path, source: Path) -> None:
     copy = source / path.relative_to(ROOT)
     copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, copy)
+    if path.suffix == ".md":
+        copy.write_text(on_site(path.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        shutil.copy(path, copy)
 
 
 def _write(folder: Path, pages: dict[str, str]) -> None:
