@@ -22,6 +22,7 @@ from fgnet_plugin import OfflineDetector
 from fgnet_plugin.comparison.agreement import Comparison, compare
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.journal import read_csv
+from fgnet_plugin.utils.text import counted, plural
 
 _AU = re.compile(r"AU\d+", re.IGNORECASE)
 _SHOWN = ["AU", "name", "model", "n", "prevalence", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"]
@@ -50,9 +51,12 @@ def read_labels(path: Path, pictures: Path | None = None) -> pd.DataFrame:
     there = [Path(name).is_file() for name in labels["input"]]
     missing = labels.loc[[not found for found in there], "input"].tolist()
     if not any(there):
-        raise InputError(f"{path}: none of its {len(labels)} pictures is in {folder}; name their folder with --pictures")
+        raise InputError(
+            f"{path}: none of its {counted(len(labels), 'picture')} is in {folder}; name their folder with --pictures"
+        )
     if missing:
-        print(f"{len(missing)} of {len(labels)} pictures are missing and left out: {_some(missing)}")
+        are = plural(len(missing), "is", "are")
+        print(f"{len(missing)} of {counted(len(labels), 'picture')} {are} missing and left out: {_some(missing)}")
     return labels.loc[there].drop(columns=["image", "frame"], errors="ignore").reset_index(drop=True)
 
 
@@ -82,8 +86,8 @@ def evaluate(
         if not tables:
             without = sorted(set(labels["input"]) - set(rows.loc[known, "input"]))
             if not known.any():
-                raise InputError(f"no face was found in any of the {len(labels)} pictures")
-            print(f"a face was found in {int(known.sum())} of {len(labels)} pictures{_none_in(without)}")
+                raise InputError(f"no face was found in any of the {counted(len(labels), 'picture')}")
+            print(f"a face was found in {int(known.sum())} of {counted(len(labels), 'picture')}{_none_in(without)}")
         tables[model] = rows[known]
     unread = [str(au) for au in labels if _AU.fullmatch(str(au)) and not any(_reads(table, au) for table in tables.values())]
     if unread:

@@ -150,7 +150,7 @@ def test_labelled_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     labels.to_csv(file)
     labelled_pictures(file, "--pictures", feat_path("single_face.jpg").parent, "--out", tmp_path / "accuracy.csv")
     said = capsys.readouterr().out
-    assert "1 of 6 pictures are missing and left out: gone.jpg" in said
+    assert "1 of 6 pictures is missing and left out: gone.jpg" in said
     assert "a face was found in 4 of 5 pictures; none in free-mountain-vector-01.jpg" in said
     assert "labels of AUs that no model reads are left out: AU9" in said
     accuracy = pd.read_csv(tmp_path / "accuracy.csv").set_index("AU")

@@ -65,6 +65,13 @@ def test_every_picture_is_listed_with_its_command() -> None:
     assert set(re.findall(r"^\| `([\w.]+)` \| `[^`]+` \|", text, re.MULTILINE)) == pictures
 
 
+def test_links_to_tutorials_lead_to_their_pages() -> None:
+    import site_build
+
+    text = "[a](docs/tutorials/03_study.py) [b](tutorials/01_photo.py#the-files) [c](../examples/made_up_study.py)"
+    assert site_build.on_site(text) == text.replace("study.py) [b]", "study.md) [b]").replace("photo.py", "photo.md")
+
+
 @pytest.mark.parametrize(
     ("body", "fault"),
     [

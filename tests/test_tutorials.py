@@ -39,7 +39,12 @@ def test_a_notebook_becomes_a_page(tmp_path: Path) -> None:
         v4.new_code_cell("# alt: a dot\nplot()", outputs=[v4.new_output("display_data", {"image/png": png})]),
         v4.new_code_cell(
             "table",
-            outputs=[v4.new_output("execute_result", {"text/html": "<style>\n\nx</style><table></table>", "text/plain": "t"})],
+            outputs=[
+                v4.new_output(
+                    "execute_result",
+                    {"text/html": "<style>\n\nx</style><table><th></th><th>AU</th></table>", "text/plain": "t"},
+                )
+            ],
         ),
     ]
     notebook = v4.new_notebook(cells=cells)
@@ -50,7 +55,7 @@ def test_a_notebook_becomes_a_page(tmp_path: Path) -> None:
     assert "```sh\nfgnet doctor\n```\n\n```text\ndone\nred\n```" in text
     assert "```python\nplot()\n```\n\n![a dot](01_photo_files/1.png)" in text
     assert "<style>" not in text
-    assert "<table></table>" in text
+    assert "<table><td></td><th>AU</th></table>" in text  # no header without a name
     assert (tmp_path / "01_photo_files" / "1.png").is_file()
     assert "alt:" not in page.with_suffix(".ipynb").read_text(encoding="utf-8")
 

@@ -3,7 +3,8 @@
     PYTHONPATH=.:tests/helpers:docs/make python docs/make/site_build.py [--out outputs/docs] [--without-tutorials]
 
 The sources are put together in ``OUT/source``, laid out as the repository, so that links work as they do there; beside
-them the pages that are made: the command line, the public names, and the tutorials, which are run. Zensical makes
+them the pages that are made: the command line, the public names, and the tutorials, which are run. Links to the sources of
+tutorials are turned to their pages. Zensical makes
 ``OUT/site`` of it.
 """
 
@@ -29,6 +30,7 @@ from fgnet_plugin.version import __version__
 
 COPIED = ("*.md", "docs/*.*", "docs/make/assets/*", "weights/*.md", "cuda/README.md")
 """Pages and pictures, as patterns from the repository's root; the files to which pages link are copied, too."""
+_TUTORIAL = re.compile(r"(\]\((?:[\w./-]*/)?tutorials/\d\d_\w+)\.py(?=[#)])")
 _LINE_LINK = re.compile(r'<a id="__codelineno[^>]*></a>')
 
 
@@ -51,7 +53,9 @@ def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
     source = out / "source"
     for path in (path for pattern in COPIED for path in sorted(ROOT.glob(pattern)) if path.is_file()):
         _copy(path, source)
-        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")) if path.suffix == ".md" else ():
+        if path.suffix != ".md":
+            continue
+        for target in re.findall(r"\]\(([^)#\s]+)", on_site(path.read_text(encoding="utf-8"))):
             if (linked := path.parent / target).is_file():
                 _copy(linked.resolve(), source)
     _write(source / "docs" / "reference" / "commands", commands := command_pages())
@@ -86,10 +90,23 @@ def build(out: Path, tutorials: bool = True, jobs: int = 2) -> Path:
     return out / "site" / "index.html"
 
 
+def on_site(text: str) -> str:
+    """Turn a page's links to the sources of tutorials, which is what there is in the repository, to the tutorials' pages.
+
+    Example:
+        >>> on_site("[a study](tutorials/03_study.py), [how](../examples/made_up_study.py)")
+        '[a study](tutorials/03_study.md), [how](../examples/made_up_study.py)'
+    """
+    return _TUTORIAL.sub(r"\1.md", text)
+
+
 def _copy(path: Path, source: Path) -> None:
     copy = source / path.relative_to(ROOT)
     copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, copy)
+    if path.suffix == ".md":
+        copy.write_text(on_site(path.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        shutil.copy(path, copy)
 
 
 def _write(folder: Path, pages: dict[str, str]) -> None:

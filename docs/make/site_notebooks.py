@@ -114,6 +114,7 @@ def _output(output: NotebookNode, alt: str | None, pictures: Path) -> list[str]:
             return [f"![{alt}]({pictures.name}/{path.name})"]
     if "<table" in data.get("text/html", ""):
         table = re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.DOTALL)
+        table = table.replace("<th></th>", "<td></td>")  # the corner: a header that a screen reader would announce as empty
         return ['<div class="output" markdown="0" tabindex="0">\n' + re.sub(r"\n\s*\n", "\n", table) + "\n</div>"]
     return [_text(data["text/plain"])] if "text/plain" in data else []
 

@@ -14,6 +14,7 @@ import pandas as pd
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.measures.coding import Coding, au_of
 from fgnet_plugin.utils.files import atomic_write
+from fgnet_plugin.utils.text import plural
 
 _CODES = re.compile(r"[+,; ]+")
 _CODE = re.compile(r"(?:AU)?[LRTB]?0*(\d{1,2})[A-E]?", re.IGNORECASE)
@@ -64,7 +65,8 @@ def read_elan(path: Path) -> Coding:
                 coded.setdefault(au, set()).add(participant)
                 events.append((au, start / 1000, end / 1000))
         if left_out:
-            warnings.warn(f"{path}: {left_out} annotations of the tier {tier!r} name no AU, and are left out", stacklevel=2)
+            notes, verbs = plural(left_out, "annotation"), plural(left_out, "names no AU, and is", "name no AU, and are")
+            warnings.warn(f"{path}: {left_out} {notes} of the tier {tier!r} {verbs} left out", stacklevel=2)
     if not coded:
         raise InputError(f"{path} has no AUs: no tier is called AU12 or the like, and no annotation is a FACS code")
     if len(people := set().union(*coded.values())) > 1:

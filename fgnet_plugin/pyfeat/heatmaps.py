@@ -88,8 +88,8 @@ def heatmaps(
     Example:
         >>> fex = Detector.offline().detect("photo.jpg")  # doctest: +SKIP
         >>> [face] = heatmaps(fex, rows=0, aus=["AU06", "AU12"])  # doctest: +SKIP
-        >>> face.maps.shape, face.scores  # doctest: +SKIP
-        (torch.Size([2, 32, 32]), tensor([0.9, 0.9]))
+        >>> face.aus, face.maps.shape  # doctest: +SKIP
+        (('AU06', 'AU12'), torch.Size([2, 32, 32]))
     """
     table = read_table(fex)
     places = np.arange(len(table))

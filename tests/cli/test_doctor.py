@@ -112,6 +112,14 @@ def test_py_feat_without_what_it_needs(tmp_path: Path, monkeypatch: pytest.Monke
     assert check.found.startswith("2.1.5 needs skops, xgboost>=1.6.0, not installed or too old; detection works without it")
 
 
+def test_what_is_said_where_py_feat_lacks_something(tmp_path: Path) -> None:
+    (tmp_path / "feat.py").write_text("import a_package_that_is_gone")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    command = [sys.executable, "-c", "import fgnet_plugin.pyfeat"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
+    assert "py-feat needs a_package_that_is_gone, which is not installed; fgnet doctor lists what is missing" in done.stderr
+
+
 def test_torch_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torch")
     assert (found(health.check_torch).state, found(health.check_torch).mend) == (

@@ -78,11 +78,11 @@ def test_what_a_coder_makes_in_elan(tmp_path: Path) -> None:
     eaf.add_annotation("codes", 300, 500, "look again")
     eaf.add_annotation("talk", 0, 1000, "well, hello")
     eaf.to_file(str(tmp_path / "x.eaf"))
-    with pytest.warns(UserWarning, match="name no AU") as warned:
+    with pytest.warns(UserWarning, match="names no AU") as warned:
         [coding] = read_codings(tmp_path / "x.eaf")
     assert [re.sub(".*: ", "", str(warning.message)) for warning in warned] == [
-        "1 annotations of the tier 'codes' name no AU, and are left out",
-        "1 annotations of the tier 'talk' name no AU, and are left out",
+        "1 annotation of the tier 'codes' names no AU, and is left out",
+        "1 annotation of the tier 'talk' names no AU, and is left out",
     ]
     assert coding.aus == ("AU04", "AU06", "AU12")
     assert coding.events.to_numpy().tolist() == [["AU06", 0.0, 0.2], ["AU12", 0.0, 0.2], ["AU12", 0.4, 1.0]]

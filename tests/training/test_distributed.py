@@ -250,9 +250,7 @@ def test_folders_that_are_not_shared_are_found_out(killed: Path, toy: Path, tmp_
 
 
 def test_a_batch_that_cannot_be_divided(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"8 faces can't be divided among 1 processes with trainer.accumulate 3.*multiple of 3"
-    ):
+    with pytest.raises(ValueError, match=r"8 faces can't be divided among 1 process with trainer.accumulate 3.*multiple of 3"):
         train(toy, tmp_path, "trainer.accumulate=3")
     assert not (tmp_path / "last.ckpt").exists()
 

@@ -115,7 +115,7 @@ def test_bp4d_with_our_finder(tmp_path: Path) -> None:
     assert "going on, 2 of 4 faces are there" in done.stdout
     assert "2 of 5 coded frames prepared" in done.stdout
     assert "1 frame is left out: 9 for all of the AUs" in done.stdout
-    assert "no codes for 1 folders of photos: F002/T3" in done.stdout
+    assert "no codes for 1 folder of photos: F002/T3" in done.stdout
     assert f"data.csv.image_root={out}" in done.stdout
     rows = rows_of(out / "BP4D/labels.csv")
     assert list(rows[0]) == ["image_path", *(f"au{au}" for au in BP4D), "padding", "target_landmarks"]

@@ -19,7 +19,7 @@ from torch import nn
         ({"SLURM_NTASKS": "8"}, {"devices": 4, "nodes": 2}, (4, 2)),
         ({"SLURM_NTASKS": "8"}, {"devices": None, "nodes": 2}, (4, 2)),
         ({"SLURM_NTASKS": "1"}, {}, (1, 1)),
-        ({"SLURM_NTASKS": "1"}, {"devices": 2}, "SLURM has started 1 processes, but trainer.devices is 2"),
+        ({"SLURM_NTASKS": "1"}, {"devices": 2}, "SLURM has started 1 process, but trainer.devices is 2"),
         ({"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}, {}, "torchrun has started 2 processes"),
     ],
 )

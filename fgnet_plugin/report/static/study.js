@@ -87,7 +87,7 @@ function arrange() {
     });
   }
   byId("rows").replaceChildren(...shown.map((row) => row.element));
-  byId("count").textContent = `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} recordings`;
+  byId("count").textContent = `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} recording${rows.length === 1 ? "" : "s"}`;
 }
 
 document.querySelectorAll("th button").forEach((button) => button.addEventListener("click", () => {

@@ -66,8 +66,9 @@ class StepSampler(Sampler[list[int]]):
         """
         if self.batch_size % (parts * accumulate):
             raise ValueError(
-                f"optimiser.batch_size is the whole step's: {counted(self.batch_size, 'face')} can't be divided among {parts} "
-                f"processes with trainer.accumulate {accumulate}; make it a multiple of {parts * accumulate}"
+                f"optimiser.batch_size is the whole step's: {counted(self.batch_size, 'face')} can't be divided among "
+                f"{counted(parts, 'process', 'processes')} with trainer.accumulate {accumulate}; "
+                f"make it a multiple of {parts * accumulate}"
             )
         self.parts, self.rank, self.accumulate = parts, rank, accumulate
 

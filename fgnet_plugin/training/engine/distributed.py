@@ -25,6 +25,7 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 
 from fgnet_plugin.training.collectives import gathered, is_first, shared_error
 from fgnet_plugin.training.config.trainer import Trainer
+from fgnet_plugin.utils.text import counted
 
 _LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out waiting|remote process", re.I)
 
@@ -48,7 +49,8 @@ def process_counts(settings: Trainer) -> tuple[int, int]:
     devices = settings.devices if settings.devices is not None else per_machine
     if devices * settings.nodes != started:
         raise shared_error(
-            f"{launcher} has started {started} processes, but trainer.devices is {devices} and trainer.nodes {settings.nodes}: "
+            f"{launcher} has started {counted(started, 'process', 'processes')}, but trainer.devices is {devices} and "
+            f"trainer.nodes {settings.nodes}: "
             f"start {devices * settings.nodes} of them (under SLURM with srun and --ntasks-per-node={devices}), "
             "or --set trainer.devices and trainer.nodes to what is started"
         )
