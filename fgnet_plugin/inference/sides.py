@@ -53,7 +53,7 @@ def sides(
     model = model_for(fex, au_model, device)
     aus = [au for au in model.aus if au in SIDED]
     if not aus:
-        raise InputError(f"{model.name} knows no AU that shows on one side: it knows {', '.join(model.aus)}")
+        raise InputError(f"{model.lacking(SIDED)}: none that shows on one side")
     channels = [model.aus.index(au) for au in aus]
     found: npt.NDArray[np.float32] = np.full((2, len(fex), len(aus)), np.nan, np.float32)
     turned = 0
@@ -67,7 +67,7 @@ def sides(
         on_face = reading.aligned.points_to_face(points[reading.read].float())
         faces = reading.aligned.network_input().float()
         halves = torch.cat(whole_faces(faces, on_face[:, list(_MIDDLE), 0].mean(1)))
-        scores = model.net.predict(halves, model.batch_size, validate=False).scores.cpu()[:, channels].numpy()
+        scores = model.predict(halves).scores.cpu()[:, channels].numpy()
         found[:, rows[reading.read.numpy()]] = scores.reshape(2, len(faces), -1)
     if turned:
         warnings.warn(f"{turned} faces are turned too far for their halves to be compared: NaN", stacklevel=2)

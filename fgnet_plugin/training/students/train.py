@@ -21,6 +21,7 @@ from tqdm import tqdm
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, read_info, save
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.appearance import Looks
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.network import FGNet, scores
 from fgnet_plugin.training.students import report
@@ -107,7 +108,7 @@ def train_student(
     folder = out.with_name(f"{out.stem}-work") if work is None else Path(work)
     if out.exists() and not (folder / "settings.json").exists():
         raise InputError(f"{out} is there already; choose another file, or remove it")
-    model = AUModel(teacher, device)
+    model = AUModel(teacher, device, weak_aus=True)  # where the teacher is a student, too
     paths = list_paths(on)
     say(f"reading {len(paths):,} recordings for their checksums")
     recordings = divide(paths, subject, settings.held_out, settings.seed)
@@ -155,6 +156,11 @@ def label(
         if found is not None:
             labels[recording.key] = found
     return Study(recordings, faces, labels)
+
+
+def looks_of(study: Study) -> Looks:
+    """Summarise how the recordings look: those to learn from, and those held out, for which the report holds, too."""
+    return Looks.of([study.faces[one.key].looks for one in study.recordings], [one.subject for one in study.recordings])
 
 
 def answers_of(net: FGNet, study: Study) -> Answers:
@@ -255,6 +261,7 @@ def _info(
         "least_agreement": settings.least_agreement,
         "weak_aus": table.loc[table["weak"], "AU"].tolist(),
         "curve": curve,
+        "looks": looks_of(study).to_json(settings.seed),
         "coding_error": coding_error(list(study.labels.values())),
         "settings": json.loads(json.dumps(dataclasses.asdict(settings))) | {"start_from": Path(settings.start_from).name},
         "date": date.today().isoformat(),
