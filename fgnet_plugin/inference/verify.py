@@ -86,7 +86,7 @@ def verify_student(
     if len(drawn.rows) < _LEAST:
         raise InputError(f"the table has {len(drawn.rows)} faces: too few to compare student and teacher on")
     found = verifier.verify(drawn)
-    for text in [*notes_on(verifier.info), *found.warnings]:
+    for text in [*notes_on(verifier.info, verifier.student.name), *found.warnings]:
         warnings.warn(text, stacklevel=2)
     return found
 
@@ -179,15 +179,14 @@ class Verifier:
         )
 
 
-def notes_on(info: CheckpointInfo) -> list[str]:
-    """Say what a student's card does not allow to be compared."""
+def notes_on(info: CheckpointInfo, name: str) -> list[str]:
+    """Say what a student's card does not allow to be compared. Raises InputError for weights that are no student."""
+    _card(info, name)
     looks = Looks.from_json(info.training.get("looks", {}))
     if looks is None:
-        return ["the student was made by another version, and does not say how its recordings look: only agreement is compared"]
+        return [f"{name} was made by another version, and does not say how its recordings look: only agreement is compared"]
     if looks.people < LEAST_PEOPLE:
-        return [
-            f"the student's study has {looks.people} people: of so few, only large differences in how recordings look are told"
-        ]
+        return [f"the study of {name} has {looks.people} people: of so few, only large differences in looks can be told"]
     return []
 
 
