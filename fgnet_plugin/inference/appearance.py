@@ -189,11 +189,12 @@ class Difference:
 def unlike(faces: Floats, looks: Looks) -> list[Difference]:
     """Test whether a recording looks unlike those of a study.
 
-    It is called unlike where two things hold. Its largest distance, over all qualities, from the mean of the study's recordings
-    is beyond the limits of a t distribution with as many degrees of freedom as there are people but one, for 5 % over all
-    qualities together. And among the study's recordings, each measured by those of the other people with this one
-    among them, at most 5 % are as far, or none where there are fewer than 19 people. So of recordings like those of the study,
-    one of 20 is called unlike at most if qualities are normally distributed; with 19 people and more, whatever they are.
+    Its distance is the largest over all qualities from the mean of the study's recordings, in standard errors. The recordings of
+    the study are measured likewise, each by this one and those of the other people; of like recordings, any is as likely to be
+    the farthest. So where at most 5 % of the people's are as far, it is called unlike: of like ones, 1 of 20 at most (Vovk's
+    conformal prediction, which asks nothing of distributions). Fewer than 19 people can't tell 5 %. Then it must be farther
+    than all, and beyond the limit of a t distribution with as many degrees of freedom as there are people but one, for 5 %
+    over all qualities together; that holds for qualities with normal distributions.
 
     Args:
         faces: [n, Q] of the recording; rows with NaN count for nothing.
@@ -219,17 +220,17 @@ def unlike(faces: Floats, looks: Looks) -> list[Difference]:
     extra = looks.within**2 * (math.pi / 2) * max(1 / len(faces) - 1 / looks.faces, 0.0)  # of a median of fewer faces
     distance = _distances(own, known, np.ones((1, len(known)), bool), extra)[0]
     limit = stats.t.isf(FALSE_ALARMS / (2 * len(QUALITIES)), looks.people - 1)
-    if distance.max() <= limit:
+    people, few = looks.people, looks.people + 1 < 1 / FALSE_ALARMS
+    if few and distance.max() <= limit:
         return []
     everyone = np.concatenate([known, own])
     person = np.append(looks.person, -1)
     others = person[:-1, None] != person[None, :]
     farther = _distances(known, everyone, others, np.zeros(len(QUALITIES))).max(1) >= distance.max()
     shares = np.bincount(looks.person, farther) / np.maximum(np.bincount(looks.person), 1)
-    people = looks.people
-    if (shares.sum() + 1) / (people + 1) > max(FALSE_ALARMS, 1 / (people + 1)):
+    if (shares.sum() + 1) / (people + 1) > (1 / (people + 1) if few else FALSE_ALARMS):
         return []
-    order = [i for i in np.argsort(-distance) if distance[i] > limit]
+    order = [i for i in np.argsort(-distance) if distance[i] > min(limit, distance.max() - 1e-9)]
     lowest, highest = looks.values.min(0), looks.values.max(0)
     return [Difference(QUALITIES[i], float(value[i]), float(lowest[i]), float(highest[i])) for i in order]
 
