@@ -189,9 +189,9 @@ class Difference:
 def unlike(faces: Floats, looks: Looks) -> list[Difference]:
     """Test whether a recording looks unlike those of a study.
 
-    Its distance is the largest over all qualities from the mean of the study's recordings, in standard errors. The recordings of
-    the study are measured likewise, each by this one and those of the other people; of like recordings, any is as likely to be
-    the farthest. So where at most 5 % of the people's are as far, it is called unlike: of like ones, 1 of 20 at most (Vovk's
+    Its distance is the largest over all qualities from the mean of the study's recordings, in standard errors. Those of the
+    study are measured likewise, each by this one and those of the other people; of like recordings, any is as likely to be the
+    farthest. So where at most 5 % of the people's are as far, it is called unlike: of like ones, 1 of 20 at most (Vovk's
     conformal prediction, which asks nothing of distributions). Fewer than 19 people can't tell 5 %. Then it must be farther
     than all, and beyond the limit of a t distribution with as many degrees of freedom as there are people but one, for 5 %
     over all qualities together; that holds for qualities with normal distributions.

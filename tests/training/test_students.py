@@ -239,11 +239,12 @@ def test_chosen_faces_are_spread_over_time_and_unlike_one_another() -> None:
     features = np.zeros((100, 2))
     features[:, 0] = np.linspace(0, 0.1, 100)
     features[[13, 57]] = (5.0, 5.0), (-5.0, 3.0)
-    chosen = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), features), 10)
+    looks = np.zeros((0, 10))
+    chosen = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), features, looks), 10)
     assert len(set(chosen)) == 10
     assert {13, 57} <= set(chosen)
     assert np.diff(chosen).max() < 30
-    alike = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), np.zeros((100, 2))), 40)
+    alike = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), np.zeros((100, 2)), looks), 40)
     assert len(set(alike)) == 40
     frames = spread_frames(1000, 20, np.random.default_rng(0))
     assert len(frames) == 20

@@ -119,9 +119,7 @@ def train_student(
     count = _budget(settings, folder, model, say)
     faces = sample(recordings, count, settings.held_out, folder / "faces", settings.seed, device, progress)
     say(cache.check_room(recordings, {key: len(found) for key, found in faces.items()}, settings.rendered))
-    fill_cache(recordings, faces, settings.rendered, cache, model, fill, progress)
-    labels = {one.key: cache.read(one.key, len(faces[one.key])) for one in recordings}
-    study = Study(recordings, faces, {key: found for key, found in labels.items() if found is not None})
+    study = label(recordings, faces, cache, model, progress, rendered=settings.rendered, fill=fill)
     rendered = cache.read(RENDERED, settings.rendered)
     learn = [*study.part(held_out=False), *([] if rendered is None else [rendered])]
     taught, aside = TaughtFaces(learn), TaughtFaces(study.part(held_out=True), every_view=False)
@@ -141,6 +139,22 @@ def train_student(
     report.write(out, info, table)
     say(f"{out}, {out.with_suffix('.html')} and {out.with_suffix('.csv')}; {folder} holds faces of the recordings: delete it")
     return out
+
+
+def label(
+    recordings: Sequence[StudyRecording],
+    faces: Mapping[str, Faces],
+    cache: Cache,
+    teacher: AUModel,
+    progress: bool = True,
+    *,
+    rendered: int = 0,
+    fill: Fill = fill_here,
+) -> Study:
+    """Fill the cache with the teacher's answers, also about so many rendered faces, and read those about the recordings."""
+    fill_cache(recordings, faces, rendered, cache, teacher, fill, progress)
+    labels = {one.key: cache.read(one.key, len(faces[one.key])) for one in recordings}
+    return Study(recordings, faces, {key: found for key, found in labels.items() if found is not None})
 
 
 def looks_of(study: Study) -> Looks:
