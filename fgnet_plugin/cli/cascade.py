@@ -95,6 +95,10 @@ def write_cascade(
     from fgnet_plugin.utils.journal import run_path
     from fgnet_plugin.utils.tables import write_pieces
 
+    if base_rates is not None and (subject not in fex or fex[subject].nunique() < 2):
+        raise InputError(
+            f"base rates need several people, and the column {subject!r} has not got them: --subject names another"
+        )
     growing = out.with_name(f"{out.stem}.teacher.csv")
     found = cascade(fex, teacher, **shares, device=device, save=growing, progress=True, relative_to=relative_to)
     with atomic_write(out) as part:

@@ -258,9 +258,11 @@ class AUModel:
 
     def lacking(self, aus: Sequence[str]) -> str:
         """Say in a clause that some AUs are not read, and which are."""
-        weak = [au for au in aus if au in self.hidden]
-        why = f"; {', '.join(weak)} agree too little with its teacher's (weak_aus=True shows them)" if weak else ""
-        return f"{self.name} does not know {', '.join(aus)}{why}; it knows {', '.join(self.aus)}"
+        unknown, weak = [au for au in aus if au not in self.hidden], [au for au in aus if au in self.hidden]
+        parts = [f"does not know {', '.join(unknown)}"] if unknown else []
+        if weak:
+            parts.append(f"hides {', '.join(weak)}, which agree too little with its teacher's (weak_aus=True shows them)")
+        return f"{self.name} {' and '.join(parts)}; it knows {', '.join(self.aus)}"
 
     def _reading(
         self, read: Tensor, scores: Tensor, computed: Tensor, prediction: Prediction, aligned: AlignedFaces

@@ -53,7 +53,7 @@ def sides(
     model = model_for(fex, au_model, device)
     aus = [au for au in model.aus if au in SIDED]
     if not aus:
-        raise InputError(f"{model.lacking(SIDED)}: none that shows on one side")
+        raise InputError(f"{model.name} knows no AU that shows on one side: it knows {', '.join(model.aus)}")
     channels = [model.aus.index(au) for au in aus]
     found: npt.NDArray[np.float32] = np.full((2, len(fex), len(aus)), np.nan, np.float32)
     turned = 0

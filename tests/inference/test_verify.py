@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from skimage.filters import gaussian
 from students import TEACHER, WEAK, face_video, grey, looks_like, own_student
 
@@ -20,8 +21,12 @@ from fgnet_plugin.inference import cascade as cascade_module
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.cascade import SAMPLE, SOURCE, STUDENT, UNSURE, cascade
 from fgnet_plugin.inference.faces_again import scores_again
+from fgnet_plugin.inference.overlay import overlay
+from fgnet_plugin.inference.sides import sides
+from fgnet_plugin.inference.uncertainty import uncertainty
 from fgnet_plugin.inference.verify import notes_on, verify_student
 from fgnet_plugin.measures import prediction_powered
+from fgnet_plugin.pyfeat.heatmaps import heatmaps
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +62,34 @@ def test_weak_aus_are_nan_unless_asked_for(student: Path, video: Path, table: pd
     run = detector.plan([str(video)])
     assert run.row_settings()["weak_aus"] is True
     assert detector.detect(str(video), progress_bar=False, frames=(0, 1))[WEAK].notna().all()
+
+
+def test_weak_aus_are_hidden_everywhere_unless_the_table_shows_them(
+    student: Path, models: tuple[AUModel, AUModel], table: pd.DataFrame, tmp_path: Path
+) -> None:
+    """In heatmaps, overlays, halves of faces and spreads; the network itself knows them."""
+    with pytest.warns(match=f"{WEAK} agree too little"):
+        hiding = AUModel(student)
+    assert WEAK in hiding.net.aus
+    assert WEAK not in hiding.aus
+    few, shown = table[:1], table[:1].assign(**{WEAK: 0.9})
+    assert f"{WEAK}_left" not in sides(few, hiding)
+    assert sides(shown, hiding)[f"{WEAK}_left"].notna().all()
+    pd.testing.assert_frame_equal(sides(shown, hiding), sides(shown, models[0]))
+    assert f"{WEAK}_spread" not in uncertainty(few, hiding, 2)
+    (face,) = heatmaps(few, au_model=hiding)
+    assert face.aus == hiding.aus
+    with pytest.raises(InputError, match=rf"hides {WEAK}, which agree too little .* \(weak_aus=True"):
+        heatmaps(few, aus=[WEAK], au_model=hiding)
+    (whole,) = heatmaps(shown, au_model=hiding)
+    assert whole.aus == hiding.net.aus
+    twelve = face.aus.index("AU12"), whole.aus.index("AU12")
+    assert torch.equal(face.maps[twelve[0]], whole.maps[twelve[1]])
+    with pytest.raises(InputError, match=f"the table has no values of {WEAK}"):
+        overlay(str(few["input"][0]), few, tmp_path / "o.mp4", aus=[WEAK], heatmaps=hiding, progress_bar=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        overlay(str(few["input"][0]), shown, tmp_path / "o.mp4", aus=[WEAK], heatmaps=hiding, progress_bar=False)
 
 
 def test_recordings_like_those_learned_from_do_not_warn(student: Path, table: pd.DataFrame) -> None:
