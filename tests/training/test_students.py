@@ -189,8 +189,11 @@ def test_a_training_that_was_killed_goes_on_to_the_same_student(
 
 
 @pytest.mark.slow
-def test_processes_that_share_the_labelling_make_the_same_student(study: Path, tmp_path: Path) -> None:
+def test_processes_that_share_the_labelling_make_the_same_student(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     shutil.copytree(study / "student-work" / "faces", tmp_path / "student-work" / "faces")
     made = teach(study, tmp_path / "student.safetensors", fill=fill_with(2))
     assert_same_student(made, study / "student.safetensors")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -94,19 +94,18 @@ class Cache:
     seed: int
     threads: int | None = None
 
-    def needed(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int], rendered: int = 0) -> int:
-        """Compute the size of all files in bytes, of so many faces of each recording, and of rendered ones."""
+    def needed(self, views: int) -> int:
+        """Compute the size of all files in bytes, of so many views of faces."""
         maps = len(self.config.aus) * (self.config.heatmap_size**2 + 12)
-        views = rendered + sum(faces[one.key] * self.views_of(one) for one in recordings)
         return views * (3 * self.config.image_size**2 + maps)
 
-    def check_room(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int], rendered: int = 0) -> str:
-        """Say how large the cache becomes. Raises InputError where the disk has not enough room for what is missing."""
-        needed = self.needed(recordings, faces, rendered)
+    def check_room(self, learn: int, held_out: int, rendered: int = 0) -> str:
+        """Say how large the cache of so many faces becomes. Raises InputError where the disk has no room for it."""
+        needed = self.needed(learn * self.views + held_out + rendered)
         self.folder.mkdir(parents=True, exist_ok=True)
         there = sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
         free = shutil.disk_usage(self.folder).free
-        text = f"the teacher's heatmaps of {sum(faces.values()) + rendered:,} faces take {_megabytes(needed)} in {self.folder}"
+        text = f"the teacher's heatmaps of {learn + held_out + rendered:,} faces take {_megabytes(needed)} in {self.folder}"
         if (needed - there) * _SPARE > free:
             raise InputError(
                 f"{text}, but only {_megabytes(free)} are free there: free some space, put --work on another disk, or label "

@@ -117,8 +117,11 @@ def train_student(
     config = student_config(settings.size, model.aus)
     cache = Cache(folder / "labels", config, settings.views, settings.seed, settings.threads)
     count = _budget(settings, folder, model, say)
+    held_out = round(count * settings.held_out)
+    cache.check_room(count - held_out, held_out, settings.rendered)  # before faces are looked for, which may take long
     faces = sample(recordings, count, settings.held_out, folder / "faces", settings.seed, device, progress)
-    say(cache.check_room(recordings, {key: len(found) for key, found in faces.items()}, settings.rendered))
+    counts = [sum(len(faces[one.key]) for one in recordings if one.held_out is part) for part in (False, True)]
+    say(cache.check_room(*counts, settings.rendered))
     study = label(recordings, faces, cache, model, progress, rendered=settings.rendered, fill=fill)
     rendered = cache.read(RENDERED, settings.rendered)
     learn = [*study.part(held_out=False), *([] if rendered is None else [rendered])]
