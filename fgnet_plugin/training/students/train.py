@@ -120,8 +120,8 @@ def train_student(
     held_out = round(count * settings.held_out)
     cache.check_room(count - held_out, held_out, settings.rendered)  # before faces are looked for, which may take long
     faces = sample(recordings, count, settings.held_out, folder / "faces", settings.seed, device, progress)
-    counts = [sum(len(faces[one.key]) for one in recordings if one.held_out is part) for part in (False, True)]
-    say(cache.check_room(*counts, settings.rendered))
+    learn_from, set_aside = (sum(len(faces[one.key]) for one in recordings if one.held_out is part) for part in (False, True))
+    say(cache.check_room(learn_from, set_aside, settings.rendered))
     study = label(recordings, faces, cache, model, progress, rendered=settings.rendered, fill=fill)
     rendered = cache.read(RENDERED, settings.rendered)
     learn = [*study.part(held_out=False), *([] if rendered is None else [rendered])]
