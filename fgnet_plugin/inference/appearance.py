@@ -66,7 +66,7 @@ _LUMINANCE = 0.299, 0.587, 0.114
 _LEAST = 1e-3  # of values whose ratios count
 _LOGARITHMIC = np.array([quality.logarithmic for quality in QUALITIES])
 _SLIGHT = np.array([quality.slight for quality in QUALITIES])
-_MOST = np.array([256.0 if quality.name == "face size" else np.inf for quality in QUALITIES])
+_MOST = np.array([float(_SIZE) if quality.name == "face size" else np.inf for quality in QUALITIES])
 
 
 def describe(image: Tensor, landmarks: Tensor) -> Floats:
@@ -236,7 +236,7 @@ def unlike(faces: Floats, looks: Looks) -> list[Difference]:
 
 
 def _scaled(values: Floats) -> Floats:
-    """Take logarithms where ratios count. A face that is larger than what networks read is as good as one of that size."""
+    """Take logarithms where ratios count. A face that is larger than what students read is as good as one of that size."""
     values = np.minimum(values, _MOST)
     return np.where(_LOGARITHMIC, np.log(np.maximum(values, _LEAST)), values)
 
