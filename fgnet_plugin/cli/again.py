@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fgnet_plugin.cli.cascade import read_made_table, write_cascade
 from fgnet_plugin.cli.console import package_warnings
 from fgnet_plugin.cli.detect import Device
-from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def sides(
     with package_warnings():
         from fgnet_plugin.inference.sides import sides as read_sides
 
-        fex = _read(table, out, overwrite)
+        fex = read_made_table(table, out, overwrite)
         _write(fex, read_sides(fex, au_model, device=device), out)
 
 
@@ -51,7 +51,7 @@ def uncertainty(
     with package_warnings():
         from fgnet_plugin.inference.uncertainty import uncertainty as read_spread
 
-        fex = _read(table, out, overwrite)
+        fex = read_made_table(table, out, overwrite)
         _write(fex, read_spread(fex, au_model, passes, seed=seed, device=device), out)
 
 
@@ -76,45 +76,8 @@ def cascade(
     After an interruption, the same command goes on.
     """
     with package_warnings():
-        from fgnet_plugin.inference.cascade import SOURCE
-        from fgnet_plugin.inference.cascade import cascade as read_again
-        from fgnet_plugin.utils.files import atomic_write
-        from fgnet_plugin.utils.journal import run_path
-        from fgnet_plugin.utils.tables import write_pieces
-
-        fex = _read(table, out, overwrite)
-        growing = out.with_name(f"{out.stem}.teacher.csv")
         shares: dict[str, Any] = {"unsure": unsure, "sample": sample, "seed": seed}
-        found = read_again(fex, teacher, **shares, device=device, save=growing, progress=True)
-        with atomic_write(out) as part:
-            write_pieces([found.table], part, out.suffix)
-        for path in (growing, run_path(growing)):
-            path.unlink(missing_ok=True)
-        counts = ", ".join(f"{count} by {source}" for source, count in found.table[SOURCE].value_counts().items())
-        typer.echo(f"table: {out} ({counted(len(found.table), 'row')}: {counts})")
-        if base_rates is not None:
-            from fgnet_plugin.measures.powered import prediction_powered
-
-            rates = prediction_powered(fex[fex["FaceRectX"].notna()], found.labels, subject=subject)
-            with atomic_write(base_rates) as part:
-                rates.to_csv(part, index=False)
-            typer.echo(f"base rates: {base_rates}")
-
-
-def _read(table: Path, out: Path, overwrite: bool) -> pd.DataFrame:
-    from fgnet_plugin.media.images import check_file
-    from fgnet_plugin.utils.journal import read_table
-    from fgnet_plugin.utils.made_by import MadeBy
-
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise typer.BadParameter(f"--out must end in .csv or .parquet, not {out.suffix or 'nothing'!r}")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} holds a table already; --overwrite replaces it, or choose another file with --out")
-    check_file(table, "table")
-    fex, made = read_table(table), MadeBy.of_file(table)
-    if made is not None:
-        made.note(fex)
-    return fex
+        write_cascade(read_made_table(table, out, overwrite), teacher, out, shares, device, base_rates, subject)
 
 
 def _write(fex: pd.DataFrame, found: pd.DataFrame, out: Path) -> None:

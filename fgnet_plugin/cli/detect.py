@@ -53,6 +53,13 @@ def detect(
         int, typer.Option(min=0, help="Of a student: compare it with its teacher on so many faces, and warn of differences.")
     ] = 0,
     teacher: Annotated[Path | None, typer.Option(help="For --verify: the teacher's file, if it is not where it was.")] = None,
+    with_student: Annotated[
+        Path | None,
+        typer.Option(help="A student of --au-model: it reads every frame, --au-model those where it is unsure, and a sample."),
+    ] = None,
+    unsure: Annotated[float | None, typer.Option(help="With --with-student, as fgnet cascade has it: by default 0.1.")] = None,
+    sample: Annotated[float | None, typer.Option(help="With --with-student, as fgnet cascade has it: by default 0.05.")] = None,
+    base_rates: Annotated[Path | None, typer.Option(help="With --with-student: corrected base rates, .csv.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Frames at once; offline on a CPU it changes nothing.")] = 8,
     skip_frames: Annotated[int | None, typer.Option(min=1, help="Of videos, only every so many-th frame.")] = None,
     data_type: Annotated[str | None, typer.Option(help="image or video, for all inputs; by default what each file is.")] = None,
@@ -107,6 +114,7 @@ def detect(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, for scripts.")] = False,
 ) -> None:
     """AUs of the faces in pictures and videos."""
+    from fgnet_plugin.cli.cascade import begin_cascade
     from fgnet_plugin.cli.detect_dataset import is_dataset
     from fgnet_plugin.cli.detect_dataset import run as detect_dataset
     from fgnet_plugin.cli.resume import settle
@@ -119,6 +127,8 @@ def detect(
         with package_warnings():
             detect_dataset(context.params)
         return
+    cascaded = begin_cascade(context.params)
+    out = context.params["out"]
     unfinished = is_unfinished(out)
     if not (resume or overwrite or estimate) and (out.exists() or unfinished):
         more = "an interrupted run; --resume continues it" if unfinished else "a table already"
@@ -135,6 +145,8 @@ def detect(
             command.estimate()
         else:
             command.run()
+            if cascaded is not None:
+                cascaded.run(values)
     if skipped:
         reasons = "".join(f"\n  {message}" for message in skipped.values())
         count = f"{len(skipped)} of {counted(len(command.paths), 'input')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,13 +14,14 @@ import typer
 
 from fgnet_plugin.cli.console import duration
 from fgnet_plugin.cli.inputs import find_inputs
+from fgnet_plugin.errors import InputError
 from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
     from fgnet_plugin.scale import Progress, Report
 
 _INTERRUPTED = 130  # exit status of shells for Ctrl-C
-_FOR_TABLES = ("heatmaps", "overwrite", "per_file", "plots", "verify")
+_FOR_TABLES = ("heatmaps", "overwrite", "per_file", "plots", "with_student")
 _MOST_SHOWN = 20  # reasons
 
 
@@ -36,6 +38,9 @@ def run(values: Mapping[str, Any]) -> None:
     out: Path = values["out"]
     detect = options_of(values) | {"columns": values["columns"], "relative_to": values["relative_to"]}
     del detect["errors"]
+    if values["verify"]:
+        detect |= {"verify": values["verify"], "teacher": values["teacher"]}
+        say_what_can_not_be_verified(values["au_model"])
     on_gpu = values["device"].startswith("cuda") or (values["device"] == "auto" and torch.cuda.is_available())
     try:
         report = detect_dataset(
@@ -121,6 +126,30 @@ def print_report(report: Report, out: Path) -> None:
     typer.echo(f"\ndataset: {out}")
     print_reasons("not read", report.failed)
     print_reasons("not read to the end, or not whole", report.incomplete)
+    print_unlike(report.unlike, report.verified, len(report.done))
+
+
+def print_unlike(unlike: Mapping[str, str], verified: int, done: int) -> None:
+    """Print what the comparison of a student with its teacher found, if there was one."""
+    if not verified:
+        return
+    more = f"; the other {done - verified} were read before, without --verify" if verified < done else ""
+    typer.echo(f"verified          {verified} of {done} recordings, {len(unlike)} with warnings{more}")
+    for name, reason in list(unlike.items())[:_MOST_SHOWN]:
+        typer.echo(f"warning: {reason if name in reason else f'{name}: {reason}'}", err=True)
+    if len(unlike) > _MOST_SHOWN:
+        typer.echo(f"  and {len(unlike) - _MOST_SHOWN} more; fgnet status --unlike lists them", err=True)
+
+
+def say_what_can_not_be_verified(student: str | None) -> None:
+    """Warn once, not in each worker, of what a student's card does not say. Raises InputError for other weights."""
+    from fgnet_plugin.checkpoints.fgnet import read_info
+    from fgnet_plugin.inference.verify import notes_on
+
+    if student is None or not Path(student).is_file():
+        raise InputError("--verify is for a student of fgnet train student: give its file with --au-model")
+    for text in notes_on(read_info(Path(student)), student):
+        warnings.warn(text, stacklevel=2)
 
 
 def print_reasons(title: str, reasons: Mapping[str, str], most: int | None = _MOST_SHOWN) -> None:
@@ -136,13 +165,14 @@ def print_reasons(title: str, reasons: Mapping[str, str], most: int | None = _MO
 def status(
     dataset: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
     failed: Annotated[bool, typer.Option("--failed", help="List the inputs without rows, each with the reason.")] = False,
+    unlike: Annotated[bool, typer.Option("--unlike", help="List the inputs of which --verify warned, and why.")] = False,
 ) -> None:
     """What a dataset of fgnet detect holds, also meanwhile."""
     from fgnet_plugin.scale.reading import status as read_status
 
     found = read_status(dataset)
-    if failed:
-        for name, reason in {**found.failed, **found.incomplete}.items():
+    if failed or unlike:
+        for name, reason in {**found.failed, **found.incomplete}.items() if failed else found.unlike.items():
             typer.echo(f"{name}\t{reason}")
         return
     given = "" if found.inputs is None else f" of {found.inputs}"
@@ -152,6 +182,8 @@ def status(
     typer.echo(f"frames            {found.frames:,}")
     typer.echo(f"rows, faces       {found.rows:,}, {found.faces:,}")
     typer.echo(f"hours of video    {found.hours:.2f}")
+    if found.verified:
+        typer.echo(f"verified          {found.verified}, {len(found.unlike)} with warnings")
 
 
 def is_dataset(out: Path, values: Mapping[str, Any]) -> bool:

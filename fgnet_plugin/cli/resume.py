@@ -13,7 +13,7 @@ from fgnet_plugin.utils.journal import ABOUT, read_settings, run_path
 
 _FREE = {
     *("context", "device", "errors", "estimate", "heatmaps", "out", "overwrite", "per_file", "plots", "recursive", "resume"),
-    *("teacher", "uncertainty", "verify"),
+    *("base_rates", "sample", "teacher", "uncertainty", "unsure", "verify", "with_student"),
 }
 """Options that may change when a run is continued."""
 

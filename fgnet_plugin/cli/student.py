@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fgnet_plugin.cli.console import package_warnings
-from fgnet_plugin.cli.requirements import TO_TRAIN, check_installed
+from fgnet_plugin.cli.requirements import TO_TRAIN, check_extra, check_installed
 
 
 def student(
@@ -34,7 +34,13 @@ def student(
     ] = None,
     start_from: Annotated[str, typer.Option(help="Weights to start from, where they fit.")] = "fgnet-rendered",
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of faces and people, and of the training.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the training.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of the training, and of each process that asks the teacher.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that ask the teacher, through Ray; by default this one.")
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="With --workers: address of a Ray cluster, or auto.")] = None,
     device: Annotated[str, typer.Option(help="Of the teacher: cpu or cuda.")] = "cpu",
     work: Annotated[Path | None, typer.Option(help="Folder for faces and heatmaps; by default beside --out.")] = None,
 ) -> None:
@@ -44,6 +50,9 @@ def student(
     that it did not learn from. After an interruption, the same command goes on.
     """
     check_installed((*TO_TRAIN, "av", "jinja2", "matplotlib", "sklearn"))
+    if cluster is not None and workers is None:
+        raise typer.BadParameter("--cluster needs --workers N")
+    from fgnet_plugin.training.students.filling import Fill, fill_here
     from fgnet_plugin.training.students.settings import StudentSettings
     from fgnet_plugin.training.students.train import train_student
 
@@ -62,5 +71,13 @@ def student(
         seed=seed,
         threads=threads,
     )
+    fill: Fill = fill_here
+    if workers is not None:
+        check_extra("scale", ("ray",), "--workers")
+        from fgnet_plugin.scale.students import fill_with
+
+        gpus = 1 if device.startswith("cuda") else 0
+        fill = fill_with(workers, address=cluster, gpus=gpus)
     with package_warnings():
-        train_student(teacher, on, out, subject=subject, settings=settings, work=work, device=device, say=typer.echo)
+        options: dict[str, Any] = {"subject": subject, "work": work, "device": device, "fill": fill, "say": typer.echo}
+        train_student(teacher, on, out, settings=settings, **options)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fgnet_plugin.faces.face_mesh import DLIB_68
+
+_RIGID = [*range(27, 36), 36, 39, 42, 45]  # of dlib's landmarks: nose and corners of the eyes, which no muscle moves far
 _FLIP = 1.0, -1.0, -1.0  # in photos y points down, and z away from the camera
 
 
@@ -41,10 +44,42 @@ def head_pose(mesh: Tensor, canonical: Tensor, height: int, width: int) -> Tenso
     s[:, 2] *= sign
     u[:, :, 2] *= sign[:, None]
     rotation, scale = u @ vh, s.sum(1) / ours.square().sum()  # scale in pixels a cm
-    pitch = torch.asin(-rotation[:, 1, 2].clamp(-1, 1))
-    yaw = torch.atan2(rotation[:, 0, 2], rotation[:, 2, 2])
-    roll = torch.atan2(rotation[:, 1, 0], rotation[:, 1, 1])
     centre = seen_centre[:, 0] - scale[:, None] * (rotation @ ours_centre)
     away = (height + width) / scale
     x, y = (centre[:, 0] - (width - 1) / 2) / scale, (-centre[:, 1] - (height - 1) / 2) / scale
-    return torch.stack([-pitch, roll, -yaw, x, y, away], 1).float()
+    return torch.cat([_angles(rotation), torch.stack([x, y, away], 1)], 1).float()
+
+
+def landmark_pose(landmarks: Tensor, canonical: Tensor) -> Tensor:
+    """Estimate the poses of heads from 68 landmarks: less exact than `head_pose`, and the same whatever found the landmarks.
+
+    Args:
+        landmarks: [n, 68, 2], pixels of the photo, in dlib's order.
+        canonical: [468, 3], `FaceMesh.canonical`.
+
+    Returns:
+        [n, 3]: pitch, roll and yaw in radians, see `head_pose`.
+
+    Example:
+        >>> from fgnet_plugin.faces.face_mesh import DLIB_68, load_face_mesh
+        >>> mean_face = load_face_mesh().canonical
+        >>> points = mean_face[list(DLIB_68), :2] * torch.tensor([1.0, -1.0])
+        >>> bool(landmark_pose(points[None], mean_face).abs().max() < 0.01)
+        True
+    """
+    ours = canonical.double()[list(DLIB_68)][_RIGID]
+    ours = ours - ours.mean(0)
+    seen = landmarks.double()[:, _RIGID] * torch.tensor(_FLIP[:2], dtype=torch.float64)
+    seen = seen - seen.mean(1, keepdim=True)
+    # Weak perspective: the best linear map, and the first two rows of the rotation that is nearest to it.
+    u, _, vh = torch.linalg.svd((torch.linalg.pinv(ours) @ seen).transpose(1, 2), full_matrices=False)
+    rows = u @ vh
+    return _angles(torch.cat([rows, torch.linalg.cross(rows[:, :1], rows[:, 1:])], 1)).float()
+
+
+def _angles(rotation: Tensor) -> Tensor:
+    """Pitch, roll and yaw [n, 3] of rotations [n, 3, 3]."""
+    pitch = torch.asin(-rotation[:, 1, 2].clamp(-1, 1))
+    yaw = torch.atan2(rotation[:, 0, 2], rotation[:, 2, 2])
+    roll = torch.atan2(rotation[:, 1, 0], rotation[:, 1, 1])
+    return torch.stack([-pitch, roll, -yaw], 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Reading:
     """FG-Net's result for F faces on several frames."""
 
     aus: tuple[str, ...]
-    """Names of the A action units that the checkpoint knows."""
+    """Names of the A action units, see `AUModel.aus`."""
     scores: Tensor
     """[F, A] float32 on the CPU, in [0, 1] (`fgnet_plugin.network.scores`); NaN where the landmarks show no face."""
     read: Tensor
@@ -96,8 +97,8 @@ class AUModel:
             7.x, and float32 everywhere else.
         fetch: download published weights that are not on this machine, with a progress bar; otherwise they are an error.
         compile: use torch.compile, too, which takes minutes at the first faces; see `Replayed`.
-        weak_aus: of a student, also score the AUs on which it agrees too little with its teacher; otherwise they are NaN, with
-            a warning that names them.
+        weak_aus: of a student, also show the AUs on which it agrees too little with its teacher; otherwise this model does as
+            if it did not know them, so that they are NaN in tables, and have no heatmaps. A warning names them.
 
     Raises:
         CheckpointError, DownloadError: no such weights; the message says how to get them.
@@ -127,18 +128,33 @@ class AUModel:
         channels_last = True if self.small else None
         self.net = load(self.path, device, self.precision, channels_last, fuse=on_cuda or self.small)
         self.digest, self.padding = info.digest, info.padding
-        self.hidden = () if weak_aus else info.weak_aus
-        """AUs whose scores are NaN."""
+        self._hide(() if weak_aus else info.weak_aus)
         self.shown_weak = info.weak_aus if weak_aus else ()
-        """AUs that would be NaN by default."""
+        """AUs that would be hidden by default."""
         if self.hidden:
             warnings.warn(
-                f"{self.name}: {', '.join(self.hidden)} agree too little with the teacher's and are NaN; weak_aus=True, or "
-                "--weak-aus, shows them",
+                f"{self.name}: {', '.join(self.hidden)} agree too little with the teacher's and are NaN, without heatmaps; "
+                "weak_aus=True, or --weak-aus, shows them",
                 stacklevel=2,
             )
         self.batch_size, self.compile = batch_size, compile
         self._attach()
+
+    def _hide(self, aus: tuple[str, ...]) -> None:
+        self.hidden = aus
+        """AUs that the checkpoint knows, and that are not among `aus`."""
+        self.aus: tuple[str, ...] = tuple(au for au in self.net.aus if au not in aus)
+        """The action units that it reads: ``("AU01", …)``."""
+        self._channels = [self.net.aus.index(au) for au in self.aus]
+
+    def showing(self, aus: Collection[str]) -> AUModel:
+        """Return this model, showing also the hidden AUs that are named, such as those that a table has scores of."""
+        hidden = tuple(au for au in self.hidden if au not in aus)
+        if hidden == self.hidden:
+            return self
+        model = copy.copy(self)
+        model._hide(hidden)
+        return model
 
     def _attach(self) -> None:
         """Make what belongs to this process and its GPU, which copies and pickles leave out."""
@@ -153,11 +169,6 @@ class AUModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._attach()
-
-    @property
-    def aus(self) -> tuple[str, ...]:
-        """The action units that the checkpoint knows: ``("AU01", …)``."""
-        return self.net.aus
 
     @property
     def overlaps(self) -> bool:
@@ -232,15 +243,32 @@ class AUModel:
         aligned = align_for_network(photos, landmarks, size, torch.float32, kernels=kernels, padding=self.padding, send=send)
         faces = aligned.network_input()
         if self._replayed is None or not len(faces):
-            return aligned, self.net.predict(faces, self.batch_size, validate=False)
-        return aligned, Prediction(self.aus, *self._replayed(faces))
+            return aligned, self.predict(faces)
+        return aligned, self._shown(Prediction(self.net.aus, *self._replayed(faces)))
+
+    def predict(self, faces: Tensor) -> Prediction:
+        """Read aligned faces [n, 3, S, S] in [-1, 1], as `FGNet.predict` does: of `aus`."""
+        return self._shown(self.net.predict(faces, self.batch_size, validate=False))
+
+    def _shown(self, prediction: Prediction) -> Prediction:
+        """Leave out the hidden AUs: here for tables, heatmaps, overlays, reports and halves of faces alike."""
+        if not self.hidden:
+            return prediction
+        return Prediction(self.aus, prediction.heatmaps[:, self._channels], prediction.activations[:, self._channels])
+
+    def lacking(self, aus: Sequence[str]) -> str:
+        """Say in a clause that some AUs are not read, and which are."""
+        unknown, weak = [au for au in aus if au not in self.hidden], [au for au in aus if au in self.hidden]
+        parts = [f"does not know {', '.join(unknown)}"] if unknown else []
+        if weak:
+            parts.append(f"hides {', '.join(weak)}, which agree too little with its teacher's (weak_aus=True shows them)")
+        return f"{self.name} {' and '.join(parts)}; it knows {', '.join(self.aus)}"
 
     def _reading(
         self, read: Tensor, scores: Tensor, computed: Tensor, prediction: Prediction, aligned: AlignedFaces
     ) -> Reading:
         """Put the computed scores [n, A] of the faces that were read [n] in their places among all scores [F, A]."""
         scores[read] = computed
-        scores[:, [self.aus.index(au) for au in self.hidden]] = torch.nan
         return Reading(self.aus, scores, read, prediction, aligned)
 
 

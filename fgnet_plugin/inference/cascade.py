@@ -44,6 +44,7 @@ def cascade(
     device: str | torch.device = "cpu",
     seed: int = 0,
     save: str | Path | None = None,
+    relative_to: str | Path | None = None,
     progress: bool = False,
 ) -> Cascade:
     """Let a teacher read the faces of a student's table where the student is least sure, and some of the others.
@@ -57,6 +58,7 @@ def cascade(
         seed: of the sample.
         save: a .csv that grows with the teacher's scores, so that the same call goes on after an interruption; without, nothing
             is kept. It may be removed at the end.
+        relative_to: a folder below which the files are whose names the column "input" has.
         progress: show a bar, with the time left.
 
     Raises:
@@ -85,7 +87,8 @@ def cascade(
     weight[drawn] = len(rest) / len(drawn)
     read = np.sort(np.concatenate([first, drawn]))
     rows = fex.iloc[read].reset_index(drop=True)
-    scores = _read(rows, model, None if save is None else Path(save), progress)
+    at = rows if relative_to is None else rows.assign(input=[str(Path(relative_to) / name) for name in rows["input"]])
+    scores = _read(at, model, None if save is None else Path(save), progress)
     table = fex.copy()
     for i, au in enumerate(model.aus):
         values = table[au].to_numpy(float).copy() if au in table else np.full(len(table), np.nan)

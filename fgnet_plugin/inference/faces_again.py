@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel
-from fgnet_plugin.inference.columns import LANDMARKS
+from fgnet_plugin.inference.columns import LANDMARKS, known_aus
 from fgnet_plugin.media.frames_of_rows import frames_of_rows
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.files import atomic_write
@@ -67,6 +67,7 @@ def scores_again(fex: pd.DataFrame, model: AUModel) -> Floats:
 def model_for(fex: pd.DataFrame, au_model: str | Path | AUModel, device: str | torch.device) -> AUModel:
     """Load the model that looks at the faces again; warn if the table says that its scores are of another."""
     model = au_model if isinstance(au_model, AUModel) else AUModel(au_model, device, fetch=False)
+    model = model.showing(known_aus(fex))
     made = MadeBy.of_table(fex)
     if made is not None and made.weights != model.digest:
         warnings.warn(

@@ -146,7 +146,8 @@ class OfflineDetector:
         )
         table = with_origin(run(save, resume, progress_bar, 0, False), run.settings())
         if verify:
-            verify_student(pieces_of_run(table if load else Path(str(save)), relative_to), self.fgnet, verify, teacher=teacher)
+            pieces = pieces_of_run(table if load else Path(str(save)), relative_to)
+            verify_student(pieces, self.fgnet, verify, teacher=teacher, device=self.fgnet.net.device)
         return table
 
     def plan(self, inputs: object, **options: Any) -> DetectRun:

@@ -90,11 +90,12 @@ def overlay(
     check_file(source, "video or picture")
     table = fex if isinstance(fex, pd.DataFrame) else read_table(_checked(Path(fex)))
     rows = _rows_of(pd.DataFrame(table), str(source))
-    look = _Look(_wanted(rows, aus), threshold, style, heatmaps, blur)
+    wanted = _wanted(rows, aus)
+    look = _Look(wanted, threshold, style, heatmaps and heatmaps.showing(wanted), blur)
     if heatmaps is not None and not set(LANDMARKS) <= set(rows):
         raise InputError("heatmaps need the landmarks x_0 … y_67, which the table lacks (fgnet detect --columns faces, or all)")
-    if heatmaps is not None and (unknown := [au for au in look.aus if au not in heatmaps.aus]):
-        warnings.warn(f"{heatmaps.name} has no heatmaps of {', '.join(unknown)}", stacklevel=2)
+    if look.model is not None and (unknown := [au for au in wanted if au not in look.model.aus]):
+        warnings.warn(f"{look.model.name} has no heatmaps of {', '.join(unknown)}", stacklevel=2)
     photo, suffix = kind_of(str(source)) == "image" and rows["frame"].nunique() == 1, Path(out).suffix.lower()
     if suffix not in (PICTURES if photo else SUFFIXES):
         what, known = ("a photo", PICTURES) if photo else ("a video", SUFFIXES)

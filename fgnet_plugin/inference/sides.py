@@ -68,7 +68,7 @@ def sides(
         on_face = reading.aligned.points_to_face(points[reading.read].float())
         faces = reading.aligned.network_input().float()
         halves = torch.cat(whole_faces(faces, on_face[:, list(_MIDDLE), 0].mean(1)))
-        scores = model.net.predict(halves, model.batch_size, validate=False).scores.cpu()[:, channels].numpy()
+        scores = model.predict(halves).scores.cpu()[:, channels].numpy()
         found[:, rows[reading.read.numpy()]] = scores.reshape(2, len(faces), -1)
     if turned:
         warnings.warn(f"{counted(turned, 'face is', 'faces are')} turned too far to compare the halves: NaN", stacklevel=2)

@@ -300,8 +300,9 @@ class Detector(Detectorv1):  # type: ignore[misc]  # py-feat has no types
             per_input: a folder for a table of each input, beside `save` and with its suffix, when all are done.
             load: False returns only a row for each input, see `Summary.table`: however long the videos are, the memory
                 that they take does not grow. The table is in `save`.
-            verify: of a student, compare it with its teacher on so many random faces when all is done, with a warning where
-                they agree less than the student's card says; see `verify_student`. 0: no.
+            verify: of a student, compare it with its teacher on so many random faces when all is done, with warnings where
+                they agree less than the student's card says, and where files look otherwise than its study's recordings; see
+                `verify_student`. 0: no.
             teacher: where the student's teacher is; by default what its card names.
             uncertainty: beside `save`, write how far each score of FG-Net depends on the crop: ``fex_uncertainty.csv`` for
                 ``fex.csv``, with the mean and the spread of so many passes, such as 8; see

@@ -18,6 +18,7 @@ from torch import Tensor
 from fgnet_plugin.action_units import NAMES, au_number
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.inference.au_model import AUModel, is_fgnet
+from fgnet_plugin.inference.columns import known_aus
 from fgnet_plugin.inference.evidence import PRESENCE_COLOURS, face_region, opacity, presence
 from fgnet_plugin.media.images import SUFFIXES
 from fgnet_plugin.pyfeat.fex_frames import Where, iterate_frames, read_table
@@ -99,10 +100,11 @@ def heatmaps(
         raise InputError(f"the table has {counted(len(table), 'row')}; {rows} is beyond them") from error
     with gradients_kept():
         model = au_model if isinstance(au_model, AUModel) else AUModel(au_model or _model_of(table), device)
+        model = model.showing(known_aus(table))
         wanted = tuple(aus) if aus is not None else model.aus
         unknown = [au for au in wanted if au not in model.aus]
         if unknown:
-            raise InputError(f"{model.name} does not know {', '.join(unknown)}; it knows {', '.join(model.aus)}")
+            raise InputError(model.lacking(unknown))
         channels = [model.aus.index(au) for au in wanted]
         faces = []
         for frame in iterate_frames(table, source, chosen):

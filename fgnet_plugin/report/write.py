@@ -144,7 +144,7 @@ def _illustrate(recording: Timeline, options: PageOptions, model: AUModel | None
             illustrator = Illustrator(recording, file, options.blur_faces)
             try:
                 shown = list(illustrator.frames(chosen_places(recording, options.pictures)))
-                peaks = list(illustrator.peaks(model))
+                peaks = list(illustrator.peaks(model and model.showing(recording.aus)))
             finally:
                 illustrator.close()
     except (InputError, OSError) as error:

@@ -90,6 +90,16 @@ class Report:
         """Input -> the first warning, of each recording of which some frames could not be read."""
         return {name: outcome.notes[0] for name, outcome in self.done.items() if outcome.skipped}
 
+    @property
+    def unlike(self) -> dict[str, str]:
+        """Input -> what `verify` found, of each recording in which a student is not to be relied on by its report alone."""
+        return {name: "; ".join(outcome.unlike) for name, outcome in self.done.items() if outcome.unlike}
+
+    @property
+    def verified(self) -> int:
+        """Recordings that were verified."""
+        return sum(outcome.verified is not None for outcome in self.done.values())
+
 
 def detect_dataset(
     inputs: object,
@@ -118,7 +128,9 @@ def detect_dataset(
         inputs: paths of pictures and videos.
         out: folder of the dataset; see `layout`. All machines must see it, and the inputs, under the same paths.
         detector: makes the detector in each worker, such as ``functools.partial(Detector, au_model="fgnet")``.
-        detect: options of its `detect`: skip_frames, faces, columns, relative_to, face_detection_threshold, …
+        detect: options of its `detect`: skip_frames, faces, columns, relative_to, face_detection_threshold, …; with verify and
+            teacher, each worker verifies each recording that it completes, see `verify_student`, and `Report.unlike` has what
+            was found.
         workers: processes; "auto": as many as there is room for.
         address: of a Ray cluster, or "auto" for ``$RAY_ADDRESS``. By default, Ray is started on this machine only.
         shard: (i, n), only every n-th recording, i from 1 on: for n machines that know nothing of each other.

@@ -37,6 +37,10 @@ class Status:
     """Input -> why there are no rows of it."""
     incomplete: dict[str, str]
     """Input -> the first warning, of each recording of which some frames could not be read."""
+    verified: int
+    """Recordings in which a student was compared with its teacher."""
+    unlike: dict[str, str]
+    """Input -> what the comparison found."""
     frames: int
     rows: int
     faces: int
@@ -71,6 +75,8 @@ def status(out: str | Path) -> Status:
         done=len(done),
         failed={str(line["input"]): str(line["reason"]) for line in known.failed.values()},
         incomplete={str(about["input"]): str(about["notes"][0]) for about in done if about["skipped"]},
+        verified=sum(about.get("verified") is not None for about in done),
+        unlike={str(about["input"]): "; ".join(about["unlike"]) for about in done if about.get("unlike")},
         frames=frames,
         rows=rows,
         faces=faces,

@@ -20,6 +20,7 @@ from fgnet_plugin.inference.columns import IDENTITY
 from fgnet_plugin.inference.detect_run import DetectRun
 from fgnet_plugin.inference.final_table import PLACES, TableOptions
 from fgnet_plugin.inference.inputs import VideoFrames
+from fgnet_plugin.inference.verify import DrawnFaces, Verifier, check_verify
 from fgnet_plugin.media.video import Video
 from fgnet_plugin.media.video_index import VideoIndex
 from fgnet_plugin.scale.layout import Layout
@@ -33,7 +34,7 @@ MakeDetector = Callable[[], Any]
 """Makes a `Detector` or `OfflineDetector` in a worker."""
 Frames = tuple[int, int]
 """The first frame, and the one after the last."""
-NOTED = "frames", "rows", "faces", "hours", "kind", "skipped", "length", "modified"
+NOTED = "frames", "rows", "faces", "hours", "kind", "skipped", "length", "modified", "verified", "unlike"
 """What a recording's file says of itself that is in its `Outcome`, too."""
 
 
@@ -61,6 +62,10 @@ class Outcome:
     """Frames of a recording that is "done", read or not; None of pictures."""
     modified: float | None = None
     """When its file was changed last, in seconds since 1970."""
+    verified: int | None = None
+    """Of a student, faces that were compared with its teacher's, or whose looks were; None where it was not asked for."""
+    unlike: tuple[str, ...] = ()
+    """What the comparison found; see `Verification.warnings`."""
     seconds: float = 0.0
     """That the work took."""
     parts: tuple[Frames, ...] = ()
@@ -93,6 +98,8 @@ class Worker:
         self._layout, self._make, self._segment_frames = Layout(out), make_detector, segment_frames
         rest = dict(options)
         self._table = TableOptions(rest.pop("columns", "all"), time=True, relative_to=rest.pop("relative_to", None))
+        self._verify, self._teacher = int(rest.pop("verify", 0)), rest.pop("teacher", None)
+        self._verifier: Verifier | None = None
         self._options = rest
         self._threads = max(int(cpus), 1)
         self._claimed = False
@@ -107,6 +114,10 @@ class Worker:
         os.environ["FGNET_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(self._threads)
         torch.set_num_threads(self._threads)
         self._detector = self._make()
+        if self._verify:
+            model = self._detector.fgnet
+            check_verify(self._verify, model, self._table.columns)
+            self._verifier = Verifier(model, self._teacher, model.net.device)
         return socket.gethostname(), os.getpid(), thread_count()
 
     def begin(self, recording: Recording) -> Outcome:
@@ -201,11 +212,16 @@ class Worker:
                 said.notes.append(f"{recording.path}: {dataset.video.rate_note()}")
         final = run.final.final_rows(pd.concat(placed, ignore_index=True))
         with self._layout.writing(self._layout.part(key)) as path:
-            writer = TableWriter(path, self._columns())
+            writer, drawn = TableWriter(path, self._columns()), DrawnFaces(self._verify)
             for piece in final.of_pieces(piece for piece in pieces if len(piece)):
                 writer.add(piece)
+                if self._verifier is not None:
+                    drawn.add(piece.assign(input=recording.path))
             about = {"input": recording.shown, "size": recording.size, "hours": hours, "kind": dataset.kind}
             about |= {"frames": writer.frames, "rows": writer.rows, "faces": writer.faces}
+            if self._verifier is not None:
+                unlike = self._verifier.verify(drawn).warnings
+                about |= {"verified": min(len(drawn.rows), self._verify), "unlike": list(unlike)}
             origin = run.settings()
             about |= {"length": [*origin["inputs"][0], None][3], "modified": origin["about"]["modified"].get(recording.shown)}
             writer.close({**about, "skipped": said.skipped, "notes": said.notes}, lasting(origin))
@@ -252,6 +268,7 @@ class Worker:
 def outcome_of(about: Mapping[str, Any]) -> Outcome:
     """Make the outcome of a recording whose rows are there; see `table.read_about`."""
     values: dict[str, Any] = {name: about.get(name) for name in NOTED}  # older versions noted fewer
+    values["unlike"] = tuple(values["unlike"] or ())
     return Outcome("done", notes=tuple(about["notes"]), **values)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fgnet_plugin.scale import dataset
+from fgnet_plugin.scale import dataset, students
 
 
 class InProcessRemote:
@@ -33,10 +33,11 @@ class InProcessRemote:
 
 @contextmanager
 def without_ray() -> Iterator[None]:
-    """Let `detect_dataset` work in this process."""
+    """Let `detect_dataset` and `fill_with` work in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "RayRemote", InProcessRemote)
-        patch.setattr(dataset, "ray_session", lambda *_, **__: nullcontext())
+        for module in (dataset, students):
+            patch.setattr(module, "RayRemote", InProcessRemote)
+            patch.setattr(module, "ray_session", lambda *_, **__: nullcontext())
         patch.setenv("FGNET_NUM_THREADS", "1")  # workers set both, and they are set back afterwards
         patch.setenv("OMP_NUM_THREADS", "1")
         yield

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from in_process import without_ray
 from networks import learnt
 from numpy.typing import NDArray
 from skimage import data
@@ -23,8 +24,10 @@ from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, read_info, save, veri
 from fgnet_plugin.comparison.agreement import intraclass_correlation
 from fgnet_plugin.errors import CheckpointError, InputError
 from fgnet_plugin.faces import FaceFinder, FoundFaces
+from fgnet_plugin.inference.appearance import Looks
 from fgnet_plugin.media.video_writer import VideoWriter
 from fgnet_plugin.network import decode, small_config
+from fgnet_plugin.scale.students import fill_with
 from fgnet_plugin.training.students import StudentSettings, sampling, train_student
 from fgnet_plugin.training.students import labels as labels_module
 from fgnet_plugin.training.students import stage as stage_module
@@ -118,6 +121,9 @@ def test_a_student_is_a_checkpoint_whose_card_tells_how_it_was_made(study: Path)
     assert set(card["agreement"]) == set(AUS)
     assert [point["faces"] for point in card["curve"]] == [16, 32]
     assert "P0" not in str(card)
+    looks = Looks.from_json(card["looks"])
+    assert looks is not None
+    assert (looks.people, len(looks.values)) == (4, 4)
 
 
 def test_the_report_is_one_page_and_a_table(study: Path) -> None:
@@ -159,7 +165,8 @@ def after(calls: int, step: Callable[..., Any]) -> Callable[..., Any]:
     ("place", "calls"),
     [
         pytest.param("fgnet_plugin.training.students.sampling._save", 2, marks=pytest.mark.slow),
-        ("fgnet_plugin.training.students.labels.write", 1),
+        pytest.param("fgnet_plugin.training.students.labels.write", 1, marks=pytest.mark.slow),
+        ("fgnet_plugin.scale.students.LabelWorker.label", 1),
         ("fgnet_plugin.training.engine.log.Log.add_step", 8),
         pytest.param("fgnet_plugin.training.students.report.write", 0, marks=pytest.mark.slow),
     ],
@@ -168,16 +175,28 @@ def test_a_training_that_was_killed_goes_on_to_the_same_student(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, calls: int
 ) -> None:
     module, name = place.rsplit(".", 1)
-    owner = pytest.importorskip(module) if not module.endswith("Log") else pytest.importorskip(module[:-4]).Log
-    done = {"sampling": [], "labels": ["faces"]}.get(place.split(".")[-2], ["faces", "labels"])
+    owner = getattr(pytest.importorskip(module.rsplit(".", 1)[0]), module.rsplit(".", 1)[1])
+    done = {"sampling": [], "labels": ["faces"], "LabelWorker": ["faces"]}.get(place.split(".")[-2], ["faces", "labels"])
+    options = {"fill": fill_with(2)} if "scale" in place else {}
     for part in done:  # what comes before is tested by the others
         shutil.copytree(study / "student-work" / part, tmp_path / "student-work" / part)
     monkeypatch.setattr(stage_module, "CHECKPOINT_EVERY", 1)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, after(calls, getattr(owner, name)))
-        with pytest.raises(Killed):
-            teach(study, tmp_path / "student.safetensors")
+        with pytest.raises(Killed), without_ray():
+            teach(study, tmp_path / "student.safetensors", **options)
     assert_same_student(teach(study, tmp_path / "student.safetensors"), study / "student.safetensors")
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_labelling_make_the_same_student(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    shutil.copytree(study / "student-work" / "faces", tmp_path / "student-work" / "faces")
+    made = teach(study, tmp_path / "student.safetensors", fill=fill_with(2))
+    assert_same_student(made, study / "student.safetensors")
 
 
 def test_a_work_folder_is_for_one_student(study: Path, tmp_path: Path) -> None:
@@ -239,11 +258,12 @@ def test_chosen_faces_are_spread_over_time_and_unlike_one_another() -> None:
     features = np.zeros((100, 2))
     features[:, 0] = np.linspace(0, 0.1, 100)
     features[[13, 57]] = (5.0, 5.0), (-5.0, 3.0)
-    chosen = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), features), 10)
+    looks = np.zeros((0, 10))
+    chosen = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), features, looks), 10)
     assert len(set(chosen)) == 10
     assert {13, 57} <= set(chosen)
     assert np.diff(chosen).max() < 30
-    alike = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), np.zeros((100, 2))), 40)
+    alike = choose(Faces(np.arange(100), np.zeros((100, 68, 2)), np.zeros((100, 2)), looks), 40)
     assert len(set(alike)) == 40
     frames = spread_frames(1000, 20, np.random.default_rng(0))
     assert len(frames) == 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from fgnet_plugin.network import FGNetConfig
 from fgnet_plugin.training.students.recordings import StudyRecording
 from fgnet_plugin.training.students.sampling import Faces
 from fgnet_plugin.utils.safetensors_file import read_tensors, write
+from fgnet_plugin.utils.threads import torch_threads
 
 FORMAT = "fgnet-plugin-labels/1"
 TOGETHER = 32
@@ -84,26 +85,27 @@ class Cache:
         config: the student's architecture, for the sizes of faces and heatmaps.
         views: of faces to learn from; of held-out faces there is one.
         seed: of the views.
+        threads: with which the teacher computes, on which its last digits depend; None: see `torch_threads`.
     """
 
     folder: Path
     config: FGNetConfig
     views: int
     seed: int
+    threads: int | None = None
 
-    def needed(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int], rendered: int = 0) -> int:
-        """Compute the size of all files in bytes, of so many faces of each recording, and of rendered ones."""
+    def needed(self, views: int) -> int:
+        """Compute the size of all files in bytes, of so many views of faces."""
         maps = len(self.config.aus) * (self.config.heatmap_size**2 + 12)
-        views = rendered + sum(faces[one.key] * self.views_of(one) for one in recordings)
         return views * (3 * self.config.image_size**2 + maps)
 
-    def check_room(self, recordings: Sequence[StudyRecording], faces: Mapping[str, int], rendered: int = 0) -> str:
-        """Say how large the cache becomes. Raises InputError where the disk has not enough room for what is missing."""
-        needed = self.needed(recordings, faces, rendered)
+    def check_room(self, learn: int, held_out: int, rendered: int = 0) -> str:
+        """Say how large the cache of so many faces becomes. Raises InputError where the disk has no room for it."""
+        needed = self.needed(learn * self.views + held_out + rendered)
         self.folder.mkdir(parents=True, exist_ok=True)
         there = sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
         free = shutil.disk_usage(self.folder).free
-        text = f"the teacher's heatmaps of {sum(faces.values()) + rendered:,} faces take {_megabytes(needed)} in {self.folder}"
+        text = f"the teacher's heatmaps of {learn + held_out + rendered:,} faces take {_megabytes(needed)} in {self.folder}"
         if (needed - there) * _SPARE > free:
             raise InputError(
                 f"{text}, but only {_megabytes(free)} are free there: free some space, put --work on another disk, or label "
@@ -119,29 +121,37 @@ class Cache:
         """Name the files of a recording's faces, `TOGETHER` faces in each."""
         return [self.folder / f"{key}-{part:04d}.safetensors" for part in range(-(-count // TOGETHER))]
 
-    def fill(self, recording: StudyRecording, faces: Faces, teacher: AUModel, done: Callable[[int], None]) -> None:
-        """Ask the teacher about a recording's faces, but for those that the cache has.
+    def missing(self, key: str, count: int) -> list[int]:
+        """List the parts of a recording's faces that the cache has not got: which of `files`."""
+        return [part for part, path in enumerate(self.files(key, count)) if not path.is_file()]
+
+    def faces_in(self, count: int, parts: Sequence[int]) -> int:
+        """Count the faces in parts of so many."""
+        return sum(len(rows_of(part, count)) for part in parts)
+
+    def fill(
+        self, recording: StudyRecording, faces: Faces, parts: Sequence[int], teacher: AUModel, done: Callable[[int], None]
+    ) -> None:
+        """Ask the teacher about parts of a recording's faces. No answer depends on which parts are asked for together.
 
         Args:
             recording: its file must be there.
-            faces: chosen of it.
+            faces: chosen of it, all.
+            parts: see `missing`.
             teacher: see `AUModel`.
             done: called with a number of faces that are finished.
         """
-        missing = [(i, path) for i, path in enumerate(self.files(recording.key, len(faces))) if not path.is_file()]
-        done(len(faces) - sum(len(range(len(faces))[i * TOGETHER : (i + 1) * TOGETHER]) for i, _ in missing))
-        if not missing:
-            return
-        with open_video(recording.path) as video:
-            for part, path in missing:
-                rows = range(len(faces))[part * TOGETHER : (part + 1) * TOGETHER]
+        with open_video(recording.path) as video, torch_threads(self.threads):
+            files = self.files(recording.key, len(faces))
+            for part in parts:
+                rows = rows_of(part, len(faces))
                 read = [
                     self._read(video[int(faces.frame[row])], torch.from_numpy(faces.landmarks[row]), recording, row, teacher)
                     for row in rows
                 ]
                 images, maps, activations = (torch.stack(values) for values in zip(*read, strict=True))
                 frame = torch.from_numpy(faces.frame[list(rows)].astype(np.int64))
-                store(path, Labels(images, encode(maps), activations, frame))
+                store(files[part], Labels(images, encode(maps), activations, frame))
                 done(len(rows))
 
     def read(self, key: str, count: int) -> Labels | None:
@@ -167,6 +177,11 @@ class Cache:
         prediction = teacher.net.predict(aligned.network_input(), teacher.batch_size, validate=False)
         images = ((for_student.network_input() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return images.cpu(), resized(prediction.heatmaps.float().cpu(), self.config.heatmap_size), prediction.activations.cpu()
+
+
+def rows_of(part: int, count: int) -> range:
+    """Say which of so many faces are in a part."""
+    return range(count)[part * TOGETHER : (part + 1) * TOGETHER]
 
 
 def store(path: Path, labels: Labels) -> None:

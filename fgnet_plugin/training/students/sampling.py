@@ -17,6 +17,7 @@ from tqdm import tqdm
 from fgnet_plugin.alignment import show_faces
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.faces import FaceFinder, FoundFaces
+from fgnet_plugin.inference.appearance import QUALITIES, describe
 from fgnet_plugin.media.animation import open_video
 from fgnet_plugin.network.geometry import mesh_frame, posed
 from fgnet_plugin.training.students.recordings import StudyRecording
@@ -26,6 +27,7 @@ from fgnet_plugin.utils.text import counted
 
 LOOKED_AT = 3
 """Frames in which faces are looked for, for each face that is wanted."""
+_DESCRIBED = 50  # frames of a recording whose faces' looks are noted
 _TOGETHER = 16  # frames in memory at once
 _EVERY = 6  # mesh points of which one says where its neighbours are
 _EXPRESSION, _TURN, _LIGHT = 0.1, 0.5, 0.25  # differences of mesh points, of radians, and of grey levels that count the same
@@ -41,13 +43,15 @@ class Faces:
     """[n, 68, 2] in pixels of the frame."""
     features: Floats
     """[n, F] expression, pose and light; the Euclidean distance says how unlike two faces are."""
+    looks: Floats
+    """[m, Q] how faces look that are spread evenly over the recording, chosen or not; see `appearance.describe`."""
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def take(self, rows: Integers) -> Faces:
         """Return some of the faces."""
-        return Faces(self.frame[rows], self.landmarks[rows], self.features[rows])
+        return Faces(self.frame[rows], self.landmarks[rows], self.features[rows], self.looks)
 
 
 def sample(
@@ -96,10 +100,12 @@ def sample(
                 of_person = math.ceil(missing / sum(1 for rest in left.values() if rest))
             share = math.ceil(of_person / left[owner])
             path = folder / f"{recording.key}-{share}.npz"
-            if not path.is_file():
+            found = _load(path)
+            if found is None:
                 finder = finder or FaceFinder(device)
                 _save(path, look_through(recording, share, seed, finder))
-            found = _load(path)
+                found = _load(path)
+                assert found is not None
             faces = found.take(choose(found, share))
             if not len(faces):
                 warnings.warn(f"{recording.path}: no face was found in the frames that were looked at", stacklevel=2)
@@ -123,9 +129,11 @@ def look_through(recording: StudyRecording, wanted: int, seed: int, finder: Face
     """Find faces in frames all over a recording, `LOOKED_AT` times as many frames as faces are wanted."""
     frames: list[int] = []
     landmarks, features = [np.empty((0, 68, 2))], [np.empty((0, feature_count()))]
+    looks = [np.empty((0, len(QUALITIES)))]
     try:
         with open_video(recording.path) as video:
             order = spread_frames(len(video), LOOKED_AT * wanted, np.random.default_rng([seed, int(recording.digest[:8], 16)]))
+            described = set(order[np.linspace(0, len(order) - 1, min(len(order), _DESCRIBED)).astype(np.intp)].tolist())
             for start in range(0, len(order), _TOGETHER):
                 numbers = order[start : start + _TOGETHER].tolist()
                 pictures = [video[number] for number in numbers]
@@ -134,9 +142,11 @@ def look_through(recording: StudyRecording, wanted: int, seed: int, finder: Face
                     frames += [number] * len(rows)
                     landmarks.append(found.landmarks[rows].double().numpy())
                     features.append(_features(picture, found)[rows.numpy()])
+                    if number in described:
+                        looks.append(describe(picture, found.landmarks[rows]))
     except InputError as error:
         warnings.warn(f"{recording.path} can't be read to its end ({error}): what was read until there is used", stacklevel=2)
-    return Faces(np.array(frames, np.intp), np.concatenate(landmarks), np.concatenate(features))
+    return Faces(np.array(frames, np.intp), np.concatenate(landmarks), np.concatenate(features), np.concatenate(looks))
 
 
 def spread_frames(length: int, wanted: int, generator: np.random.Generator) -> Integers:
@@ -190,9 +200,15 @@ def _features(picture: Tensor, found: FoundFaces) -> Floats:
 
 def _save(path: Path, faces: Faces) -> None:
     with atomic_write(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, frame=faces.frame, landmarks=faces.landmarks, features=faces.features.astype(np.float32))
+        features = faces.features.astype(np.float32)
+        np.savez_compressed(file, frame=faces.frame, landmarks=faces.landmarks, features=features, looks=faces.looks)
 
 
-def _load(path: Path) -> Faces:
+def _load(path: Path) -> Faces | None:
+    """Read what was found in a recording; None where nothing was kept, or an older version kept less."""
+    if not path.is_file():
+        return None
     with np.load(path, allow_pickle=False) as file:
-        return Faces(file["frame"].astype(np.intp), file["landmarks"].astype(float), file["features"].astype(float))
+        if "looks" not in file:
+            return None
+        return Faces(file["frame"].astype(np.intp), *(file[name].astype(float) for name in ("landmarks", "features", "looks")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,18 +15,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, read_info, save
 from fgnet_plugin.checkpoints.registry import resolve
 from fgnet_plugin.errors import InputError
+from fgnet_plugin.inference.appearance import Looks
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.network import FGNet, scores
 from fgnet_plugin.training.students import report
 from fgnet_plugin.training.students.agreement import Answers, agreement_table, card, curve_point
+from fgnet_plugin.training.students.filling import Fill, fill_cache, fill_here
 from fgnet_plugin.training.students.labels import Cache, Labels, coding_error
 from fgnet_plugin.training.students.recordings import StudyRecording, divide, list_paths
-from fgnet_plugin.training.students.rendered import rendered_labels
+from fgnet_plugin.training.students.rendered import NAME as RENDERED
 from fgnet_plugin.training.students.sampling import Faces, sample
 from fgnet_plugin.training.students.settings import LEAST_FACES, StudentSettings, default_steps, student_config
 from fgnet_plugin.training.students.stage import TaughtFaces, new_student, train_on
@@ -67,6 +67,7 @@ def train_student(
     settings: StudentSettings | None = None,
     work: str | Path | None = None,
     device: str | torch.device = "cpu",
+    fill: Fill = fill_here,
     progress: bool = True,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -88,6 +89,7 @@ def train_student(
         work: folder for what is computed on the way, by default ``OUT-work`` beside `out`. It holds faces of the recordings:
             keep it as private as these, and delete it when the student is finished.
         device: where faces are looked for and where the teacher computes; the student trains on the CPU.
+        fill: who asks the teacher: by default this process; `scale.students.fill_with` shares the work out.
         progress: show progress bars, with the time left.
         say: called with each line about what happens.
 
@@ -108,21 +110,22 @@ def train_student(
     folder = out.with_name(f"{out.stem}-work") if work is None else Path(work)
     if out.exists() and not (folder / "settings.json").exists():
         raise InputError(f"{out} is there already; choose another file, or remove it")
-    model = AUModel(teacher, device)
+    model = AUModel(teacher, device, weak_aus=True)  # where the teacher is a student, too
     paths = list_paths(on)
     say(f"reading {counted(len(paths), 'recording', form=',')} for their checksums")
     recordings = divide(paths, subject, settings.held_out, settings.seed)
     claim(folder, recordings, model, settings)
     config = student_config(settings.size, model.aus)
-    cache = Cache(folder / "labels", config, settings.views, settings.seed)
+    cache = Cache(folder / "labels", config, settings.views, settings.seed, settings.threads)
     count = _budget(settings, folder, model, say)
+    held_out = round(count * settings.held_out)
+    cache.check_room(count - held_out, held_out, settings.rendered)  # before faces are looked for, which may take long
     faces = sample(recordings, count, settings.held_out, folder / "faces", settings.seed, device, progress)
-    say(cache.check_room(recordings, {key: len(found) for key, found in faces.items()}, settings.rendered))
-    study = label(recordings, faces, cache, model, progress)
-    learn = study.part(held_out=False)
-    if settings.rendered:
-        with tqdm(total=settings.rendered, unit="face", desc="rendered", disable=not progress, file=sys.stderr) as bar:
-            learn.append(rendered_labels(settings.rendered, cache, model, bar.update))
+    learn_from, set_aside = (sum(len(faces[one.key]) for one in recordings if one.held_out is part) for part in (False, True))
+    say(cache.check_room(learn_from, set_aside, settings.rendered))
+    study = label(recordings, faces, cache, model, progress, rendered=settings.rendered, fill=fill)
+    rendered = cache.read(RENDERED, settings.rendered)
+    learn = [*study.part(held_out=False), *([] if rendered is None else [rendered])]
     taught, aside = TaughtFaces(learn), TaughtFaces(study.part(held_out=True), every_view=False)
     steps = settings.steps or default_steps(sum(len(one.frame) for one in learn))
     curve = []
@@ -143,19 +146,24 @@ def train_student(
 
 
 def label(
-    recordings: Sequence[StudyRecording], faces: Mapping[str, Faces], cache: Cache, teacher: AUModel, progress: bool = True
+    recordings: Sequence[StudyRecording],
+    faces: Mapping[str, Faces],
+    cache: Cache,
+    teacher: AUModel,
+    progress: bool = True,
+    *,
+    rendered: int = 0,
+    fill: Fill = fill_here,
 ) -> Study:
-    """Fill the cache with the teacher's answers, and read it."""
-    labels = {}
-    bar = tqdm(total=sum(map(len, faces.values())), unit="face", desc="teacher", disable=not progress, file=sys.stderr)
-    with bar:
-        for recording in recordings:
-            cache.fill(recording, faces[recording.key], teacher, bar.update)
-    for recording in recordings:
-        found = cache.read(recording.key, len(faces[recording.key]))
-        if found is not None:
-            labels[recording.key] = found
-    return Study(recordings, faces, labels)
+    """Fill the cache with the teacher's answers, also about so many rendered faces, and read those about the recordings."""
+    fill_cache(recordings, faces, rendered, cache, teacher, fill, progress)
+    labels = {one.key: cache.read(one.key, len(faces[one.key])) for one in recordings}
+    return Study(recordings, faces, {key: found for key, found in labels.items() if found is not None})
+
+
+def looks_of(study: Study) -> Looks:
+    """Summarise how the recordings look: those to learn from, and those held out, for which the report holds, too."""
+    return Looks.of([study.faces[one.key].looks for one in study.recordings], [one.subject for one in study.recordings])
 
 
 def answers_of(net: FGNet, study: Study) -> Answers:
@@ -257,6 +265,7 @@ def _info(
         "least_agreement": settings.least_agreement,
         "weak_aus": table.loc[table["weak"], "AU"].tolist(),
         "curve": curve,
+        "looks": looks_of(study).to_json(settings.seed),
         "coding_error": coding_error(list(study.labels.values())),
         "settings": json.loads(json.dumps(dataclasses.asdict(settings))) | {"start_from": Path(settings.start_from).name},
         "date": date.today().isoformat(),
