@@ -53,7 +53,7 @@ def draw_faces(seed: int, count: int, domains: tuple[str, ...]) -> tuple[Tensor,
                     rng, linear, glasses, lambda p, project=project: project(p)[1] * (SIZE / INNER), head.camera.turn
                 )
             steep = (np.maximum(linear.mean(-1, keepdims=True), 1e-4) / (level + 1e-3)) ** np.float32(rng.uniform(0, 0.5))
-            image = camera.develop(rng, kind, (linear * steep).astype(np.float32), level)
+            image = camera.develop(rng, kind, (linear * steep).astype(np.float32), level).image
             if rng.random() < kind.tight:
                 props.cut_photo(rng, image, landmarks)
             pictures.append(image.mean(-1, dtype=np.float32) / 255)

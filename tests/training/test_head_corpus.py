@@ -82,6 +82,8 @@ def test_a_face_is_what_training_needs(framing: head_corpus.Framing) -> None:
     assert 10 <= who["age"] <= 90
     assert who["african"] + who["asian"] + who["european"] == pytest.approx(1, abs=1e-5)
     assert -90 < who["ita"] < 90
+    assert 0 <= who["blur"] <= 0.9
+    assert 0.35 <= who["resolution"] <= 1
 
 
 def test_labels_are_those_of_all_twenty_aus_and_do_not_touch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -133,8 +134,17 @@ def draw_occluder(rng: np.random.Generator, picture: Picture, image: Floats, sca
     image += mask[..., None] * (tone * np.clip(texture, 0, 2).astype(np.float32) - image)
 
 
-def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: float) -> np.ndarray:
-    """Linear RGB [H, W, 3] -> the photograph, uint8 [H, W, 3].
+@dataclass(frozen=True)
+class Developed:
+    """A photograph, and what the camera did to it."""
+
+    image: np.ndarray  # uint8 [H, W, 3]
+    blur: float  # standard deviation of the lens' blur, px of a picture 128 px wide
+    resolution: float  # width that it was taken with, as a part of the width that it has; 1: it was not enlarged
+
+
+def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: float) -> Developed:
+    """Linear RGB [H, W, 3] -> the photograph.
 
     Args:
         level: mean brightness of the face, linear; exposure is set after it, as cameras do.
@@ -147,13 +157,15 @@ def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: flo
     if rng.random() < 0.7:  # highlights roll off
         image = image * (1 + image / 4) / (1 + image)
     image = np.clip(image, 0, 1) ** np.float32(1 / 2.2)
-    blur = rng.uniform(*domain.blur) * width / 128
+    lens = float(rng.uniform(*domain.blur))
+    blur = lens * width / 128
     if blur > 0.15:
         if rng.random() < 0.1:
             kernel = _motion(rng, 2 + int(3 * blur))
             image = cv2.filter2D(image, -1, kernel)
         else:
             image = cv2.GaussianBlur(image, (0, 0), blur)
+    share = 1.0
     if rng.random() < domain.low_resolution:
         share = min(0.95, rng.uniform(0.35, 0.9) / coarse)
         small = cv2.resize(image, (max(8, int(width * share)), max(8, int(height * share))), interpolation=cv2.INTER_AREA)
@@ -175,7 +187,7 @@ def develop(rng: np.random.Generator, domain: Domain, linear: Floats, level: flo
     if not ok:
         raise RuntimeError("OpenCV could not encode a JPEG")
     decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    return np.ascontiguousarray(decoded[..., ::-1])
+    return Developed(np.ascontiguousarray(decoded[..., ::-1]), lens, share)
 
 
 def pad(rng: np.random.Generator, image: np.ndarray) -> None:

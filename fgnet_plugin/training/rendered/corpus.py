@@ -108,7 +108,7 @@ def photograph(
         camera.draw_glasses(rng, picture, linear, size / inner)
     if rng.random() < kind.occluders:
         camera.draw_occluder(rng, picture, linear, size / inner)
-    image = camera.develop(rng, kind, linear, level)
+    image = camera.develop(rng, kind, linear, level).image
     if framing == "aligned" and rng.random() < 0.2:
         camera.pad(rng, image)
     return image, (picture.landmarks * (size / inner) - 0.5).astype(np.float32)

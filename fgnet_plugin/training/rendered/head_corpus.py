@@ -22,9 +22,12 @@ from fgnet_plugin.utils.threads import stop_opencv_threads
 AUS = tuple(au_name(number) for number in head_expressions.LABELLED)
 """The AUs that rendered heads are labelled for, in the order of their labels."""
 
-PERSON = ("age", "gender", "african", "asian", "european", "ita", "glasses", "beard", "yaw", "occluded")
+PERSON = (
+    "age", "gender", "african", "asian", "european", "ita", "glasses", "beard", "yaw", "occluded", "blur", "resolution"
+)  # fmt: skip
 """What an item's "person" says: age in years; gender 0 male to 1 female; shares of ancestry; skin's individual typology angle
-in degrees (over 55 very light, under -30 dark); glasses, occluded 0 or 1; beard 0 to 1; yaw in rad."""
+in degrees (over 55 very light, under -30 dark); glasses, occluded 0 or 1; beard 0 to 1; yaw in rad; of the camera: blur of the
+lens in px of a picture 128 px wide, and resolution, the width that the picture was taken with as a part of its width."""
 
 
 class HeadCorpus(Dataset[dict[str, Tensor]]):
@@ -36,7 +39,7 @@ class HeadCorpus(Dataset[dict[str, Tensor]]):
         domains, size, seed, length, framing: as of `RenderedCorpus`.
 
     An item is {"image": uint8 [3, size, size], "landmarks": float32 [68, 2] in px (integers at pixel centres), "labels":
-    float32 [20], 1, 0 or NaN for `AUS`, "intensities": float32 [20], "person": float32 [10], see `PERSON`}.
+    float32 [20], 1, 0 or NaN for `AUS`, "intensities": float32 [20], "person": float32 [12], see `PERSON`}.
 
     Raises:
         ValueError: unknown domains or framing, or numbers out of range.
@@ -81,7 +84,8 @@ class HeadCorpus(Dataset[dict[str, Tensor]]):
         ancestry = person.head.ancestry
         beard = max(person.complexion.beard, person.complexion.moustache)
         who = (
-            person.head.age, person.head.female, *ancestry, person.complexion.ita, shot.glasses, beard, shot.yaw, shot.occluded
+            person.head.age, person.head.female, *ancestry, person.complexion.ita, shot.glasses, beard, shot.yaw, shot.occluded,
+            shot.blur, shot.resolution,
         )  # fmt: skip
         return {
             "image": channels_first(shot.image),
@@ -102,6 +106,8 @@ class Shot:
     yaw: float
     glasses: bool
     occluded: bool
+    blur: float
+    resolution: float
     mouth_hidden: bool
     eyes_hidden: bool
 
@@ -140,12 +146,13 @@ def photograph(
         hidden = cover[at[:, 1], at[:, 0]] > 0.5
     # Cameras steepen the tones about the face's.
     steep = (np.maximum(linear.mean(-1, keepdims=True), 1e-4) / (level + 1e-3)) ** np.float32(rng.uniform(0.0, 0.5))
-    image = camera.develop(rng, kind, (linear * steep).astype(np.float32), level)
+    developed = camera.develop(rng, kind, (linear * steep).astype(np.float32), level)
+    image = developed.image
     if framing == "aligned" and rng.random() < kind.tight:
         props.cut_photo(rng, image, landmarks)
     mouth_hidden = bool(occluded and hidden[48:68].mean() > 0.3)
     eyes_hidden = glasses is not None and glasses.tint > 0.5
     return Shot(
-        image, (landmarks - 0.5).astype(np.float32), picture.parted, picture.yaw, glasses is not None, occluded, mouth_hidden,
-        eyes_hidden,
+        image, (landmarks - 0.5).astype(np.float32), picture.parted, picture.yaw, glasses is not None, occluded,
+        developed.blur, developed.resolution, mouth_hidden, eyes_hidden,
     )  # fmt: skip
