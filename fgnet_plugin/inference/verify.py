@@ -17,8 +17,8 @@ from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, read_info
 from fgnet_plugin.errors import CheckpointError, InputError
 from fgnet_plugin.inference.appearance import LEAST_PEOPLE, QUALITIES, Difference, Looks, describe, unlike
 from fgnet_plugin.inference.au_model import AUModel
-from fgnet_plugin.inference.columns import LANDMARKS
-from fgnet_plugin.inference.faces_again import check_places, faces_again
+from fgnet_plugin.inference.columns import AUS, LANDMARKS
+from fgnet_plugin.inference.faces_again import NEEDED, check_places, faces_again
 from fgnet_plugin.utils.arrays import Floats
 from fgnet_plugin.utils.tables import read_pieces
 from fgnet_plugin.utils.text import counted
@@ -27,6 +27,7 @@ _RESAMPLES, _LOWER = 1000, 0.025
 _LEAST = 5  # faces, below which nothing can be said of the agreement
 _OF_EACH = 20  # faces of each file, at least, whose looks are compared
 _MOST_NAMED = 5  # files in a warning
+_NEEDED = {*NEEDED, *AUS}  # columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ class DrawnFaces:
         check_places(piece)
         draw = self._generator.random(len(piece))
         of_faces = piece[LANDMARKS].notna().all(axis=1).to_numpy()
-        more = piece[of_faces]
+        more = piece.loc[of_faces, [name for name in map(str, piece.columns) if name in _NEEDED]]
         rows = more if self.rows.empty else pd.concat([self.rows, more], ignore_index=True)
         draws = np.concatenate([self._draws, draw[of_faces]])
         order = np.argsort(draws)
@@ -145,8 +146,8 @@ class Verifier:
             asked = places < len(scores)
             if asked.any() and len(rows) >= _LEAST:
                 scores[places[asked]] = self.teacher.read([image], [points[asked]]).scores.numpy()
-        compared = [_compared(rows[au][: len(scores)], scores[:, i], au, self._agreement) for i, au in enumerate(aus)]
-        agreement = pd.DataFrame(compared if len(rows) >= _LEAST else [])
+        compared = list(enumerate(aus)) if len(rows) >= _LEAST else []
+        agreement = pd.DataFrame([_compared(rows[au][: len(scores)], scores[:, i], au, self._agreement) for i, au in compared])
         looks: dict[str, list[Difference]] = {}
         if self._looks is not None and len(rows):
             looks = {str(name): unlike(seen[which], self._looks) for name, which in rows.groupby("input").indices.items()}
@@ -187,7 +188,7 @@ def notes_on(info: CheckpointInfo, name: str) -> list[str]:
     if looks is None:
         return [f"{name} was made by another version, and does not say how its recordings look: only agreement is compared"]
     if looks.people < LEAST_PEOPLE:
-        return [f"the study of {name} has {looks.people} people: of so few, only large differences in looks can be told"]
+        return [f"the study of {name} has {looks.people} people: of so few, hardly any difference in looks can be told"]
     return []
 
 

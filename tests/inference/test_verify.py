@@ -24,7 +24,7 @@ from fgnet_plugin.inference.faces_again import scores_again
 from fgnet_plugin.inference.overlay import overlay
 from fgnet_plugin.inference.sides import sides
 from fgnet_plugin.inference.uncertainty import uncertainty
-from fgnet_plugin.inference.verify import notes_on, verify_student
+from fgnet_plugin.inference.verify import DrawnFaces, Verifier, notes_on, verify_student
 from fgnet_plugin.measures import prediction_powered
 from fgnet_plugin.pyfeat.heatmaps import heatmaps
 
@@ -140,6 +140,18 @@ def test_of_several_files_those_that_look_otherwise_are_named(
     with pytest.warns(match=r"1 of 2 files look unlike .* study: \S*other\.mp4: ") as said:
         verify_student([table, other], models[0], 5, teacher=models[1])
     assert "face.mp4" not in str(said[0].message)
+
+
+def test_of_few_faces_only_the_looks_are_compared(models: tuple[AUModel, AUModel], table: pd.DataFrame, tmp_path: Path) -> None:
+    """As of a picture in a dataset; of a recording without a face, nothing."""
+    verifier = Verifier(*models, "cpu")
+    other = table[:2].assign(input=str(face_video(tmp_path / "other.mp4", grey)))
+    for rows, warned in ((other, 1), (other.assign(x_0=np.nan), 0)):
+        drawn = DrawnFaces(5)
+        drawn.add(rows)
+        found = verifier.verify(drawn)
+        assert found.agreement.empty
+        assert len(found.warnings) == warned
 
 
 def test_cards_that_do_not_say_how_recordings_look(student: Path, video: Path, tmp_path: Path) -> None:

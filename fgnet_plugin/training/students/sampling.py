@@ -88,40 +88,40 @@ def sample(
     """
     finder: FaceFinder | None = None
     chosen: dict[str, Faces] = {}
-    bar = tqdm(total=len(recordings), unit="recording", desc="finding faces", disable=not progress, file=sys.stderr)
-    for aside in (False, True):
-        part = [recording for recording in recordings if recording.held_out is aside]
-        wanted = round(count * held_out) if aside else count - round(count * held_out)
-        left = {name: sum(one.subject == name for one in part) for name in dict.fromkeys(one.subject for one in part)}
-        missing, of_person, owner = wanted, 0, ""
-        for recording in sorted(part, key=lambda one: list(left).index(one.subject)):
-            if recording.subject != owner:
-                owner = recording.subject
-                of_person = math.ceil(missing / sum(1 for rest in left.values() if rest))
-            share = math.ceil(of_person / left[owner])
-            path = folder / f"{recording.key}-{share}.npz"
-            found = _load(path)
-            if found is None:
-                finder = finder or FaceFinder(device)
-                _save(path, look_through(recording, share, seed, finder))
+    with tqdm(total=len(recordings), unit="recording", desc="finding faces", disable=not progress, file=sys.stderr) as bar:
+        for aside in (False, True):
+            part = [recording for recording in recordings if recording.held_out is aside]
+            wanted = round(count * held_out) if aside else count - round(count * held_out)
+            left = {name: sum(one.subject == name for one in part) for name in dict.fromkeys(one.subject for one in part)}
+            missing, of_person, owner = wanted, 0, ""
+            for recording in sorted(part, key=lambda one: list(left).index(one.subject)):
+                if recording.subject != owner:
+                    owner = recording.subject
+                    of_person = math.ceil(missing / sum(1 for rest in left.values() if rest))
+                share = math.ceil(of_person / left[owner])
+                path = folder / f"{recording.key}-{share}.npz"
                 found = _load(path)
-                assert found is not None
-            faces = found.take(choose(found, share))
-            if not len(faces):
-                warnings.warn(f"{recording.path}: no face was found in the frames that were looked at", stacklevel=2)
-            chosen[recording.key] = faces
-            bar.update()
-            left[owner] -= 1
-            of_person -= len(faces)
-            missing -= len(faces)
-        if missing == wanted:
-            where = "of the held-out people" if aside else "to learn from"
-            searched = f"{counted(len(part), 'recording')} {where}, such as {part[0].path}"
-            raise InputError(f"no face was found in the {searched}; give recordings in which faces are seen")
-        if missing > 0:
-            what = "held-out recordings" if aside else "recordings to learn from"
-            warnings.warn(f"the {what} have {counted(wanted - missing, 'face')} of the {wanted} that were wanted", stacklevel=2)
-    bar.close()
+                if found is None:
+                    finder = finder or FaceFinder(device)
+                    _save(path, look_through(recording, share, seed, finder))
+                    found = _load(path)
+                    assert found is not None
+                faces = found.take(choose(found, share))
+                if not len(faces):
+                    warnings.warn(f"{recording.path}: no face was found in the frames that were looked at", stacklevel=2)
+                chosen[recording.key] = faces
+                bar.update()
+                left[owner] -= 1
+                of_person -= len(faces)
+                missing -= len(faces)
+            if missing == wanted:
+                where = "of the held-out people" if aside else "to learn from"
+                searched = f"{counted(len(part), 'recording')} {where}, such as {part[0].path}"
+                raise InputError(f"no face was found in the {searched}; give recordings in which faces are seen")
+            if missing > 0:
+                what = "held-out recordings" if aside else "recordings to learn from"
+                said = f"the {what} have {counted(wanted - missing, 'face')} of the {wanted} that were wanted"
+                warnings.warn(said, stacklevel=2)
     return {recording.key: chosen[recording.key] for recording in recordings}
 
 
