@@ -182,3 +182,25 @@ def test_pictures_of_the_documentation(name: str, picture: str, tmp_path: Path, 
     monkeypatch.setattr("sys.argv", [name, "--out", str(tmp_path / picture)])
     example(name).main()
     assert colours(tmp_path / picture) > 200
+
+
+def test_errors_by_group_have_intervals_and_name_the_aus_read_worse() -> None:
+    held_out, rng, n = example("held_out_faces"), np.random.default_rng(0), 1500
+    held_out.RESAMPLES = 200
+    person = dict(zip(held_out.PERSON, rng.random((len(held_out.PERSON), n)), strict=True))
+    person |= {"age": rng.uniform(10, 90, n), "ita": rng.uniform(-60, 70, n), "blur": rng.uniform(0, 1.5, n)}
+    glasses = person["glasses"] > 0.5
+    labels = (rng.random((n, 2)) < 0.4).astype(float)
+    labels[::50, 0] = np.nan
+    scores = 0.5 + 0.2 * (np.nan_to_num(labels) - 0.5) + rng.normal(0, 0.1, (n, 2))
+    scores[glasses, 0] = 0.7 + rng.normal(0, 0.1, glasses.sum())
+    read = held_out.Read(("AU01", "AU12"), scores, labels, np.stack(list(person.values()), 1), {})
+    rows = {row["group"]: row for row in held_out.compare_groups(read)}
+    assert rows["all heads"]["heads"] == n == rows["glasses"]["heads"] + rows["no glasses"]["heads"]
+    assert rows["glasses"]["worse"] == ["AU01"]
+    assert rows["no glasses"]["worse"] == []
+    assert rows["glasses"]["bias_interval"][0] > 0 > rows["no glasses"]["bias_interval"][1]
+    assert rows["glasses"]["auc_interval"][1] < rows["all heads"]["auc_interval"][0]
+    for row in rows.values():
+        for of in ("auc", "bias"):
+            assert row[f"{of}_interval"][0] <= row[of] <= row[f"{of}_interval"][1]
