@@ -182,3 +182,13 @@ def test_pictures_of_the_documentation(name: str, picture: str, tmp_path: Path, 
     monkeypatch.setattr("sys.argv", [name, "--out", str(tmp_path / picture)])
     example(name).main()
     assert colours(tmp_path / picture) > 200
+
+
+@pytest.mark.slow
+def test_recordings_of_rendered_people(tmp_path: Path) -> None:
+    recordings = example("rendered_recordings")
+    table = recordings.film(tmp_path / "P001.mp4", 0, frames=3, size=64, seed=1)
+    assert (tmp_path / "P001.mp4").stat().st_size > 0
+    assert table["frame"].tolist() == [0, 1, 2]
+    assert set(table["input"]) == {"P001.mp4"}
+    assert table[list(recordings.AUS)].isin([0, 1]).to_numpy().any(axis=1).all()
