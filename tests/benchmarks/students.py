@@ -1,7 +1,7 @@
 """Students of few and of many faces: agreement with their teacher, AUC on known AUs, and times.
 
     fgnet train render outputs/heads --size 128 --domain studio --domain webcam --domain street --domain press --count 16000
-    python examples/rendered_recordings.py --people 8 --out outputs/people
+    python examples/rendered_recordings.py --people 10 --seed 22 --out outputs/people
     python tests/benchmarks/students.py outputs/heads/faces.csv outputs/people [--teacher NAME] [--photos FOLDER]
 
 Faces to learn from are aligned rendered heads, each another person, the last of the file; the teacher reads each once. A budget
