@@ -204,3 +204,13 @@ def test_errors_by_group_have_intervals_and_name_the_aus_read_worse() -> None:
     for row in rows.values():
         for of in ("auc", "bias"):
             assert row[f"{of}_interval"][0] <= row[of] <= row[f"{of}_interval"][1]
+
+
+@pytest.mark.slow
+def test_recordings_of_rendered_people(tmp_path: Path) -> None:
+    recordings = example("rendered_recordings")
+    table = recordings.film(tmp_path / "P001.mp4", 0, frames=3, size=64, seed=1)
+    assert (tmp_path / "P001.mp4").stat().st_size > 0
+    assert table["frame"].tolist() == [0, 1, 2]
+    assert set(table["input"]) == {"P001.mp4"}
+    assert table[list(recordings.AUS)].isin([0, 1]).to_numpy().any(axis=1).all()
