@@ -21,6 +21,7 @@ def reconstruction_loss(
     weights: Reconstruction,
     discriminator: Discriminator | None = None,
     spreads: Sequence[float] = (),
+    pixel_weights: Tensor | None = None,
 ) -> Tensor:
     """How far generated faces are from faces, by the terms of `Reconstruction`.
 
@@ -28,11 +29,13 @@ def reconstruction_loss(
         generated, faces: [B, 3, S, S], about [-1, 1].
         discriminator: whose maps are compared, where `weights.features` is not 0.
         spreads: standard deviation of each of these maps, see `map_spreads`.
+        pixel_weights: [B, 1, S, S] of mean 1, by which the pixels' errors count; none: all alike.
 
     Returns:
         [B].
     """
-    total = weights.pixels * (generated - faces).float().square().mean((1, 2, 3))
+    errors = (generated - faces).float().square()
+    total = weights.pixels * (errors if pixel_weights is None else errors * pixel_weights).mean((1, 2, 3))
     if weights.structure:
         with torch.autocast(faces.device.type, enabled=False):  # SSIM takes differences of nearly equal numbers
             total = total + weights.structure * _unlikeness(generated.float(), faces.float())
@@ -40,8 +43,8 @@ def reconstruction_loss(
         with torch.no_grad():
             wanted = discriminator.features(faces)
         found = discriminator.features(generated)
-        errors = [(f - w).abs().float().mean((1, 2, 3)) / s for f, w, s in zip(found, wanted, spreads, strict=True)]
-        total = total + weights.features * torch.stack(errors).mean(0)
+        apart = [(f - w).abs().float().mean((1, 2, 3)) / s for f, w, s in zip(found, wanted, spreads, strict=True)]
+        total = total + weights.features * torch.stack(apart).mean(0)
     return total
 
 
