@@ -38,22 +38,23 @@ def probe(train: Tensor, labels: Tensor, test: Tensor, truth: Tensor) -> list[fl
 
     mean, spread = train.mean(0), train.std(0) + 1e-6
     ours, theirs = ((x - mean) / spread / x.shape[1] ** 0.5 for x in (train.double(), test.double()))
-    inner, outer, found = ours @ ours.T, theirs @ ours.T, []
+    values, vectors = torch.linalg.eigh(ours @ ours.T)
+    outer, found = theirs @ ours.T @ vectors, []
     for au in range(labels.shape[1]):
         known, tested = labels[:, au].isfinite(), truth[:, au].isfinite()
-        target = labels[known, au].double()
-        centred = target - target.mean()
-        values, vectors = torch.linalg.eigh(inner[known][:, known])
+        target = labels[:, au].double()
+        # An unknown label is the mean of the known: so all AUs share one decomposition.
+        centred = (target - target[known].mean()).nan_to_num()
+        turned = vectors.T @ centred
 
-        def left_out(penalty: float, values: Tensor = values, vectors: Tensor = vectors, centred: Tensor = centred) -> Tensor:
+        def left_out(penalty: float, centred: Tensor = centred, turned: Tensor = turned) -> Tensor:
             """What the regression without each face says of it."""
-            hat = (vectors * (values / (values + penalty))) @ vectors.T
-            own = hat.diagonal()
-            return (hat @ centred - own * centred) / (1 - own).clamp(min=1e-9)
+            kept = values / (values + penalty)
+            own = vectors.square() @ kept
+            return (vectors @ (kept * turned) - own * centred) / (1 - own).clamp(min=1e-9)
 
-        best = max(PENALTIES, key=lambda penalty: roc_auc_score(target, left_out(penalty)))
-        weights = vectors @ ((vectors.T @ centred) / (values + best))
-        found.append(float(roc_auc_score(truth[tested, au], outer[tested][:, known] @ weights)))
+        best = max(PENALTIES, key=lambda penalty: roc_auc_score(target[known], left_out(penalty)[known]))
+        found.append(float(roc_auc_score(truth[tested, au], (outer @ (turned / (values + best)))[tested])))
     return found
 
 
