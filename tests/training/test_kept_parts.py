@@ -31,7 +31,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(toy: Path, out: Path, *overrides: str) -> dict[str, Tensor]:
     """Weights after a short training from the pretrained parts, with BatchNorm's statistics."""
-    start = [f"model.start_from={toy / 'pretrained.safetensors'}", "model.size=null", "model.width=128", "model.architecture={}"]
+    start = [
+        f"model.start_from={toy / 'pretrained.safetensors'}",
+        "model.size=null",
+        "model.width=128",
+        "model.architecture={}",
+    ]
     train_detector(read_detector(str(toy / "settings.yaml"), [*start, f"trainer.out={out}", *overrides]))
     system = load_system(out)
     assert system.info.licence == "free"

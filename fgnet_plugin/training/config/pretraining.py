@@ -119,9 +119,9 @@ class Reconstruction:
     regions: float = 0.0
     """How many times more a pixel at eyes, brows or mouth counts than one far from them; needs the landmarks of `Faces.csv`."""
     landmarks: float = 0.0
-    """Weight of the mean squared error of what a linear layer reads off the codes: the face's landmarks less its pose, and
-    the shapes of brows, eyes, nose and mouth, in their spread over faces (`landmark_shapes`). The layer is thrown away. Needs
-    the landmarks of `Faces.csv`."""
+    """Weight of the mean squared errors of what one linear layer reads off the codes, and another off the generator's maps up
+    to 16 px: the face's landmarks less its pose, and the shapes of brows, eyes, nose and mouth, in their spread over faces
+    (`landmark_shapes`). Both layers are thrown away. Needs the landmarks of `Faces.csv`."""
 
     def __post_init__(self) -> None:
         if min(self.pixels, self.structure, self.features) < 0 or not self.pixels + self.structure + self.features:

@@ -5,6 +5,7 @@ The generator is frozen, as pSp's is, or learns with the encoder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ PRETRAINED_FILE = "pretrained.safetensors"
 GRID_FACES, GRID_COLUMNS = 32, 8
 Net = TypeVar("Net", bound=nn.Module)
 _FACES_FOR_SPREADS = 64
+_READ_MAPS = 16
+"""Side of the largest maps that landmarks are read off, px."""
 
 
 class EncoderStage(Stage):
@@ -85,6 +88,10 @@ class EncoderStage(Stage):
             self.register_buffer("shape_mean", shapes.mean(0))
             self.register_buffer("shape_spread", shapes.std(0).clamp(min=1e-4))  # 0 where points define the frame
             self.reader = nn.Linear(sizes.n_layers * sizes.style_dim, N_SHAPES)
+            small = (
+                n * size**2 for n, size in zip(sizes.generator_channels, sizes.map_sizes, strict=True) if size <= _READ_MAPS
+            )
+            self.map_reader = nn.Linear(sum(small), N_SHAPES)
         self._sums = torch.zeros(3)
         self._shown: list[Tensor] = []
 
@@ -103,21 +110,25 @@ class EncoderStage(Stage):
             else:
                 faces, landmarks = mirror(faces, landmarks, which)
         codes = self.net(faces)
-        loss = self.loss(self.reconstruct(codes, faces.shape[-1]), faces, landmarks).mean()
-        return loss if self.reader is None else loss + self.config.loss.landmarks * self.reading_loss(codes, landmarks)
+        generated, maps = self.reconstruct(codes, faces.shape[-1])
+        loss = self.loss(generated, faces, landmarks).mean()
+        return loss if self.reader is None else loss + self.config.loss.landmarks * self.reading_loss(codes, maps, landmarks)
 
-    def reading_loss(self, codes: Tensor, landmarks: Tensor | None) -> Tensor:
-        """Mean squared error of the shapes that the linear layer reads off codes [B, rows, style_dim], in their spread."""
+    def reading_loss(self, codes: Tensor, maps: Sequence[Tensor], landmarks: Tensor | None) -> Tensor:
+        """Mean squared errors, in the spread of shapes, of what linear layers read off codes and off small maps; their sum."""
         assert self.reader is not None
         assert landmarks is not None
-        read = self.reader(codes[:, : self.sizes.n_layers].flatten(1)).float()
-        return F.mse_loss(read, (landmark_shapes(landmarks.float()) - self.shape_mean) / self.shape_spread)
+        of_maps = self.map_reader(torch.cat([one.flatten(1) for one in maps if one.shape[-1] <= _READ_MAPS], 1)).float()
+        of_codes = self.reader(codes[:, : self.sizes.n_layers].flatten(1)).float()
+        wanted = (landmark_shapes(landmarks.float()) - self.shape_mean) / self.shape_spread
+        return F.mse_loss(of_codes, wanted) + F.mse_loss(of_maps, wanted)
 
-    def reconstruct(self, codes: Tensor, size: int) -> Tensor:
-        """What the generator makes of codes [B, rows, style_dim]: [B, 3, size, size], about [-1, 1]."""
+    def reconstruct(self, codes: Tensor, size: int) -> tuple[Tensor, list[Tensor]]:
+        """What the generator makes of codes [B, rows, style_dim]: [B, 3, size, size], about [-1, 1], and its maps."""
         styles = self.generator.mapping(codes) if self.config.latent == "z" else codes
-        generated = self.generator.image(self.generator(styles), styles)
-        return generated if generated.shape[-1] == size else F.adaptive_avg_pool2d(generated, size)
+        maps = self.generator(styles)
+        generated = self.generator.image(maps, styles)
+        return generated if generated.shape[-1] == size else F.adaptive_avg_pool2d(generated, size), maps
 
     def loss(self, generated: Tensor, faces: Tensor, landmarks: Tensor | None = None) -> Tensor:
         """[B]: the weighted sum of the settings' terms, without what is read off codes."""
@@ -138,11 +149,12 @@ class EncoderStage(Stage):
         """Adds a batch's errors."""
         faces = normalize(batch["image"])
         codes, landmarks = self.trained(faces), batch.get("landmarks")
-        generated = self.reconstruct(codes, faces.shape[-1]).float().clamp(-1, 1)
+        generated, maps = self.reconstruct(codes, faces.shape[-1])
+        generated = generated.float().clamp(-1, 1)
         noise = (generated - faces).square().mean((1, 2, 3)) / 4  # of pixels in [0, 1]
         loss = self.loss(generated, faces, landmarks).sum()
         if self.reader is not None:
-            loss = loss + self.config.loss.landmarks * len(faces) * self.reading_loss(codes, landmarks)
+            loss = loss + self.config.loss.landmarks * len(faces) * self.reading_loss(codes, maps, landmarks)
         self._sums += torch.stack([loss, (-10 * noise.log10()).sum(), faces.new_tensor(len(faces))]).cpu()
         if sum(len(shown) for shown in self._shown) < 2 * GRID_FACES:
             self._shown.append(torch.stack([batch["image"], to_pixels(generated)], 1).cpu())
