@@ -91,7 +91,7 @@ class Job:
         """Where it writes to."""
         kind = "rates" if self.seed == SEEDS_OF_RATES else "runs"
         rate = f"-{self.rate:g}" if kind == "rates" else ""
-        return out / kind / self.arm.replace(" ", "-") / f"{self.samples}-seed{self.seed}{rate}"
+        return out / kind / folder_name(self.arm) / f"{self.samples}-seed{self.seed}{rate}"
 
     def settings(self, out: Path, aus: Sequence[str]) -> list[str]:
         """What differs from ``claims.yaml``."""
@@ -113,6 +113,11 @@ class Job:
             f"export.corpus={LABELLED}",
             *own,
         ]
+
+
+def folder_name(arm: str) -> str:
+    """An arm's name without what shells and patterns stumble over."""
+    return arm.replace(",", "").replace(" ", "-")
 
 
 def grid(plan: Plan, arms: Iterable[str], seeds: int, rates: dict[str, float]) -> list[Job]:
@@ -230,6 +235,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trainings at a time, one thread each")
     parser.add_argument("--rehearsal", action="store_true", help="a handful of faces and steps: does it run?")
     parser.add_argument("--until", choices=("gate", "rates", "training"), help="stop after this")
+    parser.add_argument("--so-far", action="store_true", help="train nothing more: table and plot of what is trained")
     options = parser.parse_args()
     plan, out = REHEARSAL if options.rehearsal else FULL, options.out
     aus = prepare(plan, out, options.jobs)
@@ -237,11 +243,15 @@ def main() -> None:
     probed = gate(out, aus)
     if options.until == "gate":
         return
+    if options.so_far:
+        options.arms = [arm for arm in options.arms if (out / "runs" / folder_name(arm)).is_dir()]
     rates = choose_rates(plan, options.arms, out, aus, options.jobs)
     print("rates:", ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items()), flush=True)
     if options.until == "rates":
         return
     jobs = grid(plan, options.arms, options.seeds, rates)
+    if options.so_far:
+        jobs = [job for job in jobs if (job.folder(out) / "done.json").is_file()]
     done = train_all(jobs, out, aus, options.jobs)
     if options.until == "training":
         return

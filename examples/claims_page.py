@@ -21,6 +21,7 @@ ARMS = {FROZEN: "#1b6ca8", TUNED: "#4fb0c6", ENCODER: "#e0a030", SCRATCH: "#d149
 """The arms, cheapest trainings first, and their colours."""
 PAIRS = (TUNED, SCRATCH), (FROZEN, SCRATCH), (TUNED, ENCODER), (TUNED, RESNET)
 """Whose differences the page shows, first less second."""
+BEGIN, END = "<!-- Figures: make claims writes them. -->", "<!-- End of the figures. -->"
 MEASURES = {"auc": "AUC", "f1": "F1"}
 WHERE = {"within": "tested on the same domain", "across": "tested on a domain that nothing has seen"}
 Row = dict[str, Any]
@@ -171,7 +172,7 @@ def write_page(
     pretraining: float,
     seconds: Sequence[float],
 ) -> None:
-    """Writes ``claims.csv``, ``claims.png`` and ``claims.md``, which has figures and no words about them.
+    """Writes ``claims.csv`` and ``claims.png``, and the figures in ``claims.md``, of which words about them are kept.
 
     Args:
         docs: where they go.
@@ -211,7 +212,10 @@ def write_page(
         f"`make claims`: pretraining {pretraining / 60:.0f}, {len(seconds)} trainings {sum(seconds) / 60:.0f} minutes of one "
         f"core; {os.cpu_count()} cores of {_processor()}, torch {torch.__version__}.",
     ]
-    (docs / "claims.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page, figures = docs / "claims.md", "\n".join([BEGIN, "", *lines, "", END])
+    words = page.read_text(encoding="utf-8") if page.is_file() else f"{BEGIN}\n{END}\n"
+    before, _, rest = words.partition(BEGIN)
+    page.write_text(before + figures + rest.partition(END)[2], encoding="utf-8")
 
 
 def _processor() -> str:

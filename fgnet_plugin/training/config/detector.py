@@ -83,7 +83,7 @@ class Model(Sizes):
             changed.discard("architecture")
         of_start = [name for name in ("reset_interpreter", "start_from_same_corpus") if name in changed]
         if self.baseline == "encoder":
-            wrong = [name for name in ("stylegan2", "psp", "reset_interpreter", "baseline_weights") if name in changed]
+            wrong = [str(name) for name in ("stylegan2", "psp", "reset_interpreter", "baseline_weights") if name in changed]
             wrong += ["generator in freeze"] if "generator" in self.freeze else []
             if wrong:
                 raise ValueError(f"baseline: encoder is FG-Net's encoder and a linear layer: leave out {', '.join(wrong)}")
