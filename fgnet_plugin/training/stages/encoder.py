@@ -57,6 +57,8 @@ class EncoderStage(Stage):
     monitor, maximise = "loss", False
     net: Encoder
     average: Encoder | None
+    shape_mean: Tensor
+    shape_spread: Tensor  # of `landmark_shapes` over the training faces
 
     def __init__(
         self, config: EncoderConfig, start: Pretrained, corpus: Corpus, val_corpus: Corpus, sampler: StepSampler
