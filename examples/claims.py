@@ -42,7 +42,7 @@ class Plan:
     positives: int
     """Faces of ``train`` that must show an AU, or it is left out."""
     pretraining: tuple[str, ...]
-    """Settings that differ from ``claims-pretraining.yaml``."""
+    """Settings that differ from ``encoder-claims.yaml``."""
     budget: dict[int, tuple[int, int, int]]
     """Labelled faces -> epochs, batches of 8 an epoch, epochs between validations."""
     rates: tuple[float, ...]
@@ -167,7 +167,7 @@ def pretrain(plan: Plan, out: Path) -> None:
     data = out / "corpora" / "unlabelled" / "faces.csv"
     settings = [f"data.csv={data}", f"trainer.out={out / 'pretraining'}", *plan.pretraining]
     if not is_done(done, settings):
-        train_encoder(read_encoder("claims-pretraining", settings), resume=True)
+        train_encoder(read_encoder("encoder-claims", settings), resume=True)
         record(done, settings, seconds=round(time.process_time() - start, 1))
 
 

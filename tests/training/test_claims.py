@@ -45,7 +45,7 @@ def test_the_grid_is_complete_and_fair(claims: ModuleType, tmp_path: Path) -> No
 
 def test_only_the_start_differs() -> None:
     """What starts from random weights has the sizes of the pretrained parts."""
-    assert read_detector("claims").model.config() == read_encoder("claims-pretraining").model.config()
+    assert read_detector("claims").model.config() == read_encoder("encoder-claims").model.config()
 
 
 def test_no_face_is_in_two_parts_and_the_test_across_is_of_an_unseen_domain(claims: ModuleType) -> None:

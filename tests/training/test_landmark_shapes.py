@@ -50,7 +50,7 @@ def test_generator_and_encoder_learn_together(tmp_path: Path) -> None:
     more = ["optimiser.epochs=2", "optimiser.batches_per_epoch=5", "optimiser.batch_size=4", "data.val_fraction=0.25"]
     more += ["optimiser.warmup_steps=0"]
     settings = [f"data.csv={table}", f"trainer.out={tmp_path / 'out'}", *tiny, *more]
-    path = train_encoder(read_encoder("claims-pretraining", settings))
+    path = train_encoder(read_encoder("encoder-claims", settings))
     rows = [row for row in csv.DictReader((tmp_path / "out" / "metrics.csv").open()) if row["val_loss"]]
     assert float(rows[-1]["val_loss"]) < float(rows[0]["val_loss"])
     first = load_pretrained(path)
@@ -59,7 +59,7 @@ def test_generator_and_encoder_learn_together(tmp_path: Path) -> None:
     # It can go on from its own file, and with the generator as it is.
     start = [f"start_from={path}", f"start_encoder={path}", "model.size=null", "model.architecture={}"]
     settings = [f"data.csv={table}", f"trainer.out={tmp_path / 'more'}", *more, *start, "train_generator=false"]
-    found = load_pretrained(train_encoder(read_encoder("claims-pretraining", [*settings, "trainer.accelerator=cpu"])))
+    found = load_pretrained(train_encoder(read_encoder("encoder-claims", [*settings, "trainer.accelerator=cpu"])))
     before, after = first.parts["generator"], found.parts["generator"]
     assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
     assert not torch.equal(found.parts["encoder"]["stem.0.weight"], first.parts["encoder"]["stem.0.weight"])
@@ -78,7 +78,7 @@ def test_generator_and_encoder_learn_together(tmp_path: Path) -> None:
 )
 def test_settings_that_do_not_fit_are_refused(settings: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        read_encoder("claims-pretraining", settings)
+        read_encoder("encoder-claims", settings)
 
 
 def test_the_backbone_is_the_detectors() -> None:
