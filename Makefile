@@ -51,7 +51,7 @@ SEED ?= 0
 fuzz: .venv/with-dev ## damaged pictures, videos, tables, settings and weights: each is read or refused; FILES=… of each kind from SEED=…
 	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz.py --files $(FILES) --seed $(SEED)
 
-claims: .venv/with-dev ## the paper's claims on rendered corpora: 54 trainings, table and plot to docs/
+claims: .venv/with-dev ## the paper's claims on rendered faces: a pretraining, its gate, 55 trainings; figures to docs/
 	$(BIN)/python examples/claims.py --docs docs
 
 # Wheels that a machine without a package index lacks, for its Python (cuda-core 1.2 and cuda-pathfinder): put them there.

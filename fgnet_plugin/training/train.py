@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from fgnet_plugin.checkpoints.pretrained import Pretrained
 from fgnet_plugin.checkpoints.stylegan2_psp import check_starts
 from fgnet_plugin.training.collectives import say
 from fgnet_plugin.training.config.detector import Csv, DetectorConfig, selection
@@ -17,8 +18,8 @@ from fgnet_plugin.training.data.leakage import check_start_from
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 from fgnet_plugin.training.engine.fit import check_folder, fit
 from fgnet_plugin.training.metrics.inception_distance import read_inception
-from fgnet_plugin.training.models.baseline import BASELINE_FILE, Baseline, start_from_imagenet
-from fgnet_plugin.training.models.start import detector, face_size, gan_start, generator_start
+from fgnet_plugin.training.models.baseline import BASELINE_FILE, ENCODER, Baseline, start_from_imagenet
+from fgnet_plugin.training.models.start import detector, encoder_baseline, face_size, gan_start, generator_start
 from fgnet_plugin.training.models.systems import FGNET_FILE, read_system_info
 from fgnet_plugin.training.stages.au_base import AUStage, Chosen
 from fgnet_plugin.training.stages.baseline import BaselineStage
@@ -95,11 +96,14 @@ def _detector_stage(
     """FG-Net or the baseline, before its first step."""
     model = config.model
     if model.baseline:
-        if model.baseline_weights:
+        licence = ""
+        if model.baseline == ENCODER:
+            baseline, licence = encoder_baseline(model, aus)
+        elif model.baseline_weights:
             baseline = start_from_imagenet(model.baseline_weights, model.baseline, aus, size)
         else:
             baseline = Baseline(model.baseline, aus, size)
-        return BaselineStage(baseline, config, corpus, val_corpus, sampler, chosen)
+        return BaselineStage(baseline, config, corpus, val_corpus, sampler, licence, chosen)
     net, licence = detector(model, aus)
     return DetectorStage(net, config, corpus, val_corpus, sampler, licence, chosen)
 
@@ -130,7 +134,8 @@ def train_encoder(config: EncoderConfig, resume: bool = False) -> Path:
     """
     check_folder(Path(config.trainer.out), resume)
     torch.manual_seed(config.trainer.seed)
-    start = generator_start(config.start_from)
+    sizes = {name: value for name, value in dataclasses.asdict(config.model.config()).items() if name != "aus"}
+    start = generator_start(config.start_from) if config.start_from else Pretrained(sizes)
     if config.loss.features and "discriminator" not in start.parts:
         raise ValueError(f"{config.start_from} holds no discriminator: set loss.features to 0 and loss.structure to 1")
     compared_by = judges(config.loss)  # before a large corpus is read

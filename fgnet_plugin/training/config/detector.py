@@ -69,8 +69,11 @@ class Model(Sizes):
     which is the same one; without that, random weights."""
     psp: str = ""
     """The published start: pSp's file for FFHQ, with the encoder and the average latent code. Empty: random weights."""
-    baseline: Literal["", "resnet18", "resnet34", "resnet50"] = ""
-    """Train this network instead of FG-Net, to compare with."""
+    freeze: tuple[Literal["encoder", "generator"], ...] = ()
+    """Parts that are not trained: they stay as they start, their BatchNorm's statistics included."""
+    baseline: Literal["", "resnet18", "resnet34", "resnet50", "encoder"] = ""
+    """Train this network instead of FG-Net, to compare with. encoder: FG-Net's own, with a linear layer that reads AUs off its
+    codes; `start_from` gives its weights and sizes, where it is set."""
     baseline_weights: str = ""
     """The baseline's start: torchvision's weights for ImageNet, a file ``.pth`` or ``.safetensors``. Empty: random weights."""
 
@@ -80,14 +83,19 @@ class Model(Sizes):
         if not self.architecture:
             changed.discard("architecture")
         of_start = [name for name in ("reset_interpreter", "start_from_same_corpus") if name in changed]
-        if self.baseline:
-            names = [*starts, *(name for name in ("width", "architecture") if name in changed), *of_start]
+        if self.baseline == "encoder":
+            wrong = [str(name) for name in ("stylegan2", "psp", "reset_interpreter", "baseline_weights") if name in changed]
+            wrong += ["generator in freeze"] if "generator" in self.freeze else []
+            if wrong:
+                raise ValueError(f"baseline: encoder is FG-Net's encoder and a linear layer: leave out {', '.join(wrong)}")
+        elif self.baseline:
+            names = [*starts, *(name for name in ("width", "architecture", "freeze") if name in changed), *of_start]
             if names:
                 raise ValueError(f"baseline is a network of its own: leave out {', '.join(names)}")
             if self.size is not None and self.size < 32:
                 raise ValueError(f"size of a baseline must be at least 32, got {self.size}")
             return
-        if self.baseline_weights:
+        elif self.baseline_weights:
             raise ValueError("baseline_weights are for a baseline: name it, or leave them out")
         if self.start_from and {"size", "width", "architecture"} & changed:
             raise ValueError("start_from brings its architecture: leave out size, width and architecture")
@@ -238,9 +246,13 @@ class Optimiser:
     """Steps over which a constant or cosine rate first rises linearly."""
     ema: float | None = None
     """Decay of a running average of the weights, which is then what is validated and exported; none: no average."""
+    backbone_lr_factor: float = 1.0
+    """The detector's encoder and generator, or all but a baseline's last layer, learn at so many times `lr`: 0.1 keeps more of
+    what they start from."""
 
     def __post_init__(self) -> None:
-        problems = [f"{key} must be positive" for key in ("lr", "batch_size", "epochs") if not getattr(self, key) > 0]
+        positive = ("lr", "batch_size", "epochs", "backbone_lr_factor")
+        problems = [f"{key} must be positive" for key in positive if not getattr(self, key) > 0]
         problems += [f"{k} must not be negative" for k in ("weight_decay", "clip", "warmup_steps") if getattr(self, k) < 0]
         if self.validate_every < 1 or self.epochs % self.validate_every:
             problems.append(f"validate_every must divide the {counted(self.epochs, 'epoch')}, got {self.validate_every}")

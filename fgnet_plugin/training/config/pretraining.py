@@ -14,20 +14,23 @@ from fgnet_plugin.training.config.trainer import Trainer
 
 @dataclass(frozen=True)
 class Faces:
-    """Where unlabelled faces come from: exactly one of the two."""
+    """Where unlabelled faces come from: exactly one of the three."""
 
     rendered: Rendered | None = None
     """Rendered ones; their labels are not looked at."""
     folder: str = ""
     """A folder of aligned faces, searched with its subfolders: JPEG or PNG, square."""
+    csv: str = ""
+    """A CSV file of aligned faces as the detector's stage reads; larger ones are resized. Their landmarks are taken, which some
+    terms of `Reconstruction` need, and no labels."""
     val_fraction: float = 0.05
-    """Share of the folder's pictures that is set aside."""
+    """Share of the folder's pictures, or of the file's subjects, that is set aside."""
     flip: bool = True
     """Mirror half of the faces."""
 
     def __post_init__(self) -> None:
-        if (self.rendered is None) == (not self.folder):
-            raise ValueError("give one of rendered and folder")
+        if sum([self.rendered is not None, bool(self.folder), bool(self.csv)]) != 1:
+            raise ValueError("give one of rendered, folder and csv")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction must be between 0 and 1, got {self.val_fraction}")
 
@@ -103,6 +106,7 @@ class GeneratorOptimiser(Optimiser):
             object.__setattr__(self, "ema", 0.5 ** (self.batch_size / self.ema_images))  # as rosinality's and NVlabs' code
         if self.clip or self.weight_decay:
             raise ValueError("clip and weight_decay are not for the adversarial game: leave them 0")
+        _check_no_backbone(self)
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,19 @@ class EncoderOptimiser(Optimiser):
     epochs: int = 15
     batches_per_epoch: int | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_no_backbone(self)
+
+
+def _check_no_backbone(settings: Optimiser) -> None:
+    if settings.backbone_lr_factor != 1:
+        raise ValueError("backbone_lr_factor is the detector's: leave it 1")
+
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What an inverted face is compared by. The first three need no weights from elsewhere.
+    """What an inverted face is compared by, and what else its code is to tell. LPIPS and identity need weights of your own.
 
     pSp's published training for FFHQ has ``pixels: 1.0``, ``lpips: 0.8``, ``identity: 0.1`` and no other.
     """
@@ -142,11 +155,19 @@ class Reconstruction:
     """Weight of 1 - cosine of ArcFace's embeddings; needs `identity_weights`."""
     identity_weights: str = ""
     """``model_ir_se50.pth``."""
+    regions: float = 0.0
+    """How many times more a pixel at eyes, brows or mouth counts than one far from them; needs the landmarks of `Faces.csv`."""
+    landmarks: float = 0.0
+    """Weight of the mean squared errors of what one linear layer reads off the codes, and another off the generator's maps up
+    to 16 px: the face's landmarks less its pose, and the shapes of brows, eyes, nose and mouth, in their spread over faces
+    (`landmark_shapes`). Both layers are thrown away. Needs the landmarks of `Faces.csv`."""
 
     def __post_init__(self) -> None:
         weights = self.pixels, self.structure, self.features, self.lpips, self.identity
         if min(weights) < 0 or not sum(weights):
             raise ValueError("pixels, structure, features, lpips and identity must not be negative, and one of them positive")
+        if min(self.regions, self.landmarks) < 0:
+            raise ValueError("regions and landmarks must not be negative")
         for weight, file in (("lpips", "lpips_backbone"), ("identity", "identity_weights")):
             if bool(getattr(self, weight)) != bool(getattr(self, file)):
                 raise ValueError(f"{weight} and {file} go together: give both, or leave both out")
@@ -175,12 +196,16 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """A training of pSp: an encoder that inverts a frozen generator."""
+    """A training of pSp: an encoder that inverts a frozen generator, or with `train_generator` an encoder and a generator."""
 
     data: Faces
     trainer: Trainer
-    start_from: str
-    """The generator: a file of the stage `generator`, or StyleGAN2 in rosinality's layout."""
+    start_from: str = ""
+    """The generator: a file of the stage `generator`, or StyleGAN2 in rosinality's layout. Empty: random weights of the sizes
+    in `model`, to be trained with the encoder."""
+    model: Sizes = field(default_factory=Sizes)
+    train_generator: bool = False
+    """Train the generator, too, without a discriminator: both learn what reconstructs faces."""
     start_encoder: str = ""
     """Weights of the encoder to go on from: pSp's encoder.pt, or a file of this stage; or ArcFace's model_ir_se50.pth for its
     trunk, as pSp's own training has it. Empty: random weights."""
@@ -190,6 +215,16 @@ class EncoderConfig:
     optimiser: EncoderOptimiser = EncoderOptimiser()
     loss: Reconstruction = Reconstruction()
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.loss.regions or self.loss.landmarks) and not self.data.csv:
+            raise ValueError("loss.regions and loss.landmarks need data.csv, whose faces have landmarks")
+        if not self.start_from and not self.train_generator:
+            raise ValueError("start_from is empty: name a generator, or set train_generator")
+        if self.start_from and self.model != Sizes():
+            raise ValueError("start_from brings its sizes: leave out model")
+        if not self.start_from and (self.loss.features or self.latent == "w"):
+            raise ValueError("loss.features and latent: w need a generator in start_from")
 
 
 def read_generator(name_or_path: str, overrides: Sequence[str] = ()) -> GeneratorConfig:

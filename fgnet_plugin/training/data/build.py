@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fgnet_plugin.action_units import au_number
 from fgnet_plugin.training.config.detector import Csv, DetectorConfig, Rendered
 from fgnet_plugin.training.config.pretraining import EncoderConfig, Faces, GeneratorConfig
-from fgnet_plugin.training.data.csv_corpus import au_columns, csv_corpora
+from fgnet_plugin.training.data.csv_corpus import au_columns, csv_corpora, read_csv, split
 from fgnet_plugin.training.data.image_folder import image_corpora
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
 
@@ -23,6 +23,10 @@ def unlabelled_corpora(config: GeneratorConfig | EncoderConfig, data: Faces, siz
     if data.rendered is not None:
         corpus, val_corpus = rendered_corpora(data.rendered, size, settings.epochs)
         samples, fresh = data.rendered.faces_per_epoch, data.rendered.fresh
+    elif data.csv:
+        whole = read_csv(Path(data.csv), (), size, Csv(data.csv, resize=True))
+        corpus, val_corpus = split(whole, data.val_fraction, config.trainer.seed, data.csv)
+        samples, fresh = len(corpus), False
     else:
         corpus, val_corpus = image_corpora(data.folder, size, data.val_fraction, config.trainer.seed)
         samples, fresh = len(corpus), False

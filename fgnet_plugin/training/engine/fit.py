@@ -92,6 +92,7 @@ def _train(fabric: Fabric, stage: Stage, checkpoint: Checkpoint) -> None:
     settings, log, val_loader = stage.machine, checkpoint.log, stage.val_dataloader()
     log.open()
     stage.before_training()
+    stage.training_mode()
     with _progress(stage) as bar, closing(log):
         for share in _on_device(fabric, stage.train_dataloader()):
             stage.set_learning_rates()
@@ -121,7 +122,7 @@ def _validate(fabric: Fabric, stage: Stage, loader: Iterable[Batch]) -> dict[str
         with stage.autocast():
             stage.validation_step(batch)
     metrics = stage.validation_metrics()
-    stage.net.train()
+    stage.training_mode()
     return metrics
 
 

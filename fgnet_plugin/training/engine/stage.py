@@ -119,10 +119,23 @@ class Stage(nn.Module):
                 net.to(memory_format=torch.channels_last)
 
     def make_optimisers(self) -> list[torch.optim.Optimizer]:
-        """AdamW over all that requires gradients."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        options: dict[str, Any] = {"lr": self.settings.lr, "weight_decay": self.settings.weight_decay}
-        return [torch.optim.AdamW(parameters, **options, fused=fused(parameters))]
+        """AdamW over all that requires gradients, the `backbone` at its own rate."""
+        settings, parameters = self.settings, [parameter for parameter in self.parameters() if parameter.requires_grad]
+        slower = {id(parameter) for parameter in self.backbone()} if settings.backbone_lr_factor != 1 else set()
+        groups: list[dict[str, Any]] = [
+            {"params": [parameter for parameter in parameters if (id(parameter) in slower) == slow], "lr": settings.lr * factor}
+            for slow, factor in ((False, 1.0), (True, settings.backbone_lr_factor))
+        ]
+        groups = [group for group in groups if group["params"]]
+        return [torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay, fused=fused(parameters))]
+
+    def backbone(self) -> Iterable[nn.Parameter]:
+        """The weights that ``optimiser.backbone_lr_factor`` is for."""
+        return ()
+
+    def training_mode(self) -> None:
+        """Puts what is trained into training mode."""
+        self.net.train()
 
     def before_training(self) -> None:
         """Does what has to be done once, before the first step that is taken."""
@@ -155,7 +168,7 @@ class Stage(nn.Module):
                 fabric.backward(loss)
             losses.append(loss.detach())
         if self.settings.clip:
-            nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], self.settings.clip)
+            nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], self.settings.clip)
         optimiser.step()
         return {"loss": torch.stack(losses).sum()}
 

@@ -1,4 +1,7 @@
-"""The baseline that FG-Net is compared with: a ResNet that reads each AU off the whole face; its network and its file."""
+"""The baselines that FG-Net is compared with, their networks and their file.
+
+A ResNet, or FG-Net's own encoder with a linear layer: either reads each AU off the whole face.
+"""
 
 from __future__ import annotations
 
@@ -15,37 +18,57 @@ from torch import Tensor, nn
 from fgnet_plugin.checkpoints.mismatches import raise_mismatches
 from fgnet_plugin.checkpoints.other_networks import read_weights
 from fgnet_plugin.errors import CheckpointError
-from fgnet_plugin.network import normalize
+from fgnet_plugin.network import FGNetConfig, normalize
+from fgnet_plugin.network.encoder import Encoder
 from fgnet_plugin.utils import safetensors_file
 
 BASELINE_FILE = "baseline.safetensors"
-KINDS = ("resnet18", "resnet34", "resnet50")
+ENCODER = "encoder"
+KINDS = ("resnet18", "resnet34", "resnet50", ENCODER)
 SMALLEST = 32
 """Side of the smallest face that a ResNet, which halves it five times, can read, px."""
 _IMAGENET_MEAN, _IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of pixels in [0, 1]
 
 
 class Baseline(nn.Module):
-    """torchvision's ResNet (He et al., CVPR 2016), with one logit an AU; its weights are random, see `start_from_imagenet`.
+    """A network with one logit an AU; its weights are random, see `start_from_imagenet`.
 
-    With `imagenet`, it reads pixels in the units of ImageNet's networks: less the mean colour there, in standard deviations.
+    It is torchvision's ResNet (He et al., CVPR 2016), or with kind "encoder" FG-Net's encoder of these `sizes`, and a linear
+    layer that reads all rows of its codes. With `imagenet`, a ResNet reads pixels in the units of ImageNet's networks: less the
+    mean colour there, in standard deviations.
 
-    Raises ValueError for an unknown kind or too small a face, or where torchvision is not installed.
+    Raises ValueError for an unknown kind or too small a face, for an encoder without sizes or of other faces, or where
+    torchvision is not installed.
     """
 
-    def __init__(self, kind: str, aus: Sequence[str], image_size: int, imagenet: bool = False) -> None:
+    def __init__(
+        self, kind: str, aus: Sequence[str], image_size: int, imagenet: bool = False, sizes: FGNetConfig | None = None
+    ) -> None:
         super().__init__()
         if kind not in KINDS or not aus or image_size < SMALLEST:
             raise ValueError(
                 f"a baseline is one of {', '.join(KINDS)}, of at least one AU and faces of at least {SMALLEST} px; "
                 f"got {kind}, {len(aus)} AUs and {image_size} px"
             )
+        self.kind, self.aus, self.image_size, self.imagenet, self.sizes = kind, tuple(aus), image_size, imagenet, sizes
+        if (kind == ENCODER) != (sizes is not None) or (sizes is not None and (sizes.image_size != image_size or imagenet)):
+            raise ValueError("a baseline needs sizes where it is an encoder, those of its faces, and only there")
+        if sizes is not None:
+            self.encoder = Encoder(sizes)
+            self.linear = nn.Linear(sizes.n_styles * sizes.style_dim, len(self.aus))
+            return
         try:
             models = importlib.import_module("torchvision.models")
         except ImportError as error:
             raise ValueError('baselines need torchvision; run: pip install "fgnet-plugin[train]"') from error
-        self.kind, self.aus, self.image_size, self.imagenet = kind, tuple(aus), image_size, imagenet
         self.resnet: nn.Module = getattr(models, kind)(weights=None, num_classes=len(self.aus))
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The one that has an output for each AU."""
+        layer = self.linear if self.sizes is not None else self.resnet.fc
+        assert isinstance(layer, nn.Linear)
+        return layer
 
     def forward(self, faces: Tensor) -> Tensor:
         """Logits [B, A] float32 of aligned faces [B, 3, S, S]: uint8, or floating point in [-1, 1]."""
@@ -53,6 +76,8 @@ class Baseline(nn.Module):
         if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, size, size):
             raise ValueError(f"faces must have shape [B, 3, {size}, {size}], got {list(faces.shape)}")
         pixels = normalize(faces)
+        if self.sizes is not None:
+            return self.linear(self.encoder(pixels).flatten(1)).float()
         if self.imagenet:
             mean, sd = (pixels.new_tensor(values)[:, None, None] for values in (_IMAGENET_MEAN, _IMAGENET_SD))
             pixels = (pixels / 2 + 0.5 - mean) / sd
@@ -110,6 +135,8 @@ class BaselineInfo:
     licence: str = ""
     imagenet: bool = False
     """See `Baseline`."""
+    sizes: FGNetConfig | None = None
+    """Of an encoder."""
     digest: str = field(default="", compare=False)
     """SHA-256 over metadata and tensors, once it is in a file."""
 
@@ -119,7 +146,8 @@ def save_baseline(model: Baseline, path: Path | str, info: BaselineInfo, half: b
 
     Raises ValueError where the metadata is of another network, OSError where the file can't be written.
     """
-    if (info.kind, info.aus, info.image_size, info.imagenet) != (model.kind, model.aus, model.image_size, model.imagenet):
+    about = [(of.kind, of.aus, of.image_size, of.imagenet, of.sizes) for of in (info, model)]
+    if about[0] != about[1]:
         raise ValueError("the metadata is not that of the model")
     metadata = {
         "format": safetensors_file.BASELINE,
@@ -134,6 +162,8 @@ def save_baseline(model: Baseline, path: Path | str, info: BaselineInfo, half: b
         metadata["fold"] = str(info.fold)
     if info.imagenet:
         metadata["pixels"] = "imagenet"
+    if info.sizes is not None:
+        metadata["architecture"] = info.sizes.to_json()
     return safetensors_file.write(Path(path), model.state_dict(), metadata, half)
 
 
@@ -158,6 +188,7 @@ def read_baseline(path: Path | str) -> BaselineInfo:
             training=json.loads(metadata["training"]),
             licence=metadata["licence"],
             imagenet=metadata.get("pixels") == "imagenet",
+            sizes=FGNetConfig.from_json(metadata["architecture"]) if "architecture" in metadata else None,
             digest=metadata["digest"],
         )
 
@@ -170,7 +201,7 @@ def load_baseline(path: Path | str, device: torch.device | str = "cpu") -> tuple
     path = Path(path)
     info = read_baseline(path)
     tensors = safetensors_file.read_tensors(path)
-    model = Baseline(info.kind, info.aus, info.image_size, info.imagenet).eval()
+    model = Baseline(info.kind, info.aus, info.image_size, info.imagenet, info.sizes).eval()
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:  # lists the tensors

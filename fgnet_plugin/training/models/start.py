@@ -18,6 +18,7 @@ from fgnet_plugin.network import FGNet, FGNetConfig
 from fgnet_plugin.network.config import ANY_AU
 from fgnet_plugin.network.generator import Generator
 from fgnet_plugin.training.config.detector import Model
+from fgnet_plugin.training.models.baseline import ENCODER, Baseline
 from fgnet_plugin.training.models.discriminator import Discriminator
 from fgnet_plugin.training.models.face_recognition import is_face_recognition, read_trunk
 
@@ -113,7 +114,7 @@ def encoder_start(path: str, config: FGNetConfig) -> tuple[dict[str, Tensor], st
 
 def face_size(model: Model) -> int:
     """Side of the faces that a model reads, px."""
-    if model.baseline:
+    if model.baseline and model.baseline != ENCODER:
         return model.size or FGNetConfig(ANY_AU).image_size
     return start_config(model).image_size if model.start_from else model.config().image_size
 
@@ -160,6 +161,14 @@ def detector(model: Model, aus: tuple[str, ...]) -> tuple[FGNet, str]:
     if not model.reset_interpreter:
         net.interpreter.load_state_dict(old.interpreter.state_dict())
     return net.train(), read_info(path).licence
+
+
+def encoder_baseline(model: Model, aus: tuple[str, ...]) -> tuple[Baseline, str]:
+    """The baseline ``encoder`` as training starts with it: the encoder of `detector`, and a new linear layer; the licence."""
+    net, licence = detector(dataclasses.replace(model, baseline="", freeze=()), aus)
+    baseline = Baseline(ENCODER, aus, net.config.image_size, sizes=net.config)
+    baseline.encoder = net.encoder
+    return baseline.train(), licence
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

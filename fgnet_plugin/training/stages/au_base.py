@@ -57,11 +57,19 @@ class AUStage(Stage):
         sampler: StepSampler,
         chosen: Chosen | None = None,
     ) -> None:
+        for name in config.model.freeze:
+            net.get_submodule(name).requires_grad_(False)
         super().__init__(net, corpus, val_corpus, sampler, config.optimiser, config.trainer, plain(config))
         self.config, self.aus, self.chosen = config, aus, chosen
         self.monitor = "auc" if config.data.csv is None else config.data.csv.chosen_by
         self.au_metrics = AUMetrics(aus)
         self._losses: list[Tensor] = []
+
+    def training_mode(self) -> None:
+        """Puts the network into training mode, but for parts in ``model.freeze``: their BatchNorm keeps its statistics."""
+        super().training_mode()
+        for name in self.config.model.freeze:
+            self.net.get_submodule(name).eval()
 
     @property
     def fold(self) -> int | None:

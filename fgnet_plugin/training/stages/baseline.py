@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fgnet_plugin.training.config.detector import DetectorConfig
 from fgnet_plugin.training.data.loading import Corpus, StepSampler
@@ -19,6 +19,7 @@ class BaselineStage(AUStage):
     Args:
         net: the network.
         config, corpus, val_corpus, sampler, chosen: see `AUStage`; landmarks are not looked at.
+        licence: of the weights that the network starts from.
 
     Raises:
         ValueError: an auxiliary head (``guide``) is set, which reads a latent code that the baseline lacks.
@@ -34,11 +35,18 @@ class BaselineStage(AUStage):
         corpus: Corpus,
         val_corpus: Corpus | None,
         sampler: StepSampler,
+        licence: str = "",
         chosen: Chosen | None = None,
     ) -> None:
         if config.guide.labels or config.guide.landmarks:
             raise ValueError("guide reads FG-Net's latent code, which a baseline lacks: leave out guide, or model.baseline")
         super().__init__(net, net.aus, config, corpus, val_corpus, sampler, chosen)
+        self.licence = licence
+
+    def backbone(self) -> list[nn.Parameter]:
+        """See `Stage.backbone`."""
+        last = {id(parameter) for parameter in self.net.last_layer.parameters()}
+        return [parameter for parameter in self.net.parameters() if id(parameter) not in last]
 
     @property
     def trained(self) -> Baseline:
@@ -65,7 +73,8 @@ class BaselineStage(AUStage):
             corpus=self.config.export.corpus,
             fold=self.fold,
             training=self.summary(metrics, step),
-            licence=self.config.export.licence,
+            licence=" ".join(filter(None, (self.config.export.licence, self.licence))),
             imagenet=self.net.imagenet,
+            sizes=self.net.sizes,
         )
         save_baseline(self.trained, Path(self.machine.out) / BASELINE_FILE, info, half=self.config.export.half)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -57,6 +58,10 @@ class DetectorStage(AUStage):
     def trained(self) -> FGNet:
         """See `Stage.trained`."""
         return self.net if self.average is None else self.average
+
+    def backbone(self) -> Iterator[nn.Parameter]:
+        """See `Stage.backbone`."""
+        return chain(self.net.encoder.parameters(), self.net.generator.parameters())
 
     def use_channels_last(self) -> None:
         """Nothing: `FGNet.prepare` has set the layout, which differs between its weights."""

@@ -47,6 +47,7 @@ def reconstruction_loss(
     discriminator: Discriminator | None = None,
     spreads: Sequence[float] = (),
     others: Sequence[Judge] = (),
+    pixel_weights: Tensor | None = None,
 ) -> Tensor:
     """How far generated faces are from faces, by the terms of `Reconstruction`.
 
@@ -55,11 +56,13 @@ def reconstruction_loss(
         discriminator: whose maps are compared, where `weights.features` is not 0.
         spreads: standard deviation of each of these maps, see `map_spreads`.
         others: see `judges`.
+        pixel_weights: [B, 1, S, S] of mean 1, by which the pixels' errors count; none: all alike.
 
     Returns:
         [B].
     """
-    total = weights.pixels * (generated - faces).float().square().mean((1, 2, 3))
+    errors = (generated - faces).float().square()
+    total = weights.pixels * (errors if pixel_weights is None else errors * pixel_weights).mean((1, 2, 3))
     if weights.structure:
         with torch.autocast(faces.device.type, enabled=False):  # SSIM takes differences of nearly equal numbers
             total = total + weights.structure * _unlikeness(generated.float(), faces.float())
@@ -67,8 +70,8 @@ def reconstruction_loss(
         with torch.no_grad():
             wanted = discriminator.features(faces)
         found = discriminator.features(generated)
-        errors = [(f - w).abs().float().mean((1, 2, 3)) / s for f, w, s in zip(found, wanted, spreads, strict=True)]
-        total = total + weights.features * torch.stack(errors).mean(0)
+        apart = [(f - w).abs().float().mean((1, 2, 3)) / s for f, w, s in zip(found, wanted, spreads, strict=True)]
+        total = total + weights.features * torch.stack(apart).mean(0)
     with torch.autocast(faces.device.type, enabled=False):
         for judge in others:
             total = total + judge.weight * judge.difference(generated.float(), faces.float())
