@@ -13,7 +13,7 @@ from fgnet_plugin.cli.factors import Folders, Manifest, Pattern, factors_of
 from fgnet_plugin.cli.measure import FaceModel, LandmarkModel, Weights, origin
 from fgnet_plugin.cli.tables import common_origin, table_files
 from fgnet_plugin.errors import InputError
-from fgnet_plugin.utils.made_by import SUMMARY_FILES, MadeBy
+from fgnet_plugin.utils.files import SUMMARY_FILES
 from fgnet_plugin.utils.text import counted
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fgnet_plugin.measures.baseline import BaselineBuilder
     from fgnet_plugin.measures.summary import Summary
+    from fgnet_plugin.utils.made_by import MadeBy
 
 
 def summarize(

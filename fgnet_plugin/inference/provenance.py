@@ -16,9 +16,9 @@ import pandas as pd
 from fgnet_plugin.comparison.openface import is_openface
 from fgnet_plugin.errors import InputError
 from fgnet_plugin.media.images import check_file
-from fgnet_plugin.utils.files import sha256
+from fgnet_plugin.utils.files import SUMMARY_FILES, sha256
 from fgnet_plugin.utils.journal import ABOUT, is_unfinished, read_settings, run_path
-from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE, SUMMARY_FILES, MadeBy
+from fgnet_plugin.utils.made_by import RUN_ATTRIBUTE, MadeBy
 from fgnet_plugin.utils.tables import read_origin
 from fgnet_plugin.utils.text import counted, plural
 from fgnet_plugin.version import __version__

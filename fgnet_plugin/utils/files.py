@@ -10,6 +10,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+SUMMARY_FILES = "long.csv", "wide.csv", "events.csv", "exclusions.csv", "codebook.csv", "settings.json"
+"""What `fgnet summarize` writes into a folder; the last says how the others were made."""
+
 
 def sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, hexadecimal."""

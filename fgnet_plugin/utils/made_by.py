@@ -14,8 +14,6 @@ from fgnet_plugin.utils.tables import read_origin
 
 RUN_ATTRIBUTE = "fgnet_run"
 """The key in a DataFrame's ``attrs`` under which the settings of its run are, as JSON: pandas copies texts at no cost."""
-SUMMARY_FILES = "long.csv", "wide.csv", "events.csv", "exclusions.csv", "codebook.csv", "settings.json"
-"""What `fgnet summarize` writes into a folder; the last says how the others were made."""
 _ATTRIBUTE = "made_by"
 
 

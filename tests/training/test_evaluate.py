@@ -455,7 +455,7 @@ def test_an_error_keeps_what_was_computed(lab: Callable[..., list[Path]], reader
     runs, path = lab(folds=1, seeds=1), tmp_path / "Away.csv"
     good = path.read_text()
     path.write_text(good + "none.png,1,0,0\nnone2.png,1,0,0\n")
-    with pytest.raises(ValueError, match=r"(?s)Away\.csv:38.*Away\.csv:39.*1 other tests are kept"):
+    with pytest.raises(ValueError, match=r"(?s)Away\.csv:38.*Away\.csv:39.*1 other test are kept"):
         evaluated(tmp_path / "out", *runs, on=(("Away", str(path)),), within=True)
     path.write_text(good)
     evaluated(tmp_path / "out", *runs, on=(("Away", str(path)),), within=True)
