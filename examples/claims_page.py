@@ -201,8 +201,8 @@ def write_page(
         "",
         *of_table(rows),
         "",
-        f"Means over {len(aus)} AUs ({' '.join(aus)}) and {' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}, "
-        "± standard deviation over seeds. Rates: "
+        f"Means over {len(aus)} AUs ({' '.join(aus)}) and {' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}"
+        f"{', ± standard deviation over them' * (seeds != [1])}. Rates: "
         f"{chosen}.",
         "",
         *of_differences(differences),
