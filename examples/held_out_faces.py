@@ -180,6 +180,7 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
             axis.plot([low, high], [place, place], color="#2f6f9f", lw=1.6, solid_capstyle="round")
             axis.plot(row[name], place, "o", color="#2f6f9f", ms=4.5)
         axis.set_xlabel(what)
+        axis.locator_params(axis="x", nbins=5)
         axis.spines[["top", "right"]].set_visible(False)
         axis.locator_params(axis="x", nbins=6)
         axis.tick_params(axis="y", length=0)
