@@ -182,7 +182,6 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> None:
         axis.set_xlabel(what)
         axis.locator_params(axis="x", nbins=5)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.locator_params(axis="x", nbins=6)
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="x", color="0.92")
         axis.set_axisbelow(True)
