@@ -32,13 +32,19 @@ def normalised(name: str) -> str:
 
 
 class Without:
-    """A finder of ``sys.meta_path`` that does not find some top-level modules, as if they were not installed."""
+    """A finder of ``sys.meta_path`` that finds some distributions only, as if no other were installed."""
 
-    def __init__(self, finder: Any, modules: set[str]) -> None:
-        self.finder, self.modules = finder, modules
+    def __init__(self, finder: Any, modules: set[str], distributions: set[str]) -> None:
+        self.finder, self.modules, self.distributions = finder, modules, distributions
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return None if name.partition(".")[0] in self.modules else self.finder.find_spec(name, path, target)
+
+    def find_distributions(self, *context: Any) -> Iterator[importlib.metadata.Distribution]:
+        """For packages that ask which others are installed before they import them."""
+        for found in getattr(self.finder, "find_distributions", lambda *_: ())(*context):
+            if normalised(found.metadata["Name"]) in self.distributions:
+                yield found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.finder, name)
@@ -51,5 +57,5 @@ def refuse_other_packages(*requirements: str) -> set[str]:
     others = {name for name, distributions in providers.items() if wanted.isdisjoint(map(normalised, distributions))}
     others -= sys.stdlib_module_names | set(sys.modules)  # the latter: loaded at the start of Python, such as coverage
     others.discard("fgnet_plugin")
-    sys.meta_path[:] = [Without(finder, others) for finder in sys.meta_path]
+    sys.meta_path[:] = [Without(finder, others, wanted) for finder in sys.meta_path]
     return others

@@ -2,7 +2,7 @@
 
     fgnet train render outputs/heads --size 128 --domain studio --domain webcam --domain street --domain press --count 16000
     python examples/rendered_recordings.py --people 10 --seed 22 --out outputs/people
-    python tests/benchmarks/students.py outputs/heads/faces.csv outputs/people [--teacher NAME] [--photos FOLDER]
+    python tests/benchmarks/student_sizes.py outputs/heads/faces.csv outputs/people [--teacher NAME] [--photos FOLDER]
 
 Faces to learn from are aligned rendered heads, each another person, the last of the file; the teacher reads each once. A budget
 of --faces is four fifths of them to learn from, and a fifth, as `fgnet train student` sets it aside, that is not used here: all
