@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,12 @@ def test_public_names_have_an_example(package: str) -> None:
     public = {name: getattr(module, name) for name in PUBLIC[package].split()}
     described = [name for name, value in public.items() if inspect.isclass(value) or inspect.isroutine(value)]
     assert [name for name in described if "\n    Example:\n        >>> " not in (public[name].__doc__ or "")] == []
+
+
+def test_modules_of_the_tests_have_names_of_their_own() -> None:
+    """They are no packages: of two with one name, Python imports the one whose folder comes first."""
+    names = sorted(path.name for path in Path(__file__).parent.rglob("*.py"))
+    assert [name for name, after in pairwise(names) if name == after] == []
 
 
 def test_the_package_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
