@@ -190,12 +190,14 @@ def main() -> None:
         students[str(budget)] = AUModel(path)
     data = Path(feat.__path__[0]) / "tests" / "data"
     videos, people = [str(data / "single_face.mp4"), str(data / "WolfgangLanger_Pexels.mp4")], options.people
-    for name, table in compared(list_paths(people), 3, teacher, students, people / "truth.csv").items():
-        table.to_csv(out / f"agreement-{name}.csv", index=False)
+    measured = {"people": compared(list_paths(people), 3, teacher, students, people / "truth.csv")}
     for video in videos:
-        compared([video], 4, teacher, students)
+        measured[Path(video).stem] = compared([video], 4, teacher, students)
     if options.photos:
-        compared(list_paths(options.photos), 1, teacher, students)
+        measured["photos"] = compared(list_paths(options.photos), 1, teacher, students)
+    for where, tables in measured.items():
+        for name, table in tables.items():
+            table.to_csv(out / f"agreement-{where}-{name}.csv", index=False)
     areas = on_heads({"teacher": teacher.net} | {name: model.net for name, model in students.items()})
     print(f"AUC on {HEADS} heads", {name: round(area, 3) for name, area in areas.items()}, flush=True)
     clock.lap("measured")
